@@ -1,0 +1,63 @@
+"""LoRA: freeze W and learn a low-rank update beside it.
+
+    W' = W + s B A       A (r, d_in), B (d_out, r), s = α / r        r (d_out + d_in) trained numbers
+
+A starts random and B at zero, so W' = W at the first step. Were both zero, both gradients would be zero and nothing
+would ever move: ∂/∂B is a multiple of A x, and ∂/∂A a multiple of Bᵀ.
+
+Hu et al., 2021, arXiv 2106.09685, section 4.1, equation 3. A is drawn from N(0, 1/d_in), so that A x starts at the
+size of x; the paper says only "random Gaussian", and the authors' code draws from a uniform distribution.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import autograd.numpy as np
+
+from minilora.linalg import check_matrix, check_rank, linear, normal
+from minilora.scaling import alpha_over_rank, scale_of
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Low-rank adaptation, W' = W + s B A.
+
+    rank: r, at most min(d_out, d_in). alpha: α; None stands for α = r.
+    scaling: s as a function of (alpha, rank); `minilora.scaling.alpha_over_sqrt_rank` makes it rsLoRA.
+
+    Raises ValueError when rank is not a whole number of at least 1, or alpha not a positive number.
+    """
+
+    rank: int
+    alpha: float | None = None
+    scaling: Callable = alpha_over_rank
+
+    def __post_init__(self):
+        check_rank(self.rank)
+        scale_of(self.alpha, self.rank, self.scaling)
+
+    @property
+    def scale(self):
+        """The factor s."""
+        return scale_of(self.alpha, self.rank, self.scaling)
+
+    def init(self, rng, W):
+        """params: A (r, d_in) from N(0, 1/d_in), B (d_out, r) = 0. frozen: W.
+
+        Raises ValueError when W is not a finite matrix or r > min(d_out, d_in).
+        """
+        d_out, d_in = check_matrix(W, self.rank)
+        A = normal(rng, (self.rank, d_in), d_in**-0.5, W.dtype)
+        B = np.zeros((d_out, self.rank), W.dtype)
+        return {"A": A, "B": B}, {"W": W}
+
+    def forward(self, params, frozen, x):
+        """y = W x + s B (A x): two thin products instead of one (d_out, d_in) update."""
+        low = linear(params["A"], x)
+        update = linear(params["B"], low)
+        return linear(frozen["W"], x) + self.scale * update
+
+    def merge(self, params, frozen):
+        """W' = W + s B A."""
+        delta = self.scale * (params["B"] @ params["A"])
+        return np.asarray(frozen["W"]) + delta

@@ -1,0 +1,1 @@
+"""Networks as pure functions of (weights, x): they know nothing of adapters."""

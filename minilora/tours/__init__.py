@@ -1,0 +1,1 @@
+"""What `python -m minilora` shows: a network pretrained, seen to fail, adapted, and compared."""

@@ -1,0 +1,172 @@
+"""The tour on letters: pretrain an MLP, see it fail on letters it has not met, adapt it in several ways, compare.
+
+Five linear layers learn sans-serif letters of 12 × 12 pixels. Then each method adapts that one network to Fraktur, to
+uneven light and to letters turned by 90°, from 40 pictures of each letter.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minilora.adapters import Full, LoRA
+from minilora.attach import attach, own_name
+from minilora.data.glyphs import ALPHABET, FRAKTUR, LIGHTING, SOURCE, TURNED, draw_letters
+from minilora.models.mlp import init_mlp, mlp
+from minilora.plots import plot_accuracy, plot_readings
+from minilora.tables import aligned
+from minilora.train import accuracy, cross_entropy, fit
+
+WIDTHS = (144, 144, 144, 144, 144, 26)
+TARGETS = (FRAKTUR, LIGHTING, TURNED)
+HIDDEN = "layers.[0-3].W"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to adapt: adapters for patterns of names, the peak learning rate that suits them, the key of sharing."""
+
+    family: str
+    size: str
+    adapters: dict
+    lr: float
+    key: Callable = own_name
+
+    @property
+    def name(self):
+        """What the table calls it."""
+        return f"{self.family} {self.size}".strip()
+
+
+METHODS = (
+    Method("full fine-tuning", "", {"*": Full()}, lr=3e-3),
+    Method("head only", "", {"layers.4.*": Full()}, lr=3e-2),
+    Method("LoRA", "r=1", {HIDDEN: LoRA(rank=1)}, lr=3e-2),
+    Method("LoRA", "r=4", {HIDDEN: LoRA(rank=4)}, lr=1e-2),
+    Method("LoRA", "r=16", {HIDDEN: LoRA(rank=16)}, lr=1e-2),
+)
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a tour trains, and on how much."""
+
+    pictures: int  # of each letter, to pretrain on
+    pretrain_steps: int
+    adapt_steps: int
+
+
+USUAL = Length(pictures=308, pretrain_steps=1000, adapt_steps=400)
+FAST = Length(pictures=100, pretrain_steps=300, adapt_steps=80)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one method did on one domain: accuracies from 0 to 1 and what the adapted network reads."""
+
+    trained: int
+    share: float
+    after: float
+    kept: float
+    merge_gap: float
+    seconds: float
+    read: np.ndarray
+
+
+def pretrain(rng, length):
+    """An MLP that reads the source letters."""
+    pictures = draw_letters(rng, SOURCE, length.pictures)
+    start = init_mlp(rng, WIDTHS)
+    return fit(mlp_loss, start, pictures, rng, steps=length.pretrain_steps, batch=128, lr=1e-3, label="pretraining")
+
+
+def mlp_loss(weights, x, labels):
+    """Cross-entropy of the MLP's logits."""
+    return cross_entropy(mlp(weights, x), labels)
+
+
+def adapt(weights, method, domain, to_adapt, to_test, old, steps, rng):
+    """Train one method on one domain and measure it."""
+    attached = attach(weights, method.adapters, rng, method.key)
+
+    def loss(params, x, labels):
+        return mlp_loss(attached.bind(params), x, labels)
+
+    label = f"{method.name} on {domain.name}"
+    start = time.perf_counter()
+    params = fit(loss, attached.params, to_adapt, rng, steps=steps, batch=64, lr=method.lr, label=label)
+    seconds = time.perf_counter() - start
+    adapted = attached.bind(params)
+    logits = mlp(adapted, to_test[0])
+    merged_logits = mlp(attached.merge(params), to_test[0])
+    return Outcome(
+        trained=attached.trained,
+        share=attached.share,
+        after=accuracy(logits, to_test[1]),
+        kept=accuracy(mlp(adapted, old[0]), old[1]),
+        merge_gap=float(np.max(np.abs(logits - merged_logits))),
+        seconds=seconds,
+        read=np.argmax(logits, axis=1),
+    )
+
+
+def run(out, seed, length, say=print):
+    """The whole tour: prints its story and its table, and writes two figures into the folder `out`.
+
+    Returns the outcomes, {method name: {domain name: Outcome}}.
+    """
+    rng = np.random.default_rng(seed)
+    old = draw_letters(rng, SOURCE, 100)
+    weights = pretrain(rng, length)
+    known = accuracy(mlp(weights, old[0]), old[1])
+    say(f"A network of {sum(W.size for W in weights.values()):,} numbers has learnt to read {SOURCE.name} letters:")
+    say(f"  {known:.1%} of new {SOURCE.name} letters are read rightly.")
+    before, tests, outcomes = {}, {}, {method.name: {} for method in METHODS}
+    for domain in TARGETS:
+        to_adapt, tests[domain.name] = draw_letters(rng, domain, 40), draw_letters(rng, domain, 100)
+        before[domain.name] = accuracy(mlp(weights, tests[domain.name][0]), tests[domain.name][1])
+        say(f"  {before[domain.name]:.1%} of {domain.name} letters, which it has not met.")
+        for method in METHODS:
+            outcomes[method.name][domain.name] = adapt(
+                weights, method, domain, to_adapt, tests[domain.name], old, length.adapt_steps, rng
+            )
+    say(f"\nLoRA r=4 trains this:\n{attach(weights, {HIDDEN: LoRA(rank=4)}, rng)}\n")
+    say(result_table(before, outcomes, known))
+    for path in draw_figures(Path(out), weights, before, tests, outcomes):
+        say(f"wrote {path}")
+    return outcomes
+
+
+def result_table(before, outcomes, known):
+    """Method by method: what is trained, accuracy before → after on each domain, what is kept, merging, seconds."""
+    rows = [("accuracy in %", "trained", "share", *before, "old kept", "|merged − unmerged|", "seconds")]
+    for name, by_domain in outcomes.items():
+        results = list(by_domain.values())
+        gains = [f"{100 * before[domain]:.1f} → {100 * result.after:.1f}" for domain, result in by_domain.items()]
+        kept = np.mean([result.kept for result in results])
+        gap = max(result.merge_gap for result in results)
+        seconds = sum(result.seconds for result in results)
+        first = results[0]
+        cells = (f"{100 * known:.1f} → {100 * kept:.1f}", f"{gap:.0e}" if gap else "0", f"{seconds:.1f}")
+        rows.append((name, f"{first.trained:,}", f"{first.share:.1%}", *gains, *cells))
+    note = "old kept: the letters it knew, mean over the domains. merged: largest difference of two logits. float32."
+    return f"{aligned(rows)}\n{note}"
+
+
+def draw_figures(out, weights, before, tests, outcomes, shown="LoRA r=4"):
+    """The letters with what is read before and after the method `shown`, and accuracy against trained numbers."""
+    alphabet, some = np.array(list(ALPHABET)), np.arange(0, 26, 2) * 100
+    panels = []
+    for name, (images, labels) in tests.items():
+        early, late = np.argmax(mlp(weights, images[some]), axis=1), outcomes[shown][name].read[some]
+        title = f"{name}\n{before[name]:.0%} → {outcomes[shown][name].after:.0%}"
+        panels.append(
+            (title, images[some].reshape(-1, 12, 12), alphabet[labels[some]], alphabet[early], alphabet[late])
+        )
+    points = {
+        name: [(m.family, outcomes[m.name][name].trained, outcomes[m.name][name].after) for m in METHODS]
+        for name in before
+    }
+    return [plot_readings(panels, shown, out / "letters.png"), plot_accuracy(points, before, out / "accuracy.png")]

@@ -1,0 +1,85 @@
+"""What all tests share: one BLAS thread, Hypothesis' profiles, and the table of claims at the end of a run."""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for matrices this small a second thread costs time
+
+import claims
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("default", derandomize=True, deadline=None, max_examples=60, database=None)
+settings.register_profile(
+    "thorough", deadline=None, max_examples=2000, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("default")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--claims", action="store_true", help="run only the tests that check a claim of a paper")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "claim(name, source, statement): the claim of a paper that a test checks")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--claims"):
+        config.hook.pytest_deselected(items=[item for item in items if not item.get_closest_marker("claim")])
+        items[:] = [item for item in items if item.get_closest_marker("claim")]
+
+
+def pytest_runtest_setup(item):
+    claims.record.update(cases=0, worst=0.0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Put the row of the table on the report, which travels from the workers of pytest-xdist."""
+    report = yield
+    mark = item.get_closest_marker("claim")
+    if mark and report.when == "call":
+        if report.passed and not claims.record["cases"]:
+            report.outcome, report.longrepr = "failed", f"{item.nodeid} is marked as a claim, but checks nothing"
+        report.user_properties.append(("claim", (*mark.args, claims.record["cases"], claims.record["worst"])))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    rows = {}
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            if name == "claim":
+                number, source, statement, cases, worst = value
+                row = rows.setdefault((source, number, statement), [0, 0.0, True])
+                row[0] += cases
+                row[1] = max(row[1], worst)
+                row[2] &= report.passed
+    if not rows:
+        return
+    terminalreporter.section("claims")
+    paper = None
+    for (source, number, statement), (cases, worst, holds) in sorted(rows.items(), key=in_reading_order):
+        if source != paper:
+            terminalreporter.line(source)
+            paper = source
+        verdict = "holds" if holds else "FAILS"
+        terminalreporter.line(
+            f"  {number:<6} {statement:<70} {cases:>7,} cases   {worst:>8.1e} of tolerance   {verdict}"
+        )
+    terminalreporter.line(
+        "cases: checks made. of tolerance: the worst error as a share of what was allowed; 0 is exact."
+    )
+
+
+def in_reading_order(row):
+    """Sort by paper, then A2 before A10."""
+    (source, number, statement), _ = row
+    digits = [int(part) for part in number[1:].split(".") if part.isdigit()]
+    return source, number[:1], digits, statement

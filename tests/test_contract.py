@@ -1,0 +1,222 @@
+"""The contract: every adapter keeps every promise."""
+
+import autograd.numpy as anp
+import numpy as np
+import pytest
+from autograd.core import VJPNode
+from autograd.test_util import check_grads
+from autograd.tracer import new_box, toposort, trace_stack
+from contract import ROWS, start, weight
+
+from minilora.linalg import linear
+from minilora.train import fit, value_and_grad
+
+SHAPES_AND_RANKS = [((6, 6), 1), ((6, 6), 4), ((7, 3), 2), ((3, 7), 2), ((3, 7), 3), ((1, 5), 1), ((5, 1), 1)]
+LEADING_AXES = [(), (1,), (4,), (2, 3), (2, 1, 3), (0,)]
+TOLERANCE = {np.float64: 1e-12, np.float32: 1e-5}
+
+every_adapter = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+every_ranked_adapter = pytest.mark.parametrize("row", [row for row in ROWS if row.ranked], ids=lambda row: row.name)
+every_shape = pytest.mark.parametrize("shape, rank", SHAPES_AND_RANKS, ids=str)
+every_dtype = pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda dtype: dtype.__name__)
+
+
+def loss_of(adapter, frozen):
+    """A loss in which every output counts, with its own weight."""
+
+    def loss(params, x):
+        y = adapter.forward(params, frozen, x)
+        return anp.sum(anp.tanh(y) * anp.cos(anp.arange(y.size, dtype=x.dtype)).reshape(y.shape).astype(x.dtype))
+
+    return loss
+
+
+@every_adapter
+@every_shape
+@every_dtype
+def test_an_untrained_adapter_changes_nothing(row, shape, rank, dtype, rng):
+    adapter, W = row.make(rank), weight(rng, shape, dtype)
+    params, frozen = adapter.init(rng, W)
+    x = rng.standard_normal((5, shape[1])).astype(dtype)
+    np.testing.assert_array_equal(adapter.forward(params, frozen, x), linear(W, x))
+    np.testing.assert_array_equal(adapter.merge(params, frozen), W)
+
+
+@every_adapter
+@every_shape
+@every_dtype
+@pytest.mark.parametrize("axes", LEADING_AXES, ids=str)
+def test_forward_equals_merge(row, shape, rank, dtype, axes, rng):
+    adapter, _, params, frozen = start(row, rng, shape, rank, dtype)
+    x = rng.standard_normal((*axes, shape[1])).astype(dtype)
+    y, merged = adapter.forward(params, frozen, x), adapter.merge(params, frozen)
+    assert y.shape == (*axes, shape[0])
+    assert merged.shape == shape
+    reference = x.astype(np.float64) @ merged.T.astype(np.float64)
+    scale = np.linalg.norm(merged) * np.max(np.abs(x), initial=0) + 1e-30
+    np.testing.assert_allclose(y, reference, rtol=0, atol=TOLERANCE[dtype] * scale)
+
+
+@every_adapter
+@every_shape
+def test_gradients_agree_with_finite_differences(row, shape, rank, rng):
+    adapter, _, params, frozen = start(row, rng, shape, rank)
+    x = rng.standard_normal((4, shape[1]))
+    check_grads(loss_of(adapter, frozen), modes=["rev"], order=1)(params, x)
+
+
+@every_adapter
+@every_shape
+def test_every_trained_array_gets_a_gradient(row, shape, rank, rng):
+    adapter, _, params, frozen = start(row, rng, shape, rank)
+    _, grads = value_and_grad(loss_of(adapter, frozen), params, rng.standard_normal((4, shape[1])))
+    assert grads.keys() == params.keys()
+    for name, grad in grads.items():
+        assert grad.shape == params[name].shape
+        assert np.max(np.abs(grad)) > 1e-6, name
+
+
+@every_adapter
+def test_training_leaves_frozen_arrays_and_the_given_params_bit_identical(row, rng):
+    adapter, W = row.make(2), weight(rng, (6, 5))
+    params, frozen = adapter.init(rng, W)
+    arrays = {"W": W, **params, **{f"frozen {name}": array for name, array in frozen.items()}}
+    before = {name: array.copy() for name, array in arrays.items()}
+
+    def loss(params, x, target):
+        return anp.sum((adapter.forward(params, frozen, x) - target) ** 2)
+
+    data = rng.standard_normal((20, 5)), rng.standard_normal((20, 6))
+    trained = fit(loss, params, data, rng, steps=5, batch=10, lr=0.1)
+    adapter.merge(trained, frozen)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array.view(np.int64), before[name].view(np.int64), err_msg=name)
+    assert all(np.any(trained[name] != params[name]) for name in params)
+
+
+@every_adapter
+@every_shape
+def test_the_trained_count_is_the_closed_form(row, shape, rank, rng):
+    params, _ = row.make(rank).init(rng, weight(rng, shape))
+    assert sum(array.size for array in params.values()) == row.count(*shape, rank)
+
+
+@every_adapter
+@every_shape
+def test_the_update_has_the_rank_that_was_asked_for(row, shape, rank, rng):
+    adapter, W, params, frozen = start(row, rng, shape, rank)
+    values = np.linalg.svd(adapter.merge(params, frozen) - W, compute_uv=False)
+    assert np.sum(values > 1e-10 * values[0]) == row.delta_rank(*shape, rank)
+
+
+@every_adapter
+@every_dtype
+def test_dtype_in_is_dtype_out(row, dtype, rng):
+    adapter, W, params, frozen = start(row, rng, (6, 5), 2, dtype)
+    x = rng.standard_normal((4, 5)).astype(dtype)
+    value, grads = value_and_grad(loss_of(adapter, frozen), params, x)
+    first, _ = adapter.init(rng, W)
+    for array in (*first.values(), adapter.forward(params, frozen, x), adapter.merge(params, frozen), value):
+        assert array.dtype == dtype
+    assert {name: grad.dtype for name, grad in grads.items()} == dict.fromkeys(params, np.dtype(dtype))
+
+
+@every_adapter
+def test_the_start_depends_on_the_generator_alone(row):
+    W = weight(np.random.default_rng(0), (6, 5))
+    one, two = (row.make(2).init(np.random.default_rng(7), W) for _ in range(2))
+    for part_one, part_two in zip(one, two):
+        assert part_one.keys() == part_two.keys()
+        for name in part_one:
+            np.testing.assert_array_equal(part_one[name], part_two[name])
+
+
+@every_adapter
+def test_merge_returns_an_array_of_its_own(row, rng):
+    adapter, W, params, frozen = start(row, rng, (6, 5), 2)
+    merged = adapter.merge(params, frozen)
+    for array in (W, *params.values(), *frozen.values()):
+        assert not np.shares_memory(merged, array)
+    first, _ = adapter.init(rng, W)
+    assert not any(np.shares_memory(W, array) for array in first.values())
+
+
+@every_ranked_adapter
+def test_forward_builds_no_matrix_of_the_size_of_the_weight(row, rng):
+    adapter, _, params, frozen = start(row, rng, (9, 11), 2)
+    seen = []
+    with trace_stack.new_trace() as trace:
+        boxes = {name: new_box(array, trace, ShapeNode.root(array)) for name, array in params.items()}
+        end = adapter.forward(boxes, frozen, rng.standard_normal((4, 11)))
+    for node in toposort(end._node):
+        seen.append(node.shape)
+    assert (4, 9) in seen
+    assert not {(9, 11), (11, 9)} & set(seen)
+
+
+class ShapeNode(VJPNode):
+    """A node of the tape that remembers the shape of its value."""
+
+    __slots__ = ("shape",)
+
+    def __init__(self, value, fun, args, kwargs, parent_argnums, parents):
+        super().__init__(value, fun, args, kwargs, parent_argnums, parents)
+        self.shape = np.shape(value)
+
+    @classmethod
+    def root(cls, array):
+        node = cls.new_root()
+        node.shape = array.shape
+        return node
+
+
+@every_ranked_adapter
+def test_the_base_may_be_any_map(row, rng):
+    adapter, W, params, frozen = start(row, rng, (6, 5), 2)
+    asked = []
+
+    class Base:
+        shape = W.shape
+
+        def __call__(self, x):
+            asked.append(x.shape)
+            return x @ W.T
+
+    x = rng.standard_normal((4, 5))
+    np.testing.assert_allclose(
+        adapter.forward(params, {**frozen, "W": Base()}, x), adapter.forward(params, frozen, x), rtol=1e-13
+    )
+    assert asked
+
+
+def mistakes(row):
+    """(what is wrong, the name that the message must have, a call) for one adapter."""
+    rng, good = np.random.default_rng(0), np.ones((4, 3))
+
+    def on(W):
+        return lambda: row.make(1).init(rng, W)
+
+    def wide(x):
+        adapter, _, params, frozen = start(row, rng, (4, 3), 1)
+        return lambda: adapter.forward(params, frozen, x)
+
+    yield "x too wide", "x", wide(np.ones((2, 4)))
+    yield "x a scalar", "x", wide(np.float64(1))
+    yield "NaN in W", "W", on(np.where(good > 0, np.nan, 0))
+    yield "inf in W", "W", on(np.where(np.eye(4, 3) > 0, np.inf, good))
+    yield "integers in W", "W", on(np.ones((4, 3), int))
+    if row.ranked:
+        yield "W a vector", "W", on(np.ones(3))
+        yield "W of three dimensions", "W", on(np.ones((2, 4, 3)))
+        yield "rank above the smaller side", "rank", lambda: row.make(4).init(rng, good)
+        for rank in (0, -1, 1.5, 2.0, "2", None, True, np.nan):
+            yield f"rank {rank!r}", "rank", lambda rank=rank: type(row.make(1))(rank=rank)
+
+
+@pytest.mark.parametrize(
+    "name, call",
+    [pytest.param(name, call, id=f"{row.name}-{wrong}") for row in ROWS for wrong, name, call in mistakes(row)],
+)
+def test_a_mistake_is_a_value_error_that_names_the_argument(name, call):
+    with pytest.raises(ValueError, match=rf"^{name} "):
+        call()

@@ -1,0 +1,105 @@
+"""The pictures of letters: what is drawn, and that it is drawn from the generator alone."""
+
+import numpy as np
+import pytest
+
+from minilora.data.glyphs import FRAKTUR, INVERTED, LIGHTING, SCRIPT, SERIF, SOURCE, TURNED, draw_letters
+
+DOMAINS = (SOURCE, LIGHTING, FRAKTUR, SCRIPT, TURNED, INVERTED, SERIF)
+every_domain = pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
+
+
+def means(domain, seed=1):
+    """The mean picture of each letter (26, 12, 12): noise and jitter average out."""
+    images, labels = draw_letters(np.random.default_rng(seed), domain, 40)
+    return np.stack([images[labels == letter].mean(axis=0).reshape(12, 12) for letter in range(26)])
+
+
+def of(character):
+    """The label of a letter."""
+    return "abcdefghijklmnopqrstuvwxyz".index(character)
+
+
+@every_domain
+def test_every_letter_is_drawn_as_often_as_asked(domain, rng):
+    images, labels = draw_letters(rng, domain, 3, size=16)
+    assert images.shape == (78, 256)
+    assert images.dtype == np.float32
+    np.testing.assert_array_equal(np.bincount(labels), np.full(26, 3))
+    assert np.all(np.isfinite(images))
+
+
+@every_domain
+def test_pictures_depend_on_the_generator_alone(domain):
+    one, two, other = (draw_letters(np.random.default_rng(seed), domain, 2)[0] for seed in (5, 5, 6))
+    np.testing.assert_array_equal(one, two)
+    assert np.mean(np.abs(one - other)) > 0.05
+
+
+@every_domain
+def test_the_letters_of_a_domain_can_be_told_apart(domain):
+    """The mean picture of each letter is nearest to that letter's mean in an independent draw, light taken out."""
+    ramp = np.linspace(-1, 1, 12)
+    light = np.stack([np.ones((12, 12)), np.tile(ramp, (12, 1)), np.tile(ramp[:, None], (1, 12))]).reshape(3, -1)
+    without_light = np.eye(144) - light.T @ np.linalg.inv(light @ light.T) @ light
+    one, two = (means(domain, seed).reshape(26, -1) @ without_light for seed in (1, 2))
+    distances = np.linalg.norm(one[:, None] - two[None], axis=2)
+    np.testing.assert_array_equal(np.argmin(distances, axis=1), np.arange(26))
+
+
+def test_ink_is_one_on_paper_zero_and_lies_in_the_middle():
+    pictures = means(SOURCE)
+    assert np.max(np.abs(pictures[:, [0, 0, -1, -1], [0, -1, 0, -1]])) < 0.15
+    place = np.arange(12) - 5.5
+    for axis in (1, 2):
+        centre = np.sum(pictures.sum(axis=axis) * place, axis=1) / pictures.sum(axis=(1, 2))
+        assert np.max(np.abs(centre)) < 1.6
+    stroke = pictures[of("l")]
+    assert stroke[4:8, 5:7].max() > 0.5
+    assert np.abs(stroke[:, :3]).max() < 0.2
+
+
+def test_letters_stand_upright():
+    """b and d have their bowl below, p and q above: rows run from the top, columns from the left."""
+    letters = means(SOURCE)
+    for character, columns, bowl_below in (("b", 1, 1), ("d", 0, 1), ("p", 1, 0), ("q", 0, 0)):
+        side = letters[of(character)].reshape(2, 6, 2, 6)[:, :, columns].sum(axis=(1, 2))
+        assert np.argmax(side) == bowl_below, character
+
+
+def test_turned_letters_are_the_source_letters_turned_by_90_degrees():
+    turned, source = means(TURNED), means(SOURCE)
+    straight = np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(turned, source)])
+    back = np.mean([np.corrcoef(np.rot90(a, -1).ravel(), b.ravel())[0, 1] for a, b in zip(turned, source)])
+    assert back > 0.97
+    assert straight < 0.6
+
+
+def test_inverted_letters_are_one_minus_the_source_letters():
+    np.testing.assert_allclose(means(INVERTED), 1 - means(SOURCE), atol=0.15)
+
+
+def test_uneven_light_is_an_offset_and_two_gradients_of_size_one_half():
+    """Least squares on each picture's border, which has no ink, finds the three amplitudes."""
+    images, _ = draw_letters(np.random.default_rng(0), LIGHTING, 40)
+    images = images.reshape(-1, 12, 12)
+    ramp = np.linspace(-1, 1, 12)
+    across, down = np.meshgrid(ramp, ramp)
+    edge = (np.abs(across) == 1) | (np.abs(down) == 1)
+    design = np.stack([np.ones(edge.sum()), across[edge], down[edge]], axis=1)
+    found = np.linalg.lstsq(design, images[:, edge].T, rcond=None)[0]
+    np.testing.assert_allclose(found.std(axis=1), 0.5, rtol=0.1)
+    np.testing.assert_allclose(found.mean(axis=1), 0, atol=0.06)
+    assert np.max(np.abs(np.corrcoef(found) - np.eye(3))) < 0.1
+
+
+def test_noise_has_the_size_that_is_promised():
+    images, _ = draw_letters(np.random.default_rng(0), SOURCE, 40)
+    corners = images.reshape(-1, 12, 12)[:, [0, 0, 11, 11], [0, 11, 0, 11]]
+    assert np.median(np.abs(corners)) / 0.6745 == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize("per_letter", [0, -1])
+def test_drawing_no_letters_is_a_value_error(per_letter, rng):
+    with pytest.raises(ValueError, match="per_letter"):
+        draw_letters(rng, SOURCE, per_letter)

@@ -1,0 +1,105 @@
+"""The tour, as a newcomer runs it."""
+
+import inspect
+import os
+import subprocess
+import sys
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from minilora.adapters import LoRA
+from minilora.attach import attach
+from minilora.models.mlp import init_mlp, mlp
+from minilora.tours import letters
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The fast tour in a process of its own: what it printed, and its folder."""
+    out = tmp_path_factory.mktemp("tour") / "new" / "folder"
+    command = [sys.executable, "-W", "error", "-m", "minilora", "--fast", "--out", str(out)]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment)
+    assert done.returncode == 0, done.stderr
+    return done, out
+
+
+def rows(text):
+    """The table of the tour: {method: {column: cell}}."""
+    lines = text.splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("accuracy in %"))
+    names = [cell.strip() for cell in lines[head].split("  ") if cell.strip()]
+    table = {}
+    for line in lines[head + 1 : head + 1 + len(letters.METHODS)]:
+        cells = [cell.strip() for cell in line.split("  ") if cell.strip()]
+        table[cells[0]] = dict(zip(names[1:], cells[1:], strict=True))
+    return table
+
+
+def test_the_tour_compares_every_method_in_a_table(finished):
+    table = rows(finished[0].stdout)
+    assert list(table) == [method.name for method in letters.METHODS]
+    for cells in table.values():
+        assert set(cells) == {
+            "trained",
+            "share",
+            "fraktur",
+            "lighting",
+            "turned",
+            "old kept",
+            "|merged − unmerged|",
+            "seconds",
+        }
+        for domain in ("fraktur", "lighting", "turned"):
+            before, after = (float(number) for number in cells[domain].split(" → "))
+            assert before < 45 < after
+        assert float(cells["|merged − unmerged|"]) < 1e-3
+    assert table["full fine-tuning"]["trained"] == "87,290"
+    assert table["full fine-tuning"]["share"] == "100.0%"
+    assert table["head only"]["trained"] == "3,770"
+    assert table["LoRA r=4"]["trained"] == "4,608"
+
+
+def test_the_tour_says_what_it_did_and_is_silent_on_stderr(finished):
+    done, out = finished
+    assert done.stderr == ""
+    for figure in ("letters.png", "accuracy.png"):
+        assert f"wrote {out / figure}" in done.stdout
+    assert "Trained: 4,608 numbers, 5.28% of the model's 87,290." in done.stdout
+
+
+def test_the_figures_are_pictures_with_something_on_them(finished):
+    for figure in ("letters.png", "accuracy.png"):
+        picture = matplotlib.image.imread(finished[1] / figure)
+        height, width = picture.shape[:2]
+        assert 700 < width < 2000
+        assert 300 < height < 1200
+        assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 50
+
+
+@pytest.mark.parametrize("arguments, name", [(["--seed", "-1"], "--seed"), (["--out", "file/folder"], "--out")])
+def test_a_wrong_option_is_refused_before_anything_is_trained(arguments, name, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    command = [sys.executable, "-m", "minilora", *arguments]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=tmp_path)
+    assert done.returncode == 2
+    assert name in done.stderr
+    assert done.stdout == ""
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_debugger_reaches_loras_formula_from_the_tour_in_four_frames(rng):
+    """mlp → linear → Adapted.__call__ → LoRA.forward: stepping into a call of the model ends at the formula."""
+    frames = []
+
+    class Watched(LoRA):
+        def forward(self, params, frozen, x):
+            frames.append([frame.function for frame in inspect.stack()])
+            return super().forward(params, frozen, x)
+
+    weights = init_mlp(rng, (5, 6, 3))
+    attached = attach(weights, {"layers.0.W": Watched(2)}, rng)
+    mlp(attached.bind(attached.params), np.ones((1, 5), np.float32))
+    assert frames[0].index("test_a_debugger_reaches_loras_formula_from_the_tour_in_four_frames") <= 4
