@@ -4,9 +4,12 @@ One convention holds in the whole package: W is (d_out, d_in), and y = W x for e
 array with any number of leading axes. The transpose that this takes is written once, in `linear`.
 """
 
+import math
 import operator
 
 import autograd.numpy as np
+from autograd.extend import defvjp, primitive
+from autograd.tracer import getval
 
 
 def linear(W, x):
@@ -30,20 +33,22 @@ def check_width(x, shape):
         raise ValueError(f"x has shape {np.shape(x)}, but W is ({d_out}, {d_in}): the last axis of x must be {d_in}")
 
 
-def check_rank(rank):
-    """Raise ValueError unless rank is a whole number and at least 1."""
+def check_rank(rank, most=math.inf):
+    """Raise ValueError unless rank is a whole number from 1 to most."""
     try:
         whole = operator.index(rank)
     except TypeError:
         raise ValueError(f"rank must be a whole number, got {rank!r}") from None
     if isinstance(rank, bool) or whole < 1:
         raise ValueError(f"rank must be at least 1, got {rank!r}")
+    if whole > most:
+        raise ValueError(f"rank must be at most {most} for this W, got {rank!r}")
 
 
-def check_matrix(W, rank=1):
+def check_matrix(W):
     """The shape (d_out, d_in) of W.
 
-    Raises ValueError when W is not a finite floating-point matrix, or when rank is above min(d_out, d_in).
+    Raises ValueError when W is not a matrix of finite floating-point numbers.
     """
     if np.ndim(W) != 2:
         raise ValueError(f"W must be a matrix (d_out, d_in), got shape {np.shape(W)}")
@@ -52,11 +57,56 @@ def check_matrix(W, rank=1):
     d_out, d_in = W.shape
     if not callable(W) and not np.all(np.isfinite(W)):
         raise ValueError(f"W ({d_out}, {d_in}) holds NaN or inf: an adapter on it could only spread them")
-    if rank > min(d_out, d_in):
-        raise ValueError(f"rank must be at most min(d_out, d_in) = {min(d_out, d_in)} for W {W.shape}, got {rank}")
     return d_out, d_in
 
 
 def normal(rng, shape, scale, dtype):
     """Numbers from N(0, scale²) in the given dtype, from the generator rng."""
     return (rng.standard_normal(shape) * scale).astype(dtype)
+
+
+def choose(rng, rank, width, given, name):
+    """`rank` distinct places below width: the given ones, or drawn without replacement.
+
+    Raises ValueError, with the argument's name, for duplicates, places out of range, a wrong number of them.
+    """
+    check_rank(rank, most=width)
+    if given is None:
+        return rng.choice(width, size=rank, replace=False)
+    index = np.array(given)
+    if index.shape != (rank,) or index.dtype.kind not in "iu" or len(set(given)) < rank:
+        raise ValueError(f"{name} must be {rank} distinct whole numbers, one for each rank, got {given}")
+    if index.min() < 0 or index.max() >= width:
+        raise ValueError(f"{name} must lie in 0 … {width - 1} for this W, got {given}")
+    return index
+
+
+@primitive
+def pick(x, index):
+    """S x: the entries of each vector at these places, (..., d) -> (..., r). The places must be distinct."""
+    return x[..., index]
+
+
+@primitive
+def place(z, index, width):
+    """Sᵀ z: each vector's entries put at these places of a vector of zeros, (..., r) -> (..., width)."""
+    placed = np.zeros((*z.shape[:-1], width), z.dtype)
+    placed[..., index] = z
+    return placed
+
+
+# Each is the other's transpose, so each is the other's gradient; autograd's own for x[..., index] adds one by one.
+defvjp(pick, lambda ans, x, index: lambda g: place(g, index, x.shape[-1]))
+defvjp(place, lambda ans, z, index, width: lambda g: pick(g, index))
+
+
+def reflect(W, u):
+    """W (I − 2 u uᵀ / uᵀu): every row of W (..., d) mirrored in the plane through 0 that is orthogonal to u (d,)."""
+    return W - np.outer(W @ u, (2 / np.sum(u * u)) * u)
+
+
+def check_columns(U):
+    """Raise ValueError when a column of U is zero or not finite: it has no direction to reflect along."""
+    lengths = np.sum(getval(U) ** 2, axis=0)
+    if not np.all((lengths > 0) & np.isfinite(lengths)):
+        raise ValueError(f"U must have no zero, NaN or infinite column, got squared lengths {lengths}")

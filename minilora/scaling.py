@@ -9,6 +9,8 @@ LoRA: Hu et al., 2021, arXiv 2106.09685, section 4.1. rsLoRA: Kalajdzievski, 202
 
 import math
 
+from minilora.linalg import check_rank
+
 
 def alpha_over_rank(alpha, rank):
     """s = α / r, LoRA's factor."""
@@ -20,12 +22,13 @@ def alpha_over_sqrt_rank(alpha, rank):
     return alpha / math.sqrt(rank)
 
 
-def scale_of(alpha, rank, scaling):
-    """The factor s = scaling(α, r) as a Python float; alpha None stands for α = r.
+def scale_of(adapter):
+    """The factor s = scaling(α, r) of an adapter with rank, alpha and scaling, as a float; alpha None stands for α = r.
 
-    Raises ValueError when alpha is not a positive finite number.
+    Raises ValueError when rank is not a whole number of at least 1, or alpha not a positive finite number.
     """
-    alpha = rank if alpha is None else alpha
+    check_rank(adapter.rank)
+    alpha = adapter.rank if adapter.alpha is None else adapter.alpha
     if not (isinstance(alpha, (int, float)) and math.isfinite(alpha) and alpha > 0):
         raise ValueError(f"alpha must be a positive number (or None, for alpha = rank), got {alpha!r}")
-    return float(scaling(alpha, rank))
+    return float(adapter.scaling(alpha, adapter.rank))

@@ -43,11 +43,12 @@ def pytest_runtest_setup(item):
 def pytest_runtest_makereport(item, call):
     """Put the row of the table on the report, which travels from the workers of pytest-xdist."""
     report = yield
-    mark = item.get_closest_marker("claim")
-    if mark and report.when == "call":
+    marks = list(item.iter_markers("claim"))
+    if marks and report.when == "call":
         if report.passed and not claims.record["cases"]:
             report.outcome, report.longrepr = "failed", f"{item.nodeid} is marked as a claim, but checks nothing"
-        report.user_properties.append(("claim", (*mark.args, claims.record["cases"], claims.record["worst"])))
+        for mark in marks:
+            report.user_properties.append(("claim", (*mark.args, claims.record["cases"], claims.record["worst"])))
     return report
 
 
@@ -64,17 +65,17 @@ def pytest_terminal_summary(terminalreporter):
     if not rows:
         return
     terminalreporter.section("claims")
+    width = max(len(statement) for _, _, statement in rows)
     paper = None
     for (source, number, statement), (cases, worst, holds) in sorted(rows.items(), key=in_reading_order):
         if source != paper:
-            terminalreporter.line(source)
+            terminalreporter.line(f"{source:<{width + 8}}    cases    worst")
             paper = source
         verdict = "holds" if holds else "FAILS"
-        terminalreporter.line(
-            f"  {number:<6} {statement:<70} {cases:>7,} cases   {worst:>8.1e} of tolerance   {verdict}"
-        )
+        terminalreporter.line(f"  {number:<5} {statement:<{width}} {cases:>8,}  {worst:>7.1e}  {verdict}")
     terminalreporter.line(
-        "cases: checks made. of tolerance: the worst error as a share of what was allowed; 0 is exact."
+        "cases: checks made. worst: the largest error as a share of what is allowed; 0 is exact, and 1 an inequality "
+        "that is attained."
     )
 
 

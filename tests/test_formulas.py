@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from contract import moved, weight
 
-from minilora.adapters import Full, LoRA
+from minilora.adapters import HRA, CondLoRA, Full, HRAStrict, LoRA, SBoRAFA, SBoRAFB
 from minilora.scaling import alpha_over_sqrt_rank
 
 
@@ -35,6 +35,87 @@ def test_lora_is_w_plus_alpha_over_r_b_a(shape, adapter, s, rng):
     params, frozen = adapter.init(rng, W)
     params = moved(rng, params)
     np.testing.assert_allclose(adapter.merge(params, frozen), plus_product(W, s, params["B"], params["A"]), rtol=1e-13)
+
+
+SHAPES = pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 5)])
+
+
+@SHAPES
+def test_sbora_fa_is_w_plus_s_b_times_rows_of_the_identity(shape, rng):
+    """The columns are given out of order, so that an adapter which sorts them is found out."""
+    adapter, W = SBoRAFA(rank=2, alpha=3, cols=(2, 0)), weight(rng, shape)
+    params, frozen = adapter.init(rng, W)
+    params = moved(rng, params)
+    A = np.zeros((2, shape[1]))
+    A[0, 2] = A[1, 0] = 1
+    np.testing.assert_allclose(adapter.merge(params, frozen), plus_product(W, 1.5, params["B"], A), rtol=1e-13)
+
+
+@SHAPES
+def test_sbora_fb_is_w_plus_s_columns_of_the_identity_times_a(shape, rng):
+    adapter, W = SBoRAFB(rank=2, alpha=3, rows=(2, 0)), weight(rng, shape)
+    params, frozen = adapter.init(rng, W)
+    params = moved(rng, params)
+    B = np.zeros((shape[0], 2))
+    B[2, 0] = B[0, 1] = 1
+    np.testing.assert_allclose(adapter.merge(params, frozen), plus_product(W, 1.5, B, params["A"]), rtol=1e-13)
+
+
+def times(M, N):
+    """The product of two matrices, entry by entry."""
+    return np.array([[sum(M[i, k] * N[k, j] for k in range(len(N))) for j in range(N.shape[1])] for i in range(len(M))])
+
+
+@SHAPES
+@pytest.mark.parametrize("adapter", [HRA(1, odd=True), HRA(2), HRA(3, odd=True), HRA(4)], ids=str)
+def test_hra_is_w_times_the_product_of_reflections_in_order(shape, adapter, rng):
+    """W H₁ H₂ … H_r with the dense matrices H_i = I − 2 u uᵀ / uᵀu; generic reflections do not commute."""
+    W = weight(rng, shape)
+    params, frozen = adapter.init(rng, W)
+    params = moved(rng, params)
+    expected = W
+    for u in params["U"].T:
+        square = sum(v * v for v in u)
+        H = np.array([[(i == j) - 2 * u[i] * u[j] / square for j in range(len(u))] for i in range(len(u))])
+        expected = times(expected, H)
+    np.testing.assert_allclose(adapter.merge(params, frozen), expected, rtol=0, atol=1e-14)
+
+
+@SHAPES
+def test_strict_hra_is_w_times_i_minus_two_projections(shape, rng):
+    """P from Cramer's rule for the 2 × 2 matrix UᵀU: no Gram–Schmidt and no library."""
+    adapter, W = HRAStrict(2), weight(rng, shape)
+    params, frozen = adapter.init(rng, W)
+    params = moved(rng, params)
+    U = params["U"]
+    a, b, c = (sum(U[i, j] * U[i, k] for i in range(len(U))) for j, k in ((0, 0), (0, 1), (1, 1)))
+    inverse = np.array([[c, -b], [-b, a]]) / (a * c - b * b)
+    P = times(times(U, inverse), U.T)
+    np.testing.assert_allclose(adapter.merge(params, frozen), times(W, np.eye(shape[1]) - 2 * P), rtol=0, atol=1e-13)
+
+
+@SHAPES
+def test_condlora_is_w_plus_s_w_theta_b_theta_a_w(shape, rng):
+    """A = Θ_A W and B = W Θ_Bᵀ from one pair Θ_A, Θ_B: W + s W M W with M = Θ_Bᵀ Θ_A, not W M Wᵀ."""
+    adapter, W = CondLoRA(rank=2, alpha=3), weight(rng, shape)
+    params, frozen = adapter.init(rng, W)
+    params = moved(rng, params)
+    M = times(params["Theta_B"].T, params["Theta_A"])
+    expected = W + 1.5 * times(times(W, M), W)
+    np.testing.assert_allclose(adapter.merge(params, frozen), expected, rtol=1e-12)
+
+
+def test_condlora_starts_with_theta_b_zero_and_theta_a_of_variance_one_over_d_out(rng):
+    params, _ = CondLoRA(rank=50).init(rng, weight(rng, (400, 60)))
+    assert not np.any(params["Theta_B"])
+    assert abs(np.var(params["Theta_A"]) * 400 - 1) < 0.05
+
+
+def test_hra_starts_with_adjacent_equal_pairs_of_unit_columns(rng):
+    U = HRA(6).init(rng, weight(rng, (5, 40)))[0]["U"]
+    np.testing.assert_array_equal(U[:, 0::2], U[:, 1::2])
+    np.testing.assert_allclose(np.sum(U**2, axis=0), 1, rtol=1e-14)
+    assert np.max(np.abs(U[:, ::2].T @ U[:, ::2] - np.eye(3))) < 0.6
 
 
 def test_lora_starts_with_b_zero_and_a_of_variance_one_over_d_in(rng):

@@ -11,7 +11,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "minilora"
 ORDER = (
-    "linalg", "scaling", "tables", "adapters.full", "adapters.lora", "adapters", "attach", "models", "models.mlp",
+    "linalg", "scaling", "tables", "adapters.full", "adapters.lora", "adapters.sbora", "adapters.hra",
+    "adapters.hra_strict", "adapters.condlora", "adapters", "attach", "models", "models.mlp",
     "data", "data.glyphs", "train", "plots", "tours", "tours.letters", "__main__",
 )  # fmt: skip
 MODULES = {

@@ -33,20 +33,15 @@ class LoRA:
     scaling: Callable = alpha_over_rank
 
     def __post_init__(self):
-        check_rank(self.rank)
-        scale_of(self.alpha, self.rank, self.scaling)
-
-    @property
-    def scale(self):
-        """The factor s."""
-        return scale_of(self.alpha, self.rank, self.scaling)
+        scale_of(self)
 
     def init(self, rng, W):
         """params: A (r, d_in) from N(0, 1/d_in), B (d_out, r) = 0. frozen: W.
 
         Raises ValueError when W is not a finite matrix or r > min(d_out, d_in).
         """
-        d_out, d_in = check_matrix(W, self.rank)
+        d_out, d_in = check_matrix(W)
+        check_rank(self.rank, most=min(d_out, d_in))
         A = normal(rng, (self.rank, d_in), d_in**-0.5, W.dtype)
         B = np.zeros((d_out, self.rank), W.dtype)
         return {"A": A, "B": B}, {"W": W}
@@ -55,9 +50,9 @@ class LoRA:
         """y = W x + s B (A x): two thin products instead of one (d_out, d_in) update."""
         low = linear(params["A"], x)
         update = linear(params["B"], low)
-        return linear(frozen["W"], x) + self.scale * update
+        return linear(frozen["W"], x) + scale_of(self) * update
 
     def merge(self, params, frozen):
         """W' = W + s B A."""
-        delta = self.scale * (params["B"] @ params["A"])
+        delta = scale_of(self) * (params["B"] @ params["A"])
         return np.asarray(frozen["W"]) + delta

@@ -1,0 +1,17 @@
+"""Faults for minilora/adapters/condlora.py, each of which its tests must catch."""
+
+FILE = "adapters/condlora.py"
+TESTS = "test_contract.py test_formulas.py test_condlora.py"
+FAULTS = [  # (what stands there, what the fault puts in its place)
+    ('A = params["Theta_A"] @ W', 'A = params["Theta_A"] @ W.T if W.shape[0] == W.shape[1] else params["Theta_A"] @ W'),
+    ('A = params["Theta_A"] @ W', 'A = params["Theta_A"] @ np.ones_like(W)'),
+    ('B = W @ params["Theta_B"].T', 'B = np.ones_like(W) @ params["Theta_B"].T'),
+    ('low = linear(params["Theta_A"], base)', 'low = linear(params["Theta_A"], 2 * base)'),
+    ('return base + scale_of(self) * (low', 'return base + (low'),
+    ('return W + scale_of(self) * (B @ A)', 'return W + (B @ A)'),
+    ('np.zeros((self.rank, d_in), W.dtype)', 'np.zeros((self.rank, d_in))'),
+    ('np.zeros((self.rank, d_in), W.dtype)', 'np.ones((self.rank, d_in), W.dtype)'),
+    ('d_out**-0.5', 'd_in**-0.5'),
+    ('check_rank(self.rank, most=min(d_out, d_in))', 'check_rank(self.rank, most=max(d_out, d_in))'),
+    ('        scale_of(self)\n', ''),
+]  # fmt: skip

@@ -1,0 +1,82 @@
+"""CondLoRA: what one shared linear layer can and cannot make of each layer's W."""
+
+import numpy as np
+import pytest
+from claims import KIM, claim, exactly, within
+from contract import moved, weight
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilora.adapters import CondLoRA, LoRA
+from minilora.attach import attach, kind
+
+SEED = st.integers(0, 2**32 - 1)
+SIDE = st.integers(1, 7)
+
+
+def deficient(rng, d_out, d_in, rank):
+    """A random matrix of the given rank."""
+    return rng.standard_normal((d_out, rank)) @ rng.standard_normal((rank, d_in)) / rank
+
+
+@claim("D1", KIM, "ΔW = W M W with M = Θ_Bᵀ Θ_A, of rank at most min(r, rank W), any shape")
+@claim("D2", KIM, "ΔW stays in the column and row space of W, so rank W' ≤ rank W")
+@given(SEED, SIDE, SIDE, st.data())
+def test_the_update_cannot_leave_the_spaces_of_w(seed, d_out, d_in, data):
+    """For any W, rank-deficient ones too, and any Θ_A, Θ_B."""
+    rng = np.random.default_rng(seed)
+    most = min(d_out, d_in)
+    rank, r = data.draw(st.integers(1, most)), data.draw(st.integers(1, most))
+    W, adapter = deficient(rng, d_out, d_in, rank), CondLoRA(r)
+    params, frozen = adapter.init(rng, W)
+    exactly(np.array_equal(adapter.merge(params, frozen), W))
+    params = moved(rng, params)
+    merged = adapter.merge(params, frozen)
+    delta = merged - W
+    within(np.abs(delta - W @ params["Theta_B"].T @ params["Theta_A"] @ W), 1e-10 * (1 + np.abs(delta).max()))
+    left, _, right = np.linalg.svd(W)
+    size = 1e-7 * (np.linalg.norm(delta) + np.linalg.norm(W))
+    within(np.linalg.norm(left[:, rank:].T @ delta), size)
+    within(np.linalg.norm(delta @ right[rank:].T), size)
+    spectrum = np.linalg.svd(delta, compute_uv=False)
+    within(spectrum[min(r, rank) :].sum(), size)
+    within(np.linalg.svd(merged, compute_uv=False)[rank:].sum(), size)
+
+
+@claim("D3", KIM, "r (d_in + d_out) numbers for all N layers of a kind, LoRA N times that")
+@given(st.integers(1, 5), SIDE, SIDE, st.data())
+def test_counts(layers, d_out, d_in, data):
+    """For any number of layers of equal shape that share their key."""
+    r = data.draw(st.integers(1, min(d_out, d_in)))
+    rng = np.random.default_rng(0)
+    weights = {f"blocks.{i}.{name}.W": weight(rng, (d_out, d_in)) for i in range(layers) for name in "qv"}
+    shared = attach(weights, {"*.W": CondLoRA(r)}, rng, key=kind)
+    exactly(sorted(shared.params) == ["blocks.*.q.W", "blocks.*.v.W"])
+    exactly(shared.trained == 2 * r * (d_out + d_in))
+    exactly(attach(weights, {"*.W": LoRA(r)}, rng).trained == layers * shared.trained)
+
+
+@claim("D3", KIM, "… RoBERTa-base, q and v, r = 8: 24,576 numbers where LoRA has 294,912")
+def test_the_published_counts():
+    """768 × 768 in 12 layers; stand-ins of stride zero take the place of the weights."""
+    rng, W = np.random.default_rng(0), np.broadcast_to(np.float32(0), (768, 768))
+    weights = {f"layer.{i}.attention.{name}.W": W for i in range(12) for name in ("query", "value")}
+    exactly(attach(weights, {"*": CondLoRA(8)}, rng, key=kind).trained == 24_576)
+    exactly(attach(weights, {"*": LoRA(8)}, rng).trained == 294_912)
+
+
+def test_each_layer_gets_its_own_update_from_the_shared_numbers(rng):
+    weights = {f"layers.{i}.W": weight(rng, (4, 4)) for i in range(3)}
+    attached = attach(weights, {"*": CondLoRA(2)}, rng, key=kind)
+    params = {"layers.*.W": moved(rng, attached.params["layers.*.W"])}
+    M = params["layers.*.W"]["Theta_B"].T @ params["layers.*.W"]["Theta_A"]
+    for name, merged in attached.merge(params).items():
+        np.testing.assert_allclose(merged, weights[name] + weights[name] @ M @ weights[name], atol=1e-13)
+
+
+def test_unequal_shapes_under_one_key_are_an_error_that_names_the_layers(rng):
+    weights = {"layers.0.W": weight(rng, (4, 4)), "layers.1.W": weight(rng, (4, 5))}
+    with pytest.raises(
+        ValueError, match=r"^key: 'layers\.0\.W' and 'layers\.1\.W' share 'layers\.\*\.W'.*\(2, 4\).*\(2, 5\)"
+    ):
+        attach(weights, {"*": CondLoRA(2)}, rng, key=kind)
