@@ -50,10 +50,10 @@ def check_matrix(W):
 
     Raises ValueError when W is not a matrix of finite floating-point numbers.
     """
-    if np.ndim(W) != 2:
+    if np.ndim(W) != 2 or 0 in np.shape(W):
         raise ValueError(f"W must be a matrix (d_out, d_in), got shape {np.shape(W)}")
-    if W.dtype.kind != "f":
-        raise ValueError(f"W must hold floating-point numbers, got {W.dtype}: try W.astype(np.float32)")
+    if not hasattr(W, "dtype") or W.dtype.kind != "f":
+        raise ValueError("W must be an array of floating-point numbers: try np.asarray(W, np.float32)")
     d_out, d_in = W.shape
     if not callable(W) and not np.all(np.isfinite(W)):
         raise ValueError(f"W ({d_out}, {d_in}) holds NaN or inf: an adapter on it could only spread them")

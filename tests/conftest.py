@@ -1,10 +1,14 @@
 """What all tests share: one BLAS thread, Hypothesis' profiles, and the table of claims at the end of a run."""
 
+import importlib
 import os
+import sys
+from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for matrices this small a second thread costs time
 
 import claims
+import contract
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,16 +27,36 @@ def rng():
 
 def pytest_addoption(parser):
     parser.addoption("--claims", action="store_true", help="run only the tests that check a claim of a paper")
+    parser.addoption("--adapter", metavar="MODULE:CLASS", help="run the contract on an adapter class of your own")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "claim(name, source, statement): the claim of a paper that a test checks")
+    if config.getoption("--adapter"):
+        contract.ROWS = (contract.row_of(imported(config.getoption("--adapter"))),)
+        config.args = [str(Path(__file__).parent / "test_contract.py")]
+
+
+def imported(name):
+    """The class MODULE:CLASS, its module sought in the working directory too."""
+    sys.path.insert(0, os.getcwd())
+    module, _, adapter = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), adapter)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise pytest.UsageError(
+            f"--adapter {name}: {error}; write mymodule:MyAdapter for a class in mymodule.py"
+        ) from None
 
 
 def pytest_collection_modifyitems(config, items):
+    dropped = []
     if config.getoption("--claims"):
-        config.hook.pytest_deselected(items=[item for item in items if not item.get_closest_marker("claim")])
-        items[:] = [item for item in items if item.get_closest_marker("claim")]
+        dropped = [item for item in items if not item.get_closest_marker("claim")]
+    if config.getoption("--adapter"):  # what is promised only of adapters whose closed forms are known
+        dropped += [item for item in items if item.get_closest_marker("skip")]
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = [item for item in items if item not in dropped]
 
 
 def pytest_runtest_setup(item):

@@ -19,9 +19,9 @@ class Row:
 
     name: str
     make: Callable  # rank -> adapter
-    count: Callable  # (m, n, rank) -> trained numbers
-    delta_rank: Callable  # (m, n, rank) -> the rank of W' − W after random training
-    most: Callable  # (m, n) -> the largest rank that is allowed; None where any is
+    count: Callable | None = None  # (m, n, rank) -> trained numbers
+    delta_rank: Callable | None = None  # (m, n, rank) -> the rank of W' − W after random training
+    most: Callable | None = None  # (m, n) -> the largest rank that is allowed
     fits: Callable = always  # (shape, rank) -> whether every trained number can make a difference there
     start: float | None = 0.0  # how far W' may be from W at the start, in units of rounding; None: it never is W
 
@@ -89,6 +89,11 @@ ROWS = (
     Row("CondLoRA", lambda r: CondLoRA(r), lambda m, n, r: r * (m + n), lambda m, n, r: r, min),
     Row("CondLoRA alpha", lambda r: CondLoRA(r, alpha=3.0), lambda m, n, r: r * (m + n), lambda m, n, r: r, min),
 )
+
+
+def row_of(adapter):
+    """The row of somebody's own adapter class: nothing is promised of it but what every adapter promises."""
+    return Row(adapter.__name__, lambda r: adapter(rank=r), fits=turns, start=40.0)
 
 
 def weight(rng, shape, dtype=np.float64):

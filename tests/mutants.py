@@ -1,27 +1,33 @@
 """Tests of the tests: one-line faults, each put into a copy of the source; the suite must catch every one.
 
     python tests/mutants.py             all faults
-    python tests/mutants.py lora        only those in files whose name has this word
+    python tests/mutants.py lora hra    only those in files whose name has one of these words
 
 The faults are listed in tests/faults, one file for each file of the package: FILE is that file, TESTS the tests that
 concern it, FAULTS holds pairs (what stands there, what the fault puts in its place).
-Ends with "N caught, N missed"; the exit code is 1 if any was missed.
+Ends with "N caught, N missed"; the exit code is 1 if any was missed. Needs a system that can fork (not Windows).
 """
 
+import multiprocessing
 import os
 import runpy
 import shutil
-import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+# Imported once, here: every fault is tried in a fork of this process. The package itself is imported by the forks.
+import autograd.test_util  # noqa: F401
+import hypothesis.extra.numpy  # noqa: F401
+import matplotlib.figure  # noqa: F401
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
 
-def passes(file, tests, good="", bad=""):
+def passes(trial):
     """Whether a copy of the source, with bad in the place of good in this file, passes these tests."""
+    file, tests, good, bad = trial
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         for part in ("minilora", "tests"):
@@ -30,32 +36,50 @@ def passes(file, tests, good="", bad=""):
             shutil.copy(ROOT / part, copy)
         source = (copy / "minilora" / file).read_text(encoding="utf-8")
         if good not in source:
-            raise SystemExit(f"{file}: no longer has {good!r}: bring the list of faults up to date")
-        (copy / "minilora" / file).write_text(source.replace(good, bad, 1), encoding="utf-8")
-        names = [f"tests/{name}" for name in tests.split()]
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *names]
-        environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-        result = subprocess.run(command, cwd=copy, env=environment, capture_output=True)
-        if result.returncode > 1:
-            raise SystemExit(f"{file}: pytest did not run the tests: {result.stdout.decode()[-2000:]}")
-        return result.returncode == 0
+            return f"{file} no longer has {good!r}: bring the list of faults up to date"
+        faulty = source.replace(good, bad, 1)
+        try:
+            compile(faulty, file, "exec")
+        except SyntaxError as error:
+            return f"{file}: {bad!r} in the place of {good!r} is no Python: {error}"
+        (copy / "minilora" / file).write_text(faulty, encoding="utf-8")
+        code = run_tests(copy, tests.split())
+    return {0: True, 1: False}.get(code, f"pytest could not run {tests}: exit code {code}")
+
+
+def run_tests(copy, names):
+    """pytest's exit code for these tests of the copy."""
+    os.chdir(copy)
+    os.environ["PYTHONPATH"] = str(copy)
+    sys.path[:0] = [str(copy), str(copy / "tests")]
+    sys.dont_write_bytecode = True
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    code = pytest.main([*options, *[f"tests/{name}" for name in names]])
+    os.chdir("/")
+    return int(code)
 
 
 def main(words):
     """Check that the tests pass without a fault, then try the faults, several at a time, and report."""
     lists = [runpy.run_path(str(path)) for path in sorted(ROOT.glob("tests/faults/*.py"))]
     lists = [each for each in lists if not words or any(word in each["FILE"] for word in words)]
+    sound = [(each["FILE"], each["TESTS"], "", "") for each in lists]
     faults = [(each["FILE"], each["TESTS"], good, bad) for each in lists for good, bad in each["FAULTS"]]
     missed = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for each, sound in zip(lists, pool.map(passes, *zip(*[(each["FILE"], each["TESTS"]) for each in lists]))):
-            if not sound:
-                raise SystemExit(f"{each['FILE']}: its tests fail without any fault, so they can tell nothing")
-        for (file, _, good, bad), survived in zip(faults, pool.map(passes, *zip(*faults))):
-            missed += survived
+    # One fork for each trial, so that no trial sees what another has imported.
+    with multiprocessing.get_context("fork").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
+        for (file, *_), passed in zip(sound, pool.imap(passes, sound, chunksize=1)):
+            if passed is not True:
+                raise SystemExit(f"{file}: without any fault its tests must pass, but: {passed or 'they fail'}")
+        for (file, _, good, bad), passed in zip(faults, pool.imap(passes, faults, chunksize=1)):
+            if isinstance(passed, str):
+                raise SystemExit(passed)
+            missed += passed
             print(
-                f"{'MISSED' if survived else 'caught'}  {file}: {good.strip()}  →  {bad.strip() or 'nothing'}",
-                flush=True,
+                f"{'MISSED' if passed else 'caught'}  {file}: {good.strip()}  →  {bad.strip() or 'nothing'}", flush=True
             )
     print(f"{len(faults) - missed} caught, {missed} missed")
     return missed > 0

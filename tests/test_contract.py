@@ -1,4 +1,4 @@
-"""The contract: every adapter keeps every promise."""
+"""The contract: every adapter keeps every promise. `pytest --adapter mymodule:MyAdapter` asks it of your own class."""
 
 import autograd.numpy as anp
 import numpy as np
@@ -6,7 +6,8 @@ import pytest
 from autograd.core import VJPNode
 from autograd.test_util import check_grads
 from autograd.tracer import new_box, toposort, trace_stack
-from contract import ROWS, start, weight
+from claims import claim, exactly, within
+from contract import ROWS, moved, start, weight
 
 from minilora.linalg import linear
 from minilora.train import fit, value_and_grad
@@ -28,6 +29,12 @@ def cases(rows):
     return pytest.mark.parametrize("row, shape, rank", chosen, ids=names)
 
 
+def promise(number, statement):
+    """The mark by which a promise gets its line in the table at the end."""
+    whose = "every adapter" if len(ROWS) > 1 else ROWS[0].name
+    return claim(f"P{number}", f"Contract of {whose}", statement)
+
+
 every_adapter, every_case = over(ROWS), cases(ROWS)
 every_dtype = pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda dtype: dtype.__name__)
 
@@ -42,6 +49,7 @@ def loss_of(adapter, frozen):
     return loss
 
 
+@promise(1, "an untrained adapter changes nothing")
 @cases([row for row in ROWS if row.start is not None])
 @every_dtype
 def test_an_untrained_adapter_changes_nothing(row, shape, rank, dtype, rng):
@@ -51,10 +59,11 @@ def test_an_untrained_adapter_changes_nothing(row, shape, rank, dtype, rng):
     x = rng.standard_normal((5, shape[1])).astype(dtype)
     y, merged = adapter.forward(params, frozen, x), adapter.merge(params, frozen)
     tolerance = row.start * np.finfo(dtype).eps
-    np.testing.assert_allclose(y, linear(W, x), rtol=0, atol=tolerance * np.max(np.abs(x)))
-    np.testing.assert_allclose(merged, W, rtol=0, atol=tolerance)
+    within(np.abs(y - linear(W, x)), tolerance * np.max(np.abs(x)), "forward")
+    within(np.abs(merged - W), tolerance, "merge")
 
 
+@promise(2, "forward computes what the merged matrix computes")
 @every_case
 @every_dtype
 @pytest.mark.parametrize("axes", LEADING_AXES, ids=str)
@@ -62,31 +71,35 @@ def test_forward_equals_merge(row, shape, rank, dtype, axes, rng):
     adapter, _, params, frozen = start(row, rng, shape, rank, dtype)
     x = rng.standard_normal((*axes, shape[1])).astype(dtype)
     y, merged = adapter.forward(params, frozen, x), adapter.merge(params, frozen)
-    assert y.shape == (*axes, shape[0])
-    assert merged.shape == shape
+    exactly(y.shape == (*axes, shape[0]))
+    exactly(merged.shape == shape)
     reference = x.astype(np.float64) @ merged.T.astype(np.float64)
-    scale = np.linalg.norm(merged) * np.max(np.abs(x), initial=0) + 1e-30
-    np.testing.assert_allclose(y, reference, rtol=0, atol=TOLERANCE[dtype] * scale)
+    scale = np.linalg.norm(merged) * np.max(np.abs(x), initial=0)
+    within(np.max(np.abs(y - reference), initial=0), TOLERANCE[dtype] * scale)
 
 
+@promise(3, "gradients for params and for x agree with finite differences")
 @every_case
 def test_gradients_agree_with_finite_differences(row, shape, rank, rng):
     adapter, _, params, frozen = start(row, rng, shape, rank)
     x = rng.standard_normal((4, shape[1]))
     for argument in (0, 1):  # the params, and x: the gradient has to reach the layers below
         check_grads(loss_of(adapter, frozen), argument, modes=["rev"], order=1)(params, x)
+        exactly(True)  # check_grads has raised otherwise
 
 
+@promise(4, "every trained array gets a gradient")
 @every_case
 def test_every_trained_array_gets_a_gradient(row, shape, rank, rng):
     adapter, _, params, frozen = start(row, rng, shape, rank)
     _, grads = value_and_grad(loss_of(adapter, frozen), params, rng.standard_normal((4, shape[1])))
-    assert grads.keys() == params.keys()
+    exactly(grads.keys() == params.keys() and len(grads) > 0)
     for name, grad in grads.items():
-        assert grad.shape == params[name].shape
-        assert np.max(np.abs(grad)) > 1e-6, name
+        exactly(grad.shape == params[name].shape, name)
+        exactly(np.max(np.abs(grad)) > 1e-6, name)
 
 
+@promise(5, "training changes params, and neither W, frozen nor the given params")
 @every_adapter
 def test_training_leaves_frozen_arrays_and_the_given_params_bit_identical(row, rng):
     adapter, W = row.make(2), weight(rng, (6, 5))
@@ -101,23 +114,26 @@ def test_training_leaves_frozen_arrays_and_the_given_params_bit_identical(row, r
     trained = fit(loss, params, data, rng, steps=5, batch=10, lr=0.1)
     adapter.merge(trained, frozen)
     for name, array in arrays.items():
-        np.testing.assert_array_equal(array.view(np.int64), before[name].view(np.int64), err_msg=name)
-    assert all(np.any(trained[name] != params[name]) for name in params)
+        exactly(np.array_equal(array.view(np.int64), before[name].view(np.int64)), name)
+    exactly(all(np.any(trained[name] != params[name]) for name in params))
 
 
-@every_case
+@promise(6, "the trained numbers are as many as the closed form says")
+@cases([row for row in ROWS if row.count])
 def test_the_trained_count_is_the_closed_form(row, shape, rank, rng):
     params, _ = row.make(rank).init(rng, weight(rng, shape))
-    assert sum(array.size for array in params.values()) == row.count(*shape, rank)
+    exactly(sum(array.size for array in params.values()) == row.count(*shape, rank))
 
 
-@every_case
+@promise(7, "the update has the rank that was asked for")
+@cases([row for row in ROWS if row.delta_rank])
 def test_the_update_has_the_rank_that_was_asked_for(row, shape, rank, rng):
     adapter, W, params, frozen = start(row, rng, shape, rank)
     values = np.linalg.svd(adapter.merge(params, frozen) - W, compute_uv=False)
-    assert np.sum(values > 1e-10 * values[0]) == row.delta_rank(*shape, rank)
+    exactly(np.sum(values > 1e-10 * values[0]) == row.delta_rank(*shape, rank))
 
 
+@promise(8, "float32 in, float32 out: start, forward, merge, loss and gradient")
 @every_adapter
 @every_dtype
 def test_dtype_in_is_dtype_out(row, dtype, rng):
@@ -126,33 +142,36 @@ def test_dtype_in_is_dtype_out(row, dtype, rng):
     value, grads = value_and_grad(loss_of(adapter, frozen), params, x)
     first, _ = adapter.init(rng, W)
     for array in (*first.values(), adapter.forward(params, frozen, x), adapter.merge(params, frozen), value):
-        assert array.dtype == dtype
-    assert {name: grad.dtype for name, grad in grads.items()} == dict.fromkeys(params, np.dtype(dtype))
+        exactly(array.dtype == dtype)
+    exactly({name: grad.dtype for name, grad in grads.items()} == dict.fromkeys(params, np.dtype(dtype)))
 
 
+@promise(9, "the start depends on W and the generator alone")
 @every_adapter
 def test_the_start_depends_on_the_generator_alone(row):
     W = weight(np.random.default_rng(0), (6, 5))
     one, two = (row.make(2).init(np.random.default_rng(7), W) for _ in range(2))
     for part_one, part_two in zip(one, two):
-        assert part_one.keys() == part_two.keys()
+        exactly(part_one.keys() == part_two.keys())
         for name in part_one:
-            np.testing.assert_array_equal(part_one[name], part_two[name])
+            exactly(np.array_equal(part_one[name], part_two[name]), name)
 
 
+@promise(10, "merge returns a new array and changes nothing that it was given")
 @every_adapter
 def test_merge_returns_an_array_of_its_own(row, rng):
     adapter, W, params, frozen = start(row, rng, (6, 5), 2)
     before = {name: array.copy() for name, array in (params | frozen).items()}
     merged = adapter.merge(params, frozen)
     for name, array in (params | frozen).items():
-        np.testing.assert_array_equal(array, before[name], err_msg=name)
+        exactly(np.array_equal(array, before[name]), name)
     for array in (W, *params.values(), *frozen.values()):
-        assert not np.shares_memory(merged, array)
+        exactly(not np.shares_memory(merged, array))
     first, _ = adapter.init(rng, W)
-    assert not any(np.shares_memory(W, array) for array in first.values())
+    exactly(not any(np.shares_memory(W, array) for array in first.values()))
 
 
+@promise(11, "forward builds no matrix of the size of W")
 @over(OVER_A_BASE)
 def test_forward_builds_no_matrix_of_the_size_of_the_weight(row, rng):
     adapter, _, params, frozen = start(row, rng, (9, 11), 2)
@@ -162,8 +181,8 @@ def test_forward_builds_no_matrix_of_the_size_of_the_weight(row, rng):
         end = adapter.forward(boxes, frozen, rng.standard_normal((4, 11)))
     for node in toposort(end._node):
         seen.append(node.shape)
-    assert (4, 9) in seen
-    assert not {(9, 11), (11, 9)} & set(seen)
+    exactly((4, 9) in seen)
+    exactly(not {(9, 11), (11, 9)} & set(seen))
 
 
 class ShapeNode(VJPNode):
@@ -182,23 +201,31 @@ class ShapeNode(VJPNode):
         return node
 
 
+@promise(12, "W may be any map: a four-bit matrix, an adapted one")
 @over(OVER_A_BASE)
 def test_the_base_may_be_any_map(row, rng):
-    adapter, W, params, frozen = start(row, rng, (6, 5), 2)
+    adapter, W = row.make(2), weight(rng, (6, 5))
     asked = []
 
     class Base:
-        shape = W.shape
+        """W as something that can be called, and made dense on request."""
+
+        shape, ndim, dtype = W.shape, 2, W.dtype
 
         def __call__(self, x):
             asked.append(x.shape)
             return x @ W.T
 
+        def __array__(self, dtype=None, copy=None):
+            return W.copy()
+
+    params, over_base = adapter.init(np.random.default_rng(5), Base())
+    _, over_matrix = adapter.init(np.random.default_rng(5), W)
+    params = moved(rng, params)
     x = rng.standard_normal((4, 5))
-    np.testing.assert_allclose(
-        adapter.forward(params, {**frozen, "W": Base()}, x), adapter.forward(params, frozen, x), rtol=1e-13
-    )
-    assert asked
+    within(np.abs(adapter.forward(params, over_base, x) - adapter.forward(params, over_matrix, x)), 1e-13)
+    within(np.abs(adapter.merge(params, over_base) - adapter.merge(params, over_matrix)), 1e-13)
+    exactly(len(asked) > 0)
 
 
 def mistakes(row):
@@ -220,6 +247,8 @@ def mistakes(row):
     if row.name == "Full":
         return
     yield "W a vector", "W", on(np.ones(3))
+    yield "W a list", "W", on([[1.0, 2.0], [3.0, 4.0]])
+    yield "W without rows", "W", on(np.ones((0, 3)))
     yield "W of three dimensions", "W", on(np.ones((2, 4, 3)))
     for rank in (0, -1, 1.5, 2.0, "2", None, True, np.nan):
         yield f"rank {rank!r}", "rank", lambda rank=rank: type(row.make(1))(rank=rank)
@@ -233,6 +262,7 @@ def mistakes(row):
             )
 
 
+@promise(13, "a mistake is a ValueError that names the argument")
 @pytest.mark.parametrize(
     "name, call",
     [pytest.param(name, call, id=f"{row.name}-{wrong}") for row in ROWS for wrong, name, call in mistakes(row)],
@@ -240,3 +270,4 @@ def mistakes(row):
 def test_a_mistake_is_a_value_error_that_names_the_argument(name, call):
     with pytest.raises(ValueError, match=rf"^{name} "):
         call()
+    exactly(True)  # pytest.raises has failed otherwise

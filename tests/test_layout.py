@@ -12,8 +12,10 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "minilora"
 ORDER = (
     "linalg", "scaling", "tables", "adapters.full", "adapters.lora", "adapters.sbora", "adapters.hra",
-    "adapters.hra_strict", "adapters.condlora", "adapters", "attach", "models", "models.mlp",
-    "data", "data.glyphs", "train", "plots", "tours", "tours.letters", "__main__",
+    "adapters.hra_strict", "adapters.condlora", "adapters", "quantize", "attach", "models", "models.mlp",
+    "models.transformer", "data", "data.glyphs", "data.text", "data.teacher", "train", "theorems", "theorems.linear",
+    "theorems.relu", "theorems.transformer", "theorems.reachable", "analysis", "plots", "tours", "tours.method",
+    "tours.letters", "tours.text", "__main__",
 )  # fmt: skip
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path

@@ -12,7 +12,7 @@ import pytest
 from minilora.adapters import LoRA
 from minilora.attach import attach
 from minilora.models.mlp import init_mlp, mlp
-from minilora.tours import letters
+from minilora.tours import letters, text
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +54,15 @@ def test_the_tour_compares_every_method_in_a_table(finished):
         }
         for domain in ("fraktur", "lighting", "turned"):
             before, after = (float(number) for number in cells[domain].split(" → "))
-            assert before < 45 < after
+            assert before < 45
+            assert before + 10 < after <= 100
         assert float(cells["|merged − unmerged|"]) < 1e-3
     assert table["full fine-tuning"]["trained"] == "87,290"
     assert table["full fine-tuning"]["share"] == "100.0%"
     assert table["head only"]["trained"] == "3,770"
     assert table["LoRA r=4"]["trained"] == "4,608"
+    assert table["CondLoRA r=16"]["trained"] == "4,608"
+    assert table["QSBoRA-FA r=32"]["trained"] == "18,432"
 
 
 def test_the_tour_says_what_it_did_and_is_silent_on_stderr(finished):
@@ -79,7 +82,26 @@ def test_the_figures_are_pictures_with_something_on_them(finished):
         assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 50
 
 
-@pytest.mark.parametrize("arguments, name", [(["--seed", "-1"], "--seed"), (["--out", "file/folder"], "--out")])
+def test_the_tour_on_text_compares_every_method_too():
+    """In the fast form nothing is learnt, but every method runs on the Transformer and is counted."""
+    said = []
+    outcomes = text.run(0, text.Length(pretrain_steps=3, adapt_steps=1), say=said.append)
+    assert list(outcomes) == [method.name for method in text.METHODS]
+    assert outcomes["full fine-tuning"][0] == 213_376
+    assert outcomes["LoRA r=8"][0] == 4 * 8 * (4 * 128 + 2 * 320)
+    assert outcomes["CondLoRA r=16"][0] == 16 * (4 * 128 + 2 * 320)
+    for trained, code, prose, _ in outcomes.values():
+        assert trained > 0
+        assert 3 < code < 7
+        assert 3 < prose < 7
+    printed = "\n".join(said)
+    assert all(method.name in printed for method in text.METHODS)
+    assert "--- before: 'def read(self, ' continued ---\ndef read(self, " in printed
+
+
+@pytest.mark.parametrize(
+    "arguments, name", [(["--seed", "-1"], "--seed"), (["--out", "file/folder"], "--out"), (["songs"], "songs")]
+)
 def test_a_wrong_option_is_refused_before_anything_is_trained(arguments, name, tmp_path):
     (tmp_path / "file").write_text("kept")
     command = [sys.executable, "-m", "minilora", *arguments]

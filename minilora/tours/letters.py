@@ -4,40 +4,23 @@ Five linear layers learn sans-serif letters of 12 × 12 pixels. Then each method
 uneven light and to letters turned by 90°, from 40 pictures of each letter.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from minilora.adapters import Full, LoRA
-from minilora.attach import attach, own_name
+from minilora.adapters import HRA, CondLoRA, Full, HRAStrict, LoRA, SBoRAFA, SBoRAFB
+from minilora.attach import attach, kind
 from minilora.data.glyphs import ALPHABET, FRAKTUR, LIGHTING, SOURCE, TURNED, draw_letters
 from minilora.models.mlp import init_mlp, mlp
 from minilora.plots import plot_accuracy, plot_readings
 from minilora.tables import aligned
+from minilora.tours.method import Method, adapt
 from minilora.train import accuracy, cross_entropy, fit
 
 WIDTHS = (144, 144, 144, 144, 144, 26)
 TARGETS = (FRAKTUR, LIGHTING, TURNED)
 HIDDEN = "layers.[0-3].W"
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way to adapt: adapters for patterns of names, the peak learning rate that suits them, the key of sharing."""
-
-    family: str
-    size: str
-    adapters: dict
-    lr: float
-    key: Callable = own_name
-
-    @property
-    def name(self):
-        """What the table calls it."""
-        return f"{self.family} {self.size}".strip()
 
 
 METHODS = (
@@ -46,6 +29,17 @@ METHODS = (
     Method("LoRA", "r=1", {HIDDEN: LoRA(rank=1)}, lr=3e-2),
     Method("LoRA", "r=4", {HIDDEN: LoRA(rank=4)}, lr=1e-2),
     Method("LoRA", "r=16", {HIDDEN: LoRA(rank=16)}, lr=1e-2),
+    Method("SBoRA-FA", "r=8", {HIDDEN: SBoRAFA(rank=8)}, lr=3e-2),
+    Method("SBoRA-FA", "r=32", {HIDDEN: SBoRAFA(rank=32)}, lr=1e-2),
+    Method("SBoRA-FB", "r=8", {HIDDEN: SBoRAFB(rank=8)}, lr=3e-2),
+    Method("SBoRA-FB", "r=32", {HIDDEN: SBoRAFB(rank=32)}, lr=3e-2),
+    Method("QSBoRA-FA", "r=32", {HIDDEN: SBoRAFA(rank=32)}, lr=1e-2, four_bits=True),
+    Method("HRA", "r=8", {HIDDEN: HRA(rank=8)}, lr=3e-2),
+    Method("HRA", "r=32", {HIDDEN: HRA(rank=32)}, lr=1e-2),
+    Method("HRA λ=0.01", "r=8", {HIDDEN: HRA(rank=8)}, lr=3e-2, strength=0.01),
+    Method("HRA strict", "r=8", {HIDDEN: HRAStrict(rank=8)}, lr=3e-2),
+    Method("CondLoRA", "r=4", {HIDDEN: CondLoRA(rank=4)}, lr=3e-2, key=kind),
+    Method("CondLoRA", "r=16", {HIDDEN: CondLoRA(rank=16)}, lr=1e-2, key=kind),
 )
 
 
@@ -59,7 +53,7 @@ class Length:
 
 
 USUAL = Length(pictures=308, pretrain_steps=1000, adapt_steps=400)
-FAST = Length(pictures=100, pretrain_steps=300, adapt_steps=80)
+FAST = Length(pictures=100, pretrain_steps=300, adapt_steps=60)
 
 
 @dataclass(frozen=True)
@@ -87,17 +81,9 @@ def mlp_loss(weights, x, labels):
     return cross_entropy(mlp(weights, x), labels)
 
 
-def adapt(weights, method, domain, to_adapt, to_test, old, steps, rng):
+def measure(method, weights, domain, to_adapt, to_test, old, steps, rng):
     """Train one method on one domain and measure it."""
-    attached = attach(weights, method.adapters, rng, method.key)
-
-    def loss(params, x, labels):
-        return mlp_loss(attached.bind(params), x, labels)
-
-    label = f"{method.name} on {domain.name}"
-    start = time.perf_counter()
-    params = fit(loss, attached.params, to_adapt, rng, steps=steps, batch=64, lr=method.lr, label=label)
-    seconds = time.perf_counter() - start
+    attached, params, seconds = adapt(method, weights, mlp_loss, to_adapt, rng, steps=steps, batch=64, task=domain.name)
     adapted = attached.bind(params)
     logits = mlp(adapted, to_test[0])
     merged_logits = mlp(attached.merge(params), to_test[0])
@@ -129,8 +115,8 @@ def run(out, seed, length, say=print):
         before[domain.name] = accuracy(mlp(weights, tests[domain.name][0]), tests[domain.name][1])
         say(f"  {before[domain.name]:.1%} of {domain.name} letters, which it has not met.")
         for method in METHODS:
-            outcomes[method.name][domain.name] = adapt(
-                weights, method, domain, to_adapt, tests[domain.name], old, length.adapt_steps, rng
+            outcomes[method.name][domain.name] = measure(
+                method, weights, domain, to_adapt, tests[domain.name], old, length.adapt_steps, rng
             )
     say(f"\nLoRA r=4 trains this:\n{attach(weights, {HIDDEN: LoRA(rank=4)}, rng)}\n")
     say(result_table(before, outcomes, known))

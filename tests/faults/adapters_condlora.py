@@ -13,5 +13,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('np.zeros((self.rank, d_in), W.dtype)', 'np.ones((self.rank, d_in), W.dtype)'),
     ('d_out**-0.5', 'd_in**-0.5'),
     ('check_rank(self.rank, most=min(d_out, d_in))', 'check_rank(self.rank, most=max(d_out, d_in))'),
-    ('        scale_of(self)\n', ''),
+    ('        scale_of(self)\n', '        pass\n'),
 ]  # fmt: skip

@@ -14,5 +14,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('d_in**-0.5, W.dtype', 'd_out**-0.5, W.dtype'),
     ('(d_out, self.rank), W.dtype)', '(d_out, self.rank))'),
     ('most=min(d_out, d_in)', 'most=max(d_out, d_in)'),
-    ('        scale_of(self)\n', ''),
+    ('        scale_of(self)\n', '        pass\n'),
 ]  # fmt: skip
