@@ -11,14 +11,6 @@ import math
 
 from minilora.linalg import check_rank
 
-from minilora.linalg import check_rank
-
-from minilora.linalg import check_rank
-
-from minilora.linalg import check_rank
-
-from minilora.linalg import check_rank
-
 
 def alpha_over_rank(alpha, rank):
     """s = α / r, LoRA's factor."""
