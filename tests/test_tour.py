@@ -1,6 +1,7 @@
 """The tour, as a newcomer runs it."""
 
 import inspect
+import math
 import os
 import subprocess
 import sys
@@ -9,10 +10,14 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from minilora.adapters import LoRA
+from minilora.adapters import HRA, LoRA, SBoRAFA
+from minilora.adapters.hra import orthogonality_penalty
 from minilora.attach import attach
 from minilora.models.mlp import init_mlp, mlp
+from minilora.models.transformer import init_transformer
+from minilora.quantize import Quantized
 from minilora.tours import letters, text
+from minilora.tours.method import Method, adapt
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +102,48 @@ def test_the_tour_on_text_compares_every_method_too():
     printed = "\n".join(said)
     assert all(method.name in printed for method in text.METHODS)
     assert "--- before: 'def read(self, ' continued ---\ndef read(self, " in printed
+
+
+def test_a_model_that_knows_nothing_needs_log2_of_96_bits_a_character(rng):
+    weights = init_transformer(rng, 96, text.CONTEXT, 8, 1, tied=False)
+    weights["head.W"] = np.zeros_like(weights["head.W"])
+    tokens = rng.integers(96, size=400)
+    assert text.bits_per_character(weights, tokens) == pytest.approx(math.log2(96), rel=1e-6)
+
+
+def test_every_window_is_followed_by_itself_one_character_later():
+    inputs, targets = text.all_windows(np.arange(100))
+    assert inputs.shape == targets.shape == (100 - text.CONTEXT, text.CONTEXT)
+    np.testing.assert_array_equal(targets, inputs + 1)
+    np.testing.assert_array_equal(inputs[-1], np.arange(99 - text.CONTEXT, 99))
+
+
+def trained_on_noise(method, rng):
+    """A small network adapted to random labels, (attached, params)."""
+    weights = init_mlp(rng, (6, 8, 8, 3))
+    data = rng.standard_normal((50, 6)).astype(np.float32), rng.integers(3, size=50)
+    attached, params, seconds = adapt(method, weights, letters.mlp_loss, data, rng, steps=150, batch=20, task="noise")
+    assert seconds > 0
+    return attached, params
+
+
+def test_the_strength_of_hras_regulariser_pulls_its_vectors_apart():
+    """Without it the pairs stay nearly parallel, with it they end nearly orthogonal; 0 … 4 · 3 is what can be."""
+    left = []
+    for strength in (0.0, 10.0):
+        method = Method("HRA", "", {"layers.1.W": HRA(4)}, lr=1e-2, strength=strength)
+        _, params = trained_on_noise(method, np.random.default_rng(0))
+        left.append(orthogonality_penalty(params["layers.1.W"]["U"]))
+    assert left[0] > 1.0
+    assert left[1] < 0.05
+
+
+def test_four_bits_are_for_the_adapted_weights_alone(rng):
+    method = Method("QSBoRA-FA", "r=4", {"layers.[01].W": SBoRAFA(4)}, lr=1e-2, four_bits=True)
+    attached, _ = trained_on_noise(method, rng)
+    quantized = [name for name, W in attached.weights.items() if isinstance(W, Quantized)]
+    assert quantized == ["layers.0.W", "layers.1.W"]
+    assert attached.total == 6 * 8 + 8 + 8 * 8 + 8 + 8 * 3 + 3
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 A character is a token: newline and the 95 printable ASCII characters, 96 in all. A model of text sees a window of T
 tokens and is to tell, at each place, the token that comes next:
 
-    inputs  "The asser"          tokens[start : start + T]
-    targets "he assert"          tokens[start + 1 : start + T + 1]
+    inputs   "The w"          tokens[start : start + T]
+    targets  "he wo"          tokens[start + 1 : start + T + 1]
 
 The texts differ a little from one version of Python to the next, so no number that is measured on them is exact.
 """

@@ -1,11 +1,12 @@
 """A decoder-style Transformer: every token looks at those before it and tells which one comes next.
 
-    h ← E[token] + P[place]                                     E (V, d), P (context, d)
+    h ← E[token] + P[place]                                        E (V, d), P (context, d)
     h ← h + attention(norm1(h)),   then   h ← h + ffn(norm2(h))    in each block
-    logits = U norm(h)                                          U (V, d); U = E when tied
+    logits = U norm(h)                                             U (V, d); U = E when tied
 
-Vaswani et al., 2017, arXiv 1706.03762, with three changes: a norm stands before each part instead of after it (Xiong
-et al., 2020, arXiv 2002.04745), places are learnt instead of being sines, and there is no dropout.
+Vaswani et al., 2017, arXiv 1706.03762: its decoder, without the encoder, and with these changes: a norm stands before
+each part instead of after it (Xiong et al., 2020, arXiv 2002.04745), places are learnt instead of being sines, E is not
+scaled by √d, and there is no dropout.
 
 The weights are a flat dict: "embedding" = E, "positions" = P, "blocks.0.norm1.gain", "blocks.0.attention.q.W", …,
 "norm.gain", "norm.bias", and "head.W" = U unless tied. Every name that ends in ".W" is used through `linear` alone, so

@@ -1,0 +1,38 @@
+"""Faults for minilora/data/text.py, each of which its tests must catch."""
+
+FILE = "data/text.py"
+TESTS = "test_text.py"
+FAULTS = [  # (what stands there, what the fault puts in its place)
+    ('range(32, 127)', 'range(32, 126)'),
+    ('range(32, 127)', 'range(33, 127)'),
+    ('range(32, 127)', 'range(32, 128)'),
+    ('"\\n" + "".join(chr', '"\\r" + "".join(chr'),
+    ('argparse ast', 'ast argparse'),
+    ('argparse ast', 'argparse argparse'),
+    ('for name in sorted(topics))', 'for name in sorted(topics)[1:])'),
+    ('topics[name] for name in sorted(topics)', 'name for name in sorted(topics)'),
+    ('MODULES.split())', 'sorted(MODULES.split(), reverse=True))'),
+    ('MODULES.split())', 'MODULES.split()[:25])'),
+    ('text.replace("\\t", "    ")', 'text'),
+    ('text.replace("\\t", "    ")', 'text.expandtabs(4)'),
+    ('TOKEN.get(character, TOKEN["?"])', 'TOKEN.get(character, 0)'),
+    ('for character in spaced]', 'for character in spaced if character in TOKEN]'),
+    ('spaced], np.int64)', 'spaced])'),
+    ('tokens.dtype.kind not in "iu" or ', ''),
+    ('not in "iu"', 'not in "iub"'),
+    ('tokens.min() < 0 or ', ''),
+    ('tokens.max() >= len', 'tokens.max() > len'),
+    ('len(tokens) - len(tokens) // 10', 'len(tokens) // 10'),
+    ('len(tokens) // 10', 'len(tokens) // 5'),
+    ('tokens[:cut], tokens[cut:]', 'tokens[:cut], tokens[cut + 1 :]'),
+    ('tokens[:cut], tokens[cut:]', 'tokens, tokens[cut:]'),
+    ('if count < 1:', 'if count < 0:'),
+    ('if not 1 <= length', 'if not 0 <= length'),
+    ('length < len(tokens):', 'length <= len(tokens):'),
+    ('length < len(tokens):', 'length < len(tokens) - 1:'),
+    ('rng.integers(len(tokens) - length,', 'rng.integers(len(tokens) - length - 1,'),
+    ('rng.integers(len(tokens) - length,', 'rng.integers(len(tokens) - length + 1,'),
+    ('rng.integers(len(tokens) - length,', 'np.random.randint(len(tokens) - length,'),
+    ('found[:, :-1], found[:, 1:]', 'found[:, :-1], found[:, :-1]'),
+    ('found[:, :-1], found[:, 1:]', 'found[:, 1:], found[:, :-1]'),
+]  # fmt: skip

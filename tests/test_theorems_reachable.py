@@ -1,0 +1,815 @@
+"""One matrix: what each adapter reaches, and that nothing it reaches is nearer than its best."""
+
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+import pytest
+from claims import KIM, PO, YUAN, at_least, claim, exactly, within
+from contract import moved, weight
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from minilora.adapters import HRA, CondLoRA, LoRA
+from minilora.attach import attach, kind
+from minilora.linalg import reflect
+from minilora.theorems.reachable import (
+    best_condlora,
+    best_hra,
+    best_hra_strict,
+    best_lora,
+    best_sbora_fa,
+    best_sbora_fb,
+    descend,
+    distances,
+    factor,
+    padded,
+    procrustes,
+    shared_conversion,
+)
+from minilora.train import adam, adam_start, value_and_grad
+
+UNIFIED = "Reachable sets, all papers"
+SEED = st.integers(0, 2**32 - 1)
+SIDE = st.integers(1, 7)
+WHOLE = st.booleans()
+
+
+def draw(rng, shape, whole):
+    """A matrix of normal numbers, or of small whole ones: ties, zeros and dependent rows occur."""
+    return rng.integers(-2, 3, shape).astype(float) if whole else weight(rng, shape)
+
+
+def well(rng, d):
+    """A square matrix with singular values between 1/2 and 2."""
+    left, right = (np.linalg.qr(rng.standard_normal((d, d)))[0] for _ in range(2))
+    return (left * rng.uniform(0.5, 2, d)) @ right
+
+
+def gap(found, T):
+    """‖W' − T‖_F for (adapter, params, frozen)."""
+    adapter, params, frozen = found
+    return np.linalg.norm(adapter.merge(params, frozen) - T)
+
+
+def values(M):
+    return np.linalg.svd(M, compute_uv=False)
+
+
+@claim("F", UNIFIED, "LoRA: error² = Σ_{i>r} σ_i(E)², for any shape and rank")
+@given(SEED, SIDE, SIDE, WHOLE, st.data())
+def test_the_best_lora_is_as_near_as_any_matrix_of_its_rank(seed, d_out, d_in, whole, data):
+    """For any W, T: min over rank(ΔW) ≤ r of ‖W + ΔW − T‖²_F is the tail of the squared singular values of T − W."""
+    rng, rank = np.random.default_rng(seed), data.draw(st.integers(1, min(d_out, d_in)))
+    W, T = draw(rng, (d_out, d_in), whole), draw(rng, (d_out, d_in), whole)
+    found = best_lora(W, T, rank)
+    within(abs(gap(found, T) ** 2 - np.sum(values(T - W)[rank:] ** 2)), 1e-9 * (1 + np.sum((T - W) ** 2)))
+    A = rng.standard_normal((rank, d_in))
+    for _ in range(20):  # alternating least squares: from a random A to the best B, to the best A, and so on
+        B = np.linalg.lstsq(A.T, (T - W).T, rcond=None)[0].T
+        A = np.linalg.lstsq(B, T - W, rcond=None)[0]
+    within(gap(found, T), gap((LoRA(rank), {"A": A, "B": B}, {"W": W}), T) + 1e-9)
+
+
+def deficient(rng, d_out, d_in, rank, whole):
+    """A matrix of at most the given rank."""
+    return draw(rng, (d_out, rank), whole) @ draw(rng, (rank, d_in), whole)
+
+
+@claim("D6", KIM, "one layer: error² = ‖E‖² − Σ_{i≤r} σ_i(P_col E P_row)²")
+@given(SEED, SIDE, SIDE, WHOLE, st.data())
+def test_the_best_condlora_is_the_best_inside_the_spaces_of_w(seed, d_out, d_in, whole, data):
+    """For any shape and rank of W: at least Eckart & Young's error, and equal to it when W is invertible."""
+    rng, most = np.random.default_rng(seed), min(d_out, d_in)
+    rank, inner = data.draw(st.integers(1, most)), data.draw(st.integers(1, most))
+    W, T = deficient(rng, d_out, d_in, inner, whole), draw(rng, (d_out, d_in), whole)
+    left, spectrum, right = np.linalg.svd(W)
+    held = int(np.sum(spectrum > 1e-9 * (1 + spectrum[0])))
+    assume(held == 0 or spectrum[held - 1] > 1e-4 * spectrum[0])
+    E = T - W
+    inside = left[:, :held].T @ E @ right[:held].T
+    expected = np.sum(E**2) - np.sum(values(inside)[:rank] ** 2) if held else np.sum(E**2)
+    found = best_condlora(W, T, rank)
+    within(abs(gap(found, T) ** 2 - expected), 1e-6 * (1e-9 + np.sum(E**2)))
+    truncated = np.sum(values(E)[rank:] ** 2)
+    within(truncated, gap(found, T) ** 2 + 1e-9 * (1 + np.sum(E**2)))
+    if held == d_out == d_in:
+        within(abs(gap(found, T) ** 2 - truncated), 1e-6 * (1e-9 + np.sum(E**2)))
+    params, frozen = CondLoRA(rank).init(rng, W)
+    for size in (1e-2, 1e-1, 1.0):
+        within(gap(found, T), gap((CondLoRA(rank), moved(rng, params, size), frozen), T) + 1e-9)
+
+
+@claim("D7", KIM, "layers with equal conversion matrices share one Θ exactly")
+@given(SEED, SIDE, SIDE, st.integers(1, 4), WHOLE)
+def test_equal_conversions_can_be_shared(seed, d_out, d_in, layers, whole):
+    """For ΔW_n = W_n M W_n with one M, any shapes: the residual is 0, and the M that is found converts every layer."""
+    rng = np.random.default_rng(seed)
+    Ws, M = [draw(rng, (d_out, d_in), whole) for _ in range(layers)], draw(rng, (d_in, d_out), whole)
+    deltas = [W @ M @ W for W in Ws]
+    found, residual = shared_conversion(Ws, deltas)
+    within(residual, 1e-12)
+    size = 1e-11 * max(1.0, *(np.linalg.norm(delta) for delta in deltas))
+    within(max(np.linalg.norm(W @ found @ W - delta) for W, delta in zip(Ws, deltas)), size)
+
+
+@claim("D7", KIM, "one Θ is exact iff the conversion matrices agree")
+@given(SEED, st.integers(1, 5), st.integers(2, 4), st.booleans())
+def test_unequal_conversions_cannot_be_shared(seed, d, layers, equal):
+    """For invertible W_n: the residual is 0 iff all W_n⁻¹ ΔW_n W_n⁻¹ are one matrix, which then is M."""
+    rng = np.random.default_rng(seed)
+    Ws = [well(rng, d) for _ in range(layers)]
+    Ms = [rng.standard_normal((d, d))] * layers if equal else [rng.standard_normal((d, d)) for _ in Ws]
+    found, residual = shared_conversion(Ws, [W @ M @ W for W, M in zip(Ws, Ms)])
+    if equal:
+        within(residual, 1e-13)
+        within(np.abs(found - Ms[0]), 1e-11)
+    else:
+        spread = max(np.linalg.norm(M - found) for M in Ms) / np.linalg.norm(Ms)
+        at_least(residual, spread / 100)
+
+
+@claim("D7", KIM, "independent targets miss by √(1 − 1/N): N layers share what fits one")
+@pytest.mark.parametrize("layers", [1, 2, 3, 4, 8])
+def test_independent_targets_miss_by_the_share_of_missing_unknowns(layers):
+    """For square Gaussian W_n and ΔW_n the mean of 10 residuals is √(1 − 1/N), as d² unknowns face N d² equations."""
+    residuals = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        residuals.append(shared_conversion(*rng.standard_normal((2, layers, 6, 6)))[1])
+    within(abs(np.mean(residuals) - np.sqrt(1 - 1 / layers)), 0.05)
+    if layers > 1:
+        at_least(residuals, 0.4)
+
+
+@claim("D7", KIM, "no shared Θ of any rank beats the least squares over M")
+@given(SEED, SIDE, SIDE, st.integers(1, 3), WHOLE, st.data())
+def test_no_shared_condlora_beats_the_bound(seed, d_out, d_in, layers, whole, data):
+    """For any layers of one shape: the residual is that of a system built column by column, and bounds CondLoRA."""
+    rng, rank = np.random.default_rng(seed), data.draw(st.integers(1, min(d_out, d_in)))
+    Ws, deltas = ([draw(rng, (d_out, d_in), whole) for _ in range(layers)] for _ in range(2))
+    deltas[0][0, 0] += 0.5
+    columns, units = [], np.eye(d_in * d_out).reshape(-1, d_in, d_out)
+    for unit in units:
+        columns.append(np.concatenate([np.ravel(W @ unit @ W) for W in Ws]))
+    wanted = np.concatenate([np.ravel(delta) for delta in deltas])
+    best = np.linalg.lstsq(np.array(columns).T, wanted, rcond=None)[0]
+    expected = np.linalg.norm(np.array(columns).T @ best - wanted) / np.linalg.norm(wanted)
+    _, residual = shared_conversion(Ws, deltas)
+    within(abs(residual - expected), 1e-9)
+    weights = {f"layers.{n}.W": W for n, W in enumerate(Ws)}
+    attached = attach(weights, {"*": CondLoRA(rank)}, rng, key=kind)
+    for size in (0.1, 1.0):
+        params = {key: moved(rng, own, size) for key, own in attached.params.items()}
+        merged = attached.merge(params)
+        misses = [merged[name] - W - delta for (name, W), delta in zip(weights.items(), deltas)]
+        within(residual, np.linalg.norm(misses) / np.linalg.norm(wanted) + 1e-9)
+
+
+def test_deltas_of_zero_are_converted_by_zero(rng):
+    M, residual = shared_conversion([weight(rng, (3, 4))], [np.zeros((3, 4))])
+    assert (M.shape, residual) == ((4, 3), 0.0)
+    np.testing.assert_array_equal(M, 0)
+
+
+@claim("C7", PO, "the r longest columns (FA), rows (FB) of E are the best of all r")
+@pytest.mark.parametrize("best", [best_sbora_fa, best_sbora_fb])
+@given(SEED, SIDE, SIDE, WHOLE, st.data())
+def test_the_longest_lines_are_the_best_of_all_choices(best, seed, d_out, d_in, whole, data):
+    """For any W, T, by brute force over all index sets; and never nearer than the best matrix of the same rank."""
+    rng, fa = np.random.default_rng(seed), best is best_sbora_fa
+    rank = data.draw(st.integers(1, d_in if fa else d_out))
+    W, T = draw(rng, (d_out, d_in), whole), draw(rng, (d_out, d_in), whole)
+    lines = (T - W).T if fa else T - W
+    rests = [np.sum(np.delete(lines, chosen, axis=0) ** 2) for chosen in combinations(range(len(lines)), rank)]
+    found = best(W, T, rank)
+    squared = gap(found, T) ** 2
+    within(abs(squared - min(rests)), 1e-9)
+    within(np.sum(values(T - W)[rank:] ** 2), squared + 1e-9)
+    adapter, params, frozen = found
+    index = frozen["cols" if fa else "rows"]
+    exactly(tuple(index.tolist()) == (adapter.cols if fa else adapter.rows))
+    exactly(len(set(index.tolist())) == adapter.rank == rank)
+    exactly(np.array_equal(params["B"].T if fa else params["A"], lines[index]))
+
+
+@claim("C7", PO, "random columns leave (1 − r/d) ‖E‖² on average")
+@given(SEED, SIDE, SIDE, WHOLE, st.data())
+def test_random_columns_leave_their_share(seed, d_out, d_in, whole, data):
+    """For any E: the mean over all index sets of the error² of the best B on them, found by least squares."""
+    rng, rank = np.random.default_rng(seed), data.draw(st.integers(1, d_in))
+    E = draw(rng, (d_out, d_in), whole)
+    errors = []
+    for cols in combinations(range(d_in), rank):
+        selected = np.eye(d_in)[list(cols)]
+        B = np.linalg.lstsq(selected.T, E.T, rcond=None)[0].T
+        errors.append(np.sum((B @ selected - E) ** 2))
+    within(abs(np.mean(errors) - (1 - rank / d_in) * np.sum(E**2)), 1e-9)
+
+
+@claim("F", UNIFIED, "Gaussian E, equal numbers: LoRA wins at r/d = 0.30, SBoRA(2r) at 0.48")
+@pytest.mark.parametrize("seed", range(3))
+def test_sbora_overtakes_lora_on_a_target_without_structure(seed):
+    """For square Gaussian E, d = 100: the crossing lies between (at about 0.39); at 0.48 random columns win too."""
+    E = np.random.default_rng(seed).standard_normal((100, 100))
+    W = np.zeros((100, 100))
+    lora, fa = (best(W, E, rank) for best, rank in ((best_lora, 30), (best_sbora_fa, 60)))
+    exactly(sum(a.size for a in lora[1].values()) == sum(a.size for a in fa[1].values()))
+    at_least(gap(fa, E) - gap(lora, E), 0.02 * np.linalg.norm(E), "LoRA ahead at 0.30:")
+    lora, fa = (best(W, E, rank) for best, rank in ((best_lora, 48), (best_sbora_fa, 96)))
+    at_least(gap(lora, E) - gap(fa, E), 0.1 * np.linalg.norm(E), "SBoRA ahead at 0.48:")
+    at_least(gap(lora, E) - np.sqrt(1 - 0.96) * np.linalg.norm(E), 0.1 * np.linalg.norm(E), "random columns ahead:")
+
+
+def chain(U):
+    """H₁ H₂ … H_r as a matrix, one explicit reflection after the other."""
+    H = np.eye(len(U))
+    for u in U.T:
+        H = H @ (np.eye(len(U)) - 2 * np.outer(u, u) / (u @ u))
+    return H
+
+
+def orthogonal(rng, d, turns, mirrors, whole):
+    """(Q, rank(Q − I)): rotations by 1e-6 to 3.1 in random planes, and mirrors; if whole, a signed permutation."""
+    if whole:
+        order, signs, seen, rank = rng.permutation(d), rng.choice([-1.0, 1.0], d), set(), d
+        for first in range(d):
+            sign, i = 1.0, first
+            while i not in seen:
+                seen.add(i)
+                sign, i = sign * signs[i], order[i]
+                rank -= i == first and sign > 0  # a cycle of signs with product 1 leaves one direction alone
+        return np.diag(signs) @ np.eye(d)[order], rank
+    turns = min(turns, d // 2)
+    mirrors = min(mirrors, d - 2 * turns)
+    Q = np.eye(d)
+    for i, angle in enumerate(10 ** rng.uniform(-6, np.log10(3.1), turns)):
+        c, s = np.cos(angle), np.sin(angle)
+        Q[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = [[c, -s], [s, c]]
+    for i in range(2 * turns, 2 * turns + mirrors):
+        Q[i, i] = -1
+    P = np.linalg.qr(rng.standard_normal((d, d)))[0]
+    return P @ Q @ P.T, 2 * turns + mirrors
+
+
+@claim("B10", YUAN, "r reflections give rank(H − I) ≤ r of the parity of r, nothing else")
+@given(SEED, SIDE, st.integers(1, 10), WHOLE)
+def test_every_chain_has_a_rank_of_its_parity(seed, d, r, whole):
+    """For any vectors, r above d too: rank(H − I) ≤ min(r, d) and ≡ r mod 2, and `factor` finds as many reflections."""
+    rng = np.random.default_rng(seed)
+    U = draw(rng, (d, r), whole)
+    U[0, ~np.any(U, axis=0)] = 1.0
+    H = chain(U)
+    rank = int(np.sum(values(H - np.eye(d)) > 1e-8))
+    exactly(rank <= r)
+    exactly(rank % 2 == r % 2)
+    exactly(factor(H).shape == (d, rank))
+
+
+@claim("B10", YUAN, "… and every orthogonal Q with such a rank(Q − I) is reached")
+@claim("B11", YUAN, "Q is a chain of exactly rank(Q − I) reflections, and `factor` finds it")
+@given(SEED, st.integers(1, 8), st.integers(0, 4), st.integers(0, 4), WHOLE, st.integers(0, 2))
+def test_every_orthogonal_matrix_is_factored(seed, d, turns, mirrors, whole, pairs):
+    """For rotations by 1e-6 to 3.1, mirrors, signed permutations: k = rank(Q − I) columns, and any k + 2, k + 4, …"""
+    rng = np.random.default_rng(seed)
+    Q, k = orthogonal(rng, d, turns, mirrors, whole)
+    U = factor(Q)
+    exactly(U.shape == (d, k))
+    within(np.abs(chain(U) - Q), 1e-12)
+    within(np.abs(chain(padded(U, k + 2 * pairs)) - Q), 1e-12)
+    if k + pairs:
+        rank = max(k, 2 - k % 2) + 2 * pairs
+        H = HRA(rank, odd=True).merge({"U": padded(U, rank)}, {"W": np.eye(d)})
+        within(np.abs(H - Q), 1e-12, "by HRA's merge")
+
+
+@claim("B12", YUAN, "W Q is reached exactly at r = k, k + 2, k + 4, …, any W")
+@given(SEED, SIDE, st.integers(1, 8), st.integers(0, 4), st.integers(0, 4), WHOLE, st.integers(0, 2))
+def test_a_turned_matrix_is_reached(seed, d_out, d, turns, mirrors, whole, pairs):
+    """For any W (d_out, d) and orthogonal Q, by its factors and equal pairs, merged and forward."""
+    rng = np.random.default_rng(seed)
+    Q, k = orthogonal(rng, d, turns, mirrors, whole)
+    W, rank = draw(rng, (d_out, d), whole), max(k, 2 - k % 2) + 2 * pairs
+    adapter, params = HRA(rank, odd=True), {"U": padded(factor(Q), rank)}
+    size = 1 + np.linalg.norm(W, 2)
+    within(np.abs(adapter.merge(params, {"W": W}) - W @ Q), 1e-12 * size)
+    within(np.abs(adapter.forward(params, {"W": W}, np.eye(d)).T - W @ Q), 1e-12 * size)
+
+
+@claim("B12", YUAN, "… and found from W and T = W Q alone, when W is invertible")
+@given(SEED, st.integers(1, 7), st.integers(0, 3), st.integers(0, 3), st.integers(0, 1))
+def test_a_turned_matrix_is_found(seed, d, turns, mirrors, pairs):
+    """For well-conditioned square W: `best_hra` at r = k and k + 2 has no error."""
+    rng = np.random.default_rng(seed)
+    Q, k = orthogonal(rng, d, turns, mirrors, whole=False)
+    W, rank = well(rng, d), max(k, 2 - k % 2) + 2 * pairs
+    within(gap(best_hra(W, W @ Q, rank, rng, sweeps=3), W @ Q), 1e-12)
+
+
+@claim("B13", YUAN, "the wrong parity misses W Q by at least 2 σ_min(W), spectral norm")
+@given(SEED, st.integers(1, 8), st.integers(0, 4), st.integers(0, 4), WHOLE, st.integers(0, 3))
+def test_the_wrong_parity_cannot_come_near(seed, d, turns, mirrors, whole, pairs):
+    """For square W and any r with r ≡ k + 1 mod 2: random reflections, and the best ones found."""
+    rng = np.random.default_rng(seed)
+    Q, k = orthogonal(rng, d, turns, mirrors, whole)
+    W, rank = well(rng, d), 2 - (k + 1) % 2 + 2 * pairs
+    floor = 2 * values(W)[-1] * (1 - 1e-9)
+    adapter, params, frozen = best_hra(W, W @ Q, rank, rng, starts=0, sweeps=5)
+    for own in (params, {"U": rng.standard_normal((d, rank))}):
+        at_least(np.linalg.norm(adapter.merge(own, frozen) - W @ Q, 2), floor)
+    exactly((np.linalg.det(adapter.merge(params, frozen)) * np.linalg.det(W) > 0) == (rank % 2 == 0))
+
+
+@claim("B13", YUAN, "… and for W = I the least error is exactly 2, at any r ≥ k − 1")
+@pytest.mark.parametrize("d, k", [(2, 1), (2, 2), (4, 1), (4, 2), (4, 3), (5, 4), (6, 6)])
+def test_the_wrong_parity_costs_exactly_two(d, k):
+    """For Q with k reflections: one too few, or one too many."""
+    rng = np.random.default_rng(d + k)
+    Q = chain(rng.standard_normal((d, k)))
+    for rank in (k - 1, k + 1):
+        if rank:
+            within(abs(gap(best_hra(np.eye(d), Q, rank, rng, sweeps=300), Q) - 2), 1e-6)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_the_extremes_are_factored(d):
+    assert factor(np.eye(d)).shape == (d, 0)
+    U = factor(-np.eye(d))
+    assert U.shape == (d, d)
+    np.testing.assert_allclose(chain(U), -np.eye(d), atol=1e-14)
+
+
+def test_a_rotation_at_the_edge_of_rounding_is_counted_as_two_reflections_or_none(rng):
+    """Its two equal singular values, 2 sin(angle / 2), come out a little apart, on both sides of the tolerance."""
+    counts = []
+    for angle in np.linspace(1.4901161e-9, 1.4901162e-9, 400):
+        P = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+        Q = np.eye(6)
+        Q[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        Q[2, 2] = -1
+        U = factor(P @ Q @ P.T)
+        counts.append(U.shape[1])
+        np.testing.assert_allclose(chain(U), P @ Q @ P.T, atol=1e-8)
+    assert set(counts) == {1, 3}
+
+
+@claim("B14", YUAN, "r = 1: error² = ‖W‖² + ‖T‖² − 2 tr G + 4 λ_min of sym(WᵀT)")
+@given(SEED, st.integers(2, 8), st.integers(0, 2), WHOLE)
+def test_the_best_single_reflection(seed, d, more, whole):
+    """For any W, T with d_out from d to d + 2: no random u is better, by HRA and strict HRA alike."""
+    rng = np.random.default_rng(seed)
+    W, T = (draw(rng, (d + more, d), whole) for _ in range(2))
+    G = W.T @ T
+    size = np.sum(W**2) + np.sum(T**2)
+    expected = size - 2 * np.trace(G) + 4 * np.min(np.linalg.eigvalsh((G + G.T) / 2))
+    for found in (best_hra(W, T, 1, rng, sweeps=1), best_hra_strict(W, T, 1)):
+        within(abs(gap(found, T) ** 2 - expected), 1e-9 * (1e-9 + size))
+        for u in rng.standard_normal((20, d)):
+            within(gap(found, T), np.linalg.norm(reflect(W, u) - T) + 1e-9)
+
+
+@claim("B15", YUAN, "strict: error² = … + 4 Σ the r smallest eigenvalues of sym(WᵀT)")
+@given(SEED, st.integers(2, 8), st.integers(0, 2), WHOLE, st.data())
+def test_the_best_strict_reflections(seed, d, more, whole, data):
+    """For any W, T and r ≤ d: no random span is better."""
+    rng, rank = np.random.default_rng(seed), data.draw(st.integers(1, d))
+    W, T = (draw(rng, (d + more, d), whole) for _ in range(2))
+    G = W.T @ T
+    size = np.sum(W**2) + np.sum(T**2)
+    expected = size - 2 * np.trace(G) + 4 * np.sum(np.linalg.eigvalsh((G + G.T) / 2)[:rank])
+    found = best_hra_strict(W, T, rank)
+    within(abs(gap(found, T) ** 2 - expected), 1e-9 * (1e-9 + size))
+    for _ in range(10):
+        Q = np.linalg.qr(rng.standard_normal((d, rank)))[0]
+        within(gap(found, T), np.linalg.norm(W - 2 * (W @ Q) @ Q.T - T) + 1e-9)
+
+
+@claim("B15", YUAN, "… so past the negative eigenvalues a larger r hurts")
+@given(SEED, st.integers(2, 7))
+def test_more_strict_reflections_can_hurt(seed, d):
+    """For any W and T: the error falls from r to r + 1 iff the eigenvalue r + 1 of sym(WᵀT) is negative."""
+    rng = np.random.default_rng(seed)
+    W, T = (weight(rng, (d, d)) for _ in range(2))
+    eigenvalues = np.linalg.eigvalsh((W.T @ T + T.T @ W) / 2)
+    errors = [gap(best_hra_strict(W, T, rank), T) for rank in range(1, d + 1)]
+    for before, after, eigenvalue in zip(errors, errors[1:], eigenvalues[1:]):
+        within(abs(after**2 - before**2 - 4 * eigenvalue), 1e-9)
+        assume(abs(eigenvalue) > 1e-6)
+        exactly((after < before) == (eigenvalue < 0))
+
+
+def bounds(W, T, rank):
+    """The three lower bounds of B16, each derived on its own."""
+    G = W.T @ T
+    left, spectrum, right = np.linalg.svd(G)
+    wrong = np.linalg.det(left) * np.linalg.det(right) * (-1) ** rank < 0
+    most = np.sum(spectrum) - 2 * wrong * spectrum[-1]  # the largest tr(QᵀG) with det Q = (−1)^rank
+    size = np.sum(W**2) + np.sum(T**2)
+    by_turns = size - 2 * most
+    by_rank = np.sum((W - T) ** 2) - 4 * np.sum(spectrum[:rank])
+    by_values = np.sum((values(W) - values(T)) ** 2)
+    return [np.sqrt(max(0.0, bound - 1e-13 * size)) for bound in (by_turns, by_rank, by_values)]  # less rounding
+
+
+@claim("B16", YUAN, "error ≥ Procrustes at det (−1)^r, √(‖W−T‖² − 4Σσ_i(G)), ‖σ(W)−σ(T)‖")
+@given(SEED, st.integers(2, 6), SIDE, WHOLE, st.data())
+def test_no_reflections_beat_the_lower_bounds(seed, d, d_out, whole, data):
+    """For any W, T, r: random reflections and the best found; the first bound is attained at any r ≥ d_in."""
+    rng, rank = np.random.default_rng(seed), data.draw(st.integers(1, d + 2))
+    W, T = (draw(rng, (d_out, d), whole) for _ in range(2))
+    found = best_hra(W, T, rank, rng, starts=2, sweeps=20)
+    error = gap(found, T)
+    others = [np.linalg.norm(W @ chain(rng.standard_normal((d, rank))) - T) for _ in range(5)]
+    within(bounds(W, T, rank), min(error, *others) + 1e-8)
+    within(error, min(others) + 1e-8)
+    if rank >= d:
+        size = np.sum(W**2) + np.sum(T**2)
+        within(abs(error**2 - bounds(W, T, rank)[0] ** 2), 1e-12 * (1 + size))
+
+
+@claim("B16", YUAN, "two reflections more never hurt, one more can")
+@given(SEED, st.integers(2, 6), st.integers(1, 5), WHOLE)
+def test_two_more_reflections_never_hurt(seed, d, rank, whole):
+    """For any W and T: an equal pair keeps W'; from T = W, exact at even r, one more costs at least 2 σ_min(W)."""
+    rng = np.random.default_rng(seed)
+    W, T = (draw(rng, (d, d), whole) for _ in range(2))
+    found = best_hra(W, T, rank, rng, starts=1, sweeps=5)
+    more = {"U": padded(found[1]["U"], rank + 2)}
+    within(abs(gap((HRA(rank + 2, odd=True), more, {"W": W}), T) - gap(found, T)), 1e-12 * (1 + np.linalg.norm(W)))
+    W = well(rng, d)
+    within(gap(best_hra(W, W, 2 * rank, rng, starts=0, sweeps=1), W), 1e-12)
+    at_least(gap(best_hra(W, W, 2 * rank + 1, rng, starts=0, sweeps=1), W), 2 * values(W)[-1] * (1 - 1e-9))
+
+
+@claim("B16", YUAN, "Procrustes of either determinant: the nearest Q, tr(QᵀG) = Σσ or Σσ − 2σ_min")
+@given(SEED, st.integers(1, 7), SIDE, WHOLE, st.booleans())
+def test_procrustes_of_either_determinant(seed, d, d_out, whole, odd):
+    """For any W and T: Q is orthogonal with the sign asked for, and no random Q of that sign is nearer."""
+    rng = np.random.default_rng(seed)
+    W, T = (draw(rng, (d_out, d), whole) for _ in range(2))
+    Q = procrustes(W, T, odd)
+    within(np.abs(Q.T @ Q - np.eye(d)), 1e-13)
+    exactly((np.linalg.det(Q) < 0) == odd)
+    error = np.linalg.norm(W @ Q - T)
+    within(bounds(W, T, int(odd))[0], error + 1e-8)
+    for count in (2, 4, 6):
+        within(error, np.linalg.norm(W @ chain(rng.standard_normal((d, count + odd))) - T) + 1e-12)
+
+
+def dense_sweep(G, U):
+    """One sweep with all chains as matrices: u_i the lowest eigenvector of sym(AᵀGBᵀ), A left of i, B right of it."""
+    U = U.copy()
+    for i in range(U.shape[1]):
+        K = chain(U[:, :i]).T @ G @ chain(U[:, i + 1 :]).T
+        U[:, i] = np.linalg.eigh((K + K.T) / 2)[1][:, 0]
+    return U
+
+
+@claim("B17", YUAN, "coordinate descent never raises the error")
+@given(SEED, st.integers(2, 7), SIDE, st.integers(1, 8), WHOLE)
+def test_a_sweep_never_raises_the_error(seed, d, d_out, rank, whole):
+    """For any W, T, r and start; the columns are those of a sweep written with dense chains, unless eigenvalues tie."""
+    rng = np.random.default_rng(seed)
+    W, T, U = draw(rng, (d_out, d), whole), draw(rng, (d_out, d), whole), rng.standard_normal((d, rank))
+    start, G = U.copy(), W.T @ T
+    if not whole and d_out >= d:
+        dense, own = dense_sweep(G, U), descend(G, U, 1)
+        within(abs(np.trace(chain(own).T @ G) - np.trace(chain(dense).T @ G)), 1e-9 * (1 + np.abs(G).sum()))
+    error = np.linalg.norm(W @ chain(U) - T)
+    for _ in range(5):
+        U = descend(G, U, 1)
+        before, error = error, np.linalg.norm(W @ chain(U) - T)
+        within(error, before + 1e-10)
+    within(abs(np.linalg.norm(W @ chain(descend(G, start, 5)) - T) - error), 1e-6 * (1 + error))
+
+
+@claim("B17", YUAN, "the best of 6 random starts comes near Procrustes at r ≥ d − 1, d = 6")
+@pytest.mark.parametrize("rank, tolerance", [(5, 8e-3), (6, 8e-4), (7, 1e-7), (8, 1e-7)])
+def test_coordinate_descent_comes_near_the_optimum(rank, tolerance):
+    """For square Gaussian W, T: 60 sweeps from 6 random starts, in all of 3 draws."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        W, T = rng.standard_normal((2, 6, 6))
+        nearest = np.linalg.norm(W @ procrustes(W, T, rank % 2 == 1) - T)
+        ends = [descend(W.T @ T, rng.standard_normal((6, rank)), 60) for _ in range(6)]
+        error = min(np.linalg.norm(W @ chain(U) - T) for U in ends)
+        within(error - nearest, tolerance)
+        within(nearest, error + 1e-9)
+
+
+@claim("B18", YUAN, "T = D W: I is the nearest rotation, and HRA gains nothing")
+@given(SEED, st.integers(2, 8), st.integers(1, 4))
+def test_a_scaling_of_the_outputs_is_invisible_to_hra(seed, d, half):
+    """For invertible W and positive diagonal D ≠ I: W itself is HRA's best, at every even rank; LoRA does gain."""
+    rng = np.random.default_rng(seed)
+    W = weight(rng, (d, d))
+    assume(values(W)[-1] > 1e-2)
+    T = rng.uniform(0.1, 3.0, (d, 1)) * W
+    within(np.linalg.norm(procrustes(W, T, False) - np.eye(d)), 1e-8)
+    distance = np.linalg.norm(T - W)
+    within(abs(gap(best_hra(W, T, 2 * half, rng, starts=1, sweeps=5), T) / distance - 1), 1e-12)
+    for _ in range(5):
+        at_least(np.linalg.norm(W @ chain(rng.standard_normal((d, 2 * half))) - T), distance * (1 - 1e-12))
+    at_least(gap(best_hra(W, T, 2 * half - 1, rng, starts=1, sweeps=5), T), distance * (1 - 1e-12))
+    at_least(distance - gap(best_lora(W, T, 1), T), distance / 1000)
+
+
+def bests(W, T, rank, rng):
+    """Every adapter's best at this rank."""
+    closed = (best_lora, best_condlora, best_sbora_fa, best_sbora_fb, best_hra_strict)
+    return [*(best(W, T, rank) for best in closed), best_hra(W, T, rank, rng, sweeps=10)]
+
+
+@given(SEED, st.integers(2, 6), st.integers(2, 6), st.integers(1, 2))
+def test_every_best_is_ordinary_params_of_its_adapter(seed, d_out, d_in, rank):
+    """They have the keys and shapes of a start, and `attach` binds and merges them to the same W'."""
+    rng = np.random.default_rng(seed)
+    W, T = weight(rng, (d_out, d_in)), weight(rng, (d_out, d_in))
+    x = rng.standard_normal((3, d_in))
+    for adapter, params, frozen in bests(W, T, rank, rng):
+        merged = adapter.merge(params, frozen)
+        attached = attach({"layer.W": W}, {"*": adapter}, rng)
+        start = attached.params["layer.W"]
+        assert {name: a.shape for name, a in params.items()} == {name: a.shape for name, a in start.items()}
+        np.testing.assert_array_equal(attached.merge({"layer.W": params})["layer.W"], merged)
+        tolerance = 1e-9 * (1 + max(np.abs(a).max() for a in params.values()))
+        np.testing.assert_allclose(attached.bind({"layer.W": params})["layer.W"](x), x @ merged.T, atol=tolerance)
+
+
+@claim("F", UNIFIED, "every closed-form best is no worse than random and trained params")
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("target", ["near", "far"])
+def test_neither_chance_nor_training_beats_a_best(seed, target):
+    """For W 5 × 4 at rank 1 and T = W + noise or any: 150 random params, and 100 steps of Adam."""
+    rng = np.random.default_rng(seed)
+    W = weight(rng, (5, 4))
+    T = W + 0.3 * weight(rng, (5, 4)) if target == "near" else weight(rng, (5, 4))
+    for found in bests(W, T, 1, rng):
+        adapter, _, own = found
+        for size in np.repeat([0.1, 0.3, 1.0], 50):
+            params, frozen = adapter.init(rng, W)
+            within(gap(found, T), gap((adapter, moved(rng, params, size), frozen), T) + 1e-12)
+
+        def loss(params, adapter=adapter, frozen=own):
+            return ((adapter.forward(params, frozen, np.eye(4)).T - T) ** 2).sum()
+
+        params = moved(rng, adapter.init(rng, W)[0], 0.3)
+        state = adam_start(params)
+        for _ in range(100):
+            _, grads = value_and_grad(loss, params)
+            params, state = adam(params, grads, state, lr=0.03)
+        within(gap(found, T), gap((adapter, params, own), T) + 1e-12)
+
+
+@cache
+def table(make, side=12, ranks=(1, 2, 6), seeds=2):
+    """{adapter: [mean relative error at each budget]}, where make(rng, W) is the target."""
+    means = {}
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        W = weight(rng, (side, side))
+        for name, rank, trained, error in distances(W, make(rng, W), ranks, rng):
+            exactly(trained in [2 * side * r for r in ranks], "not an equal budget")
+            exactly(rank * (2 * side if name in ("LoRA", "CondLoRA") else side) == trained)
+            means[name, trained] = means.get((name, trained), 0.0) + error / seeds
+    names = dict.fromkeys(name for name, _ in means)
+    exactly(len(means) == 6 * len(ranks) == len(names) * len(ranks))
+    return {name: [means[name, 2 * side * r] for r in ranks] for name in names}
+
+
+def two_columns(rng, W):
+    T = W.copy()
+    T[:, rng.permutation(W.shape[1])[:2]] += weight(rng, (len(W), 2))
+    return T
+
+
+def two_rows(rng, W):
+    return two_columns(rng, W.T).T
+
+
+def noisy_rank_two(rng, W):
+    E = rng.standard_normal((len(W), 2)) @ rng.standard_normal((2, W.shape[1]))
+    noise = rng.standard_normal(W.shape)
+    return W + E + 0.01 * np.linalg.norm(E) / np.linalg.norm(noise) * noise
+
+
+def two_reflections(rng, W):
+    return W @ chain(rng.standard_normal((W.shape[1], 2)))
+
+
+def haar(rng, W):
+    return W @ np.linalg.qr(rng.standard_normal(W.shape))[0]
+
+
+def scaled_rows(rng, W):
+    return rng.uniform(0.3, 2, (len(W), 1)) * W
+
+
+def scaled_columns(rng, W):
+    return W * rng.uniform(0.3, 2, W.shape[1])
+
+
+def converted(rng, W):
+    return W + W @ rng.standard_normal((W.shape[1], 2)) @ rng.standard_normal((2, len(W))) @ W
+
+
+def gaussian(rng, W):
+    return W + weight(rng, W.shape)
+
+
+@claim("F", UNIFIED, "exact are LoRA on low rank, SBoRA on columns, rows, HRA on rotations")
+@pytest.mark.parametrize(
+    "make, exact",
+    [
+        (two_columns, {"LoRA": 2, "CondLoRA": 2, "SBoRAFA": 1}),
+        (two_rows, {"LoRA": 2, "CondLoRA": 2, "SBoRAFB": 1}),
+        (two_reflections, {"LoRA": 2, "CondLoRA": 2, "HRA": 1}),
+        (converted, {"LoRA": 2, "CondLoRA": 2}),
+        (noisy_rank_two, {}),
+        (haar, {}),
+        (gaussian, {}),
+        (scaled_rows, {}),
+        (scaled_columns, {}),
+    ],
+)
+def test_who_is_exact_on_which_target(make, exact):
+    """At equal numbers of LoRA's rank 1, 2, 6 and d = 12: from the budget given on the error is 0, before it ≥ 0.1."""
+    for name, errors in table(make).items():
+        first = exact.get(name, 6 if name.startswith("SBoRA") else None)  # 12 columns are all of them
+        for rank, error in zip((1, 2, 6), errors):
+            if first is not None and rank >= first:
+                within(error, 1e-10, f"{name} {rank}")
+            elif make is not noisy_rank_two and (make, name) != (haar, "HRA"):
+                at_least(error, 0.1, f"{name} {rank}")
+
+
+@claim("F", UNIFIED, "LoRA alone sees rank 2 under noise")
+def test_only_low_rank_adapters_see_a_low_rank_under_noise():
+    """With 1 % of noise: LoRA and CondLoRA of rank 2 leave less than 2 %, all others more than 50 %."""
+    for name, errors in table(noisy_rank_two).items():
+        if name in ("LoRA", "CondLoRA"):
+            within(errors[1], 0.02)
+            at_least(errors[0], 0.3)
+        else:
+            at_least(errors[1], 0.5, name)
+
+
+@claim("F", UNIFIED, "without structure LoRA and SBoRA tie, and HRA soon saturates")
+def test_adapters_on_a_target_without_structure():
+    """Gaussian E: at small budgets LoRA(r) and SBoRA(2r) differ by less than 0.06; HRA(12) is no better than 0.6."""
+    errors = table(gaussian)
+    for name in ("SBoRAFA", "SBoRAFB"):
+        for i in (0, 1):
+            within(abs(errors[name][i] - errors["LoRA"][i]), 0.06)
+        at_least(errors["LoRA"][2] - errors[name][2], 0.2)
+    at_least(errors["HRA"][2], 0.6)
+
+
+@claim("F", UNIFIED, "W Q with Haar Q: HRA is as near with half of LoRA's numbers")
+def test_hra_needs_half_the_numbers_on_a_rotated_target():
+    """For d = 12: rank 4, 48 numbers, against 48, 72 and 96 of LoRA's."""
+    errors = table(haar, ranks=(2, 3, 4))
+    hra, lora = errors["HRA"][0], errors["LoRA"]
+    at_least(lora[0] - hra, 0.1)
+    at_least(lora[1] - hra, 0.05)
+    within(abs(lora[2] - hra), 0.06)
+
+
+@claim("F", UNIFIED, "HRA gains nothing on D W and some on W D; LoRA and SBoRA-FB see D W")
+def test_adapters_on_scaled_rows_and_columns():
+    """HRA keeps W W^T, so that the scale of an output is out of its reach."""
+    rows, columns = table(scaled_rows), table(scaled_columns)
+    within(np.abs(np.array(rows["HRA"]) - 1), 1e-12)
+    for name in ("LoRA", "SBoRAFB"):
+        within(rows[name][1], 0.8)
+    at_least(1 - np.array(columns["HRA"]), 0.01)
+    at_least(columns["HRA"][2], 0.5)
+    at_least(rows["SBoRAFA"][1] - rows["SBoRAFB"][1], 0.1)
+    at_least(columns["SBoRAFB"][1] - columns["SBoRAFA"][1], 0.1)
+
+
+@claim("F", UNIFIED, "strict HRA gets worse with r: every reflection is a full one")
+@pytest.mark.parametrize("make", [gaussian, two_columns, two_reflections, scaled_rows, scaled_columns, converted])
+def test_strict_hra_gets_worse_with_its_rank(make):
+    """From rank 4 to 12 = d the error rises, and ends above doing nothing."""
+    strict = table(make)["HRAStrict"]
+    at_least(strict[2] - strict[1], 0.2)
+    at_least(strict[2], 1.05)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (4, 7), (9, 2), (2, 9), (1, 6), (6, 1)], ids=str)
+def test_no_adapter_gets_more_numbers_than_lora(shape, rng):
+    """And one rank more would be too many, or more than W has room for."""
+    W, T = weight(rng, shape), weight(rng, shape)
+    d_out, d_in = shape
+    per_rank = {"LoRA": d_out + d_in, "CondLoRA": d_out + d_in, "SBoRAFA": d_out, "SBoRAFB": d_in, "HRAStrict": d_in}
+    room = {"LoRA": 0, "CondLoRA": 0, "SBoRAFA": d_in, "SBoRAFB": d_out, "HRAStrict": d_in}
+    ranks = range(1, min(shape) + 1)
+    rows = distances(W, T, ranks, rng)
+    assert len(rows) == 6 * len(ranks)
+    for i, (name, rank, trained, error) in enumerate(rows):
+        budget = ranks[i // 6] * (d_out + d_in)
+        assert error >= 0
+        assert trained <= budget
+        assert trained == rank * per_rank.get(name, d_in)
+        if name == "HRA":
+            assert rank == 1 or rank % 2 == 0
+            assert trained + 2 * d_in > budget or rank == 1
+        else:
+            assert trained + per_rank[name] > budget or rank >= room[name]
+    assert [type(error) for *_, error in rows] == [float] * len(rows)
+
+
+def test_the_share_of_the_error_is_that_of_the_merged_matrix(rng):
+    W, T = weight(rng, (4, 6)), weight(rng, (4, 6))
+    rows = {name: (rank, error) for name, rank, _, error in distances(W, T, [2], rng)}
+    for best, name in ((best_lora, "LoRA"), (best_sbora_fb, "SBoRAFB"), (best_hra_strict, "HRAStrict")):
+        rank, error = rows[name]
+        assert error == pytest.approx(gap(best(W, T, rank), T) / np.linalg.norm(T - W), rel=1e-12)
+
+
+def test_an_even_rank_is_never_worse_than_doing_nothing(rng):
+    """W wider than tall, where many Q are nearest: W itself is among the starts."""
+    W = weight(rng, (2, 7))
+    assert gap(best_hra(W, W, 4, rng, starts=1, sweeps=1), W) < 1e-14
+
+
+def test_float32_stays_float32(rng):
+    W, T = weight(rng, (5, 4), np.float32), weight(rng, (5, 4), np.float32)
+    exact = bests(W.astype(float), T.astype(float), 2, np.random.default_rng(1))
+    for found, reference in zip(bests(W, T, 2, np.random.default_rng(1)), exact):
+        adapter, params, frozen = found
+        assert {a.dtype for a in params.values()} == {np.dtype(np.float32)}
+        assert adapter.merge(params, frozen).dtype == np.float32
+        assert gap(found, T) == pytest.approx(gap(reference, T), rel=1e-3)
+    Q = np.linalg.qr(rng.standard_normal((40, 40)))[0].astype(np.float32)
+    U = factor(Q)
+    assert (padded(U, U.shape[1] + 2).dtype, descend(Q, U, 1).dtype) == (np.float32, np.float32)
+    np.testing.assert_allclose(chain(U.astype(float)), Q, atol=1e-5)
+    mirror = np.eye(40, dtype=np.float32) - 2 * np.outer(Q[0], Q[0])
+    assert factor(mirror).shape == (40, 1)
+
+
+def test_the_arguments_are_left_as_they_are(rng):
+    W, T, U = weight(rng, (4, 4)), weight(rng, (4, 4)), rng.standard_normal((4, 2))
+    Q = procrustes(W, T, odd=False)
+    given_arrays = (W, T, U, Q)
+    before = [a.copy() for a in given_arrays]
+    distances(W, T, [1, 2], rng)
+    shared_conversion([W, T], [T, W])
+    descend(W, U, 2)
+    factor(Q)
+    padded(U, 4)
+    for a, old in zip(given_arrays, before):
+        np.testing.assert_array_equal(a, old)
+
+
+def test_the_table_of_the_module_lists_every_adapter_with_its_trained_numbers(rng):
+    """One row of `distances` at LoRA's rank 1 of a 6 × 4 matrix, by hand."""
+    W, T = weight(rng, (6, 4)), weight(rng, (6, 4))
+    assert [row[:3] for row in distances(W, T, [1], rng)] == [
+        ("LoRA", 1, 10),
+        ("CondLoRA", 1, 10),
+        ("SBoRAFA", 1, 6),
+        ("SBoRAFB", 2, 8),
+        ("HRA", 2, 8),
+        ("HRAStrict", 2, 8),
+    ]
+
+
+def mistakes():
+    """(the name that the message must begin with, a call)."""
+    rng = np.random.default_rng(0)
+    W, T = weight(rng, (4, 5)), weight(rng, (4, 5))
+    closed = (best_lora, best_condlora, best_sbora_fa, best_sbora_fb, best_hra_strict)
+    calls = [*closed, lambda W, T, rank: best_hra(W, T, rank, rng), lambda W, T, rank: distances(W, T, [rank], rng)]
+    bad = (np.full((4, 5), np.nan), np.full((4, 5), np.inf), np.ones(4), np.ones((4, 5), int))
+    for call in calls:
+        for wrong in bad:
+            yield "W must", lambda call=call, wrong=wrong: call(wrong, T, 1)
+        for wrong in (*bad, np.ones((5, 4)), T.astype(np.float32)):
+            yield "T must", lambda call=call, wrong=wrong: call(W, wrong, 1)
+        for rank in (0, -1, 1.5, "2", True):
+            yield "rank must", lambda call=call, rank=rank: call(W, T, rank)
+    for call, most in zip(closed, (4, 4, 5, 4, 5)):
+        yield "rank must", lambda call=call, most=most: call(W, T, most + 1)
+    yield "rank must", lambda: distances(W, T, [2, 5], rng)
+    yield "T must differ", lambda: distances(W, W.copy(), [1], rng)
+    yield "T must", lambda: procrustes(W, T.T, False)
+    for wrong in (np.ones((3, 3)), np.eye(3, 4), np.eye(4, 3), 1.001 * np.eye(3), np.eye(3, dtype=int), np.ones(3)):
+        yield "Q must", lambda wrong=wrong: factor(wrong)
+    for wrong in (np.nan, np.inf):
+        yield "Q must", lambda wrong=wrong: factor(np.full((2, 2), wrong))
+    for rank in (1, 3, 0, -2, 2.5):
+        yield "rank must", lambda rank=rank: padded(np.eye(3)[:, :2], rank)
+    yield "Ws must", lambda: shared_conversion([], [])
+    yield "Ws must", lambda: shared_conversion([W, W], [T])
+    yield "Ws must", lambda: shared_conversion([W, W.T], [T, T.T])
+    yield "deltas must", lambda: shared_conversion([W, W], [T, T.T])
+    yield "deltas must", lambda: shared_conversion([W], [np.full((4, 5), np.nan)])
+
+
+@pytest.mark.parametrize("name, call", list(mistakes()))
+def test_a_mistake_is_a_value_error_that_names_the_argument(name, call):
+    with pytest.raises(ValueError, match=f"^{name}"):
+        call()

@@ -1,0 +1,595 @@
+"""ReLU networks: what adapters and biases reach exactly, how far off they are below that, and what cannot be spared."""
+
+import math
+import re
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from claims import ZENG_LEE, at_least, claim, exactly, within
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from minilora.adapters import Full, LoRA
+from minilora.attach import attach
+from minilora.models.mlp import mlp, relu
+from minilora.theorems.linear import Unsolvable
+from minilora.theorems.relu import (
+    best_partition,
+    error_bounds,
+    lifting_biases,
+    needed_rank,
+    relu_adapters,
+    relu_mlp,
+    uniform_partition,
+    witness,
+)
+
+
+def well(rng, shape):
+    """A matrix with singular values between 1/2 and 2."""
+    left = np.linalg.qr(rng.standard_normal((shape[0], shape[0])))[0]
+    right = np.linalg.qr(rng.standard_normal((shape[1], shape[1])))[0]
+    k = min(shape)
+    return left[:, :k] * rng.uniform(0.5, 2, k) @ right[:k]
+
+
+def gauss(rng, shape):
+    """A matrix with entries from N(0, 1 / d_in)."""
+    return rng.standard_normal(shape) / math.sqrt(shape[1])
+
+
+def integers(rng, shape):
+    """A matrix of full rank with small whole numbers, many of them 0 or equal: a piece of a triangular one squared."""
+    n = max(shape)
+    lower = np.tril(rng.integers(-1, 2, (n, n)), -1) + np.eye(n)
+    return (lower @ lower.T)[: shape[0], : shape[1]]
+
+
+seeds = st.integers(0, 2**32 - 1)
+kinds = st.sampled_from([well, gauss, integers])
+depths = st.integers(1, 3)
+widths = st.integers(1, 8)
+radii = st.sampled_from([0.1, 1.0, 10.0, 100.0])
+
+
+def net(Ws, bs):
+    """The flat weights of an MLP."""
+    pairs = [(f"layers.{layer}", W, b) for layer, (W, b) in enumerate(zip(Ws, bs))]
+    return {name: array for layer, W, b in pairs for name, array in ((f"{layer}.W", W), (f"{layer}.b", b))}
+
+
+def square_net(rng, kind, depth, width):
+    """The weights of an MLP all of whose layers have this width, with biases from N(0, 1)."""
+    return net([kind(rng, (width, width)) for _ in range(depth)], rng.standard_normal((depth, width)))
+
+
+def matrices(weights):
+    return [W for name, W in weights.items() if name.endswith("W")]
+
+
+def biases(weights):
+    return [b for name, b in weights.items() if name.endswith("b")]
+
+
+def multiplied(Ws):
+    """The product of matrices, bottom first, one column of the identity after the other."""
+    columns = []
+    for e in np.eye(Ws[0].shape[1]):
+        for W in Ws:
+            e = W @ e
+        columns.append(e)
+    return np.array(columns).T
+
+
+def random_case(rng, kind, depth, widest, slack=0):
+    """(weights, target, partition): one to three frozen layers for each layer of the target, up to `slack` units wider.
+
+    Half of the target's layers are a change of low rank away from the frozen product that they are to replace.
+    """
+    narrow = rng.integers(1, widest + 1, depth + 1)
+    wide = narrow + rng.integers(0, slack + 1, depth + 1)
+    partition = tuple(rng.integers(1, 4, depth).tolist())
+    frozen, wanted = [], []
+    for i, length in enumerate(partition):
+        inner = max(wide[i], wide[i + 1]) + rng.integers(0, 2, length - 1)
+        run = [kind(rng, (d_out, d_in)) for d_in, d_out in pairwise([wide[i], *inner, wide[i + 1]])]
+        W_bar = kind(rng, (narrow[i + 1], narrow[i]))
+        if rng.random() < 0.5:
+            rank = rng.integers(0, min(W_bar.shape) + 1)
+            change = rng.integers(-2, 3, (len(W_bar), rank)) @ rng.integers(-2, 3, (rank, W_bar.shape[1]))
+            W_bar = multiplied(run)[: W_bar.shape[0], : W_bar.shape[1]] + change
+        frozen += run
+        wanted.append(W_bar)
+    weights = net(frozen, [rng.standard_normal(len(W)) for W in frozen])
+    return weights, net(wanted, [rng.standard_normal(len(W)) for W in wanted]), partition
+
+
+def adapt(weights, params, rng):
+    """The adapted network twice: bound, with every adapter a map of its own, and merged."""
+    loras = {name: LoRA(len(own["A"])) for name, own in params.items() if name.endswith("W")}
+    attached = attach(weights, {**loras, "*.b": Full()}, rng)
+    return attached.bind(params), attached.merge(params)
+
+
+def forward(weights, x):
+    """f(x) for one vector after the other, written out."""
+    outputs = []
+    for h in x:
+        for W, b in zip(matrices(weights), biases(weights)):
+            h = np.maximum(W @ h + b, 0)
+        outputs.append(h)
+    return np.array(outputs)
+
+
+def sphere(rng, count, width, radius):
+    """Points with the norm radius."""
+    x = rng.standard_normal((count, width))
+    return radius * x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def ball(rng, Ws, width, radius):
+    """Points of the ball: 0, inside, on the sphere, and those where one unit of one of the layers Ws is lowest."""
+    G, lowest = np.eye(Ws[0].shape[1], width), [np.zeros((1, width))]
+    for W in Ws:
+        G = W @ G
+        size = np.linalg.norm(G, axis=1, keepdims=True)
+        lowest.append(-radius * G / np.where(size > 0, size, 1))
+    inside = sphere(rng, 10, width, radius) * rng.random((10, 1))
+    return np.concatenate([*lowest, inside, sphere(rng, 10, width, radius)])
+
+
+def worst(y, other):
+    return np.max(np.abs(y - other))
+
+
+@claim("A2.1", ZENG_LEE, "from the needed rank on, equal on the whole ball")
+@given(seeds, kinds, depths, widths, radii)
+def test_from_the_needed_rank_on_the_network_is_the_target_on_the_ball(seed, kind, depth, widest, radius):
+    """f(x) = f̄(x) for all ‖x‖ ≤ ρ if R ≥ max_i ⌈rank(W̄_i − ∏ W_l) / |P_i|⌉, inner widths at least the outer ones."""
+    rng = np.random.default_rng(seed)
+    weights, target, partition = random_case(rng, kind, depth, widest)
+    rank = max(1, needed_rank(weights, target, partition))
+    params = relu_adapters(weights, target, rank, partition, radius, rng)
+    for name, W in weights.items():
+        assert name.endswith("b") or len(params[name]["A"]) == min(rank, *W.shape)
+    bound, merged = adapt(weights, params, rng)
+    x = ball(rng, matrices(merged)[: partition[0]], weights["layers.0.W"].shape[1], radius)
+    y = forward(target, x)
+    tolerance = 1e-8 * max(1, np.max(y))
+    within(worst(relu(mlp(bound, x)), y), tolerance, "bound")
+    within(worst(forward(merged, x), y), tolerance, "merged")
+
+
+@claim("A2.1", ZENG_LEE, "with equal runs, rank ⌈D / ⌊L / L̄⌋⌉ suffices")
+@given(seeds, kinds, depths, widths, st.integers(0, 4))
+def test_equal_runs_need_at_most_the_width_over_their_length(seed, kind, depth, width, more):
+    """R = ⌈D / ⌊L / L̄⌋⌉ suffices for any target of width D, with |P_i| = ⌊L / L̄⌋ and the remainder in the last run."""
+    rng = np.random.default_rng(seed)
+    weights, target = square_net(rng, kind, depth + more, width), square_net(rng, kind, depth, width)
+    partition = uniform_partition(depth + more, depth)
+    assert len(partition) == depth
+    assert sum(partition) == depth + more
+    assert set(partition[:-1]) <= {(depth + more) // depth}
+    enough = math.ceil(width / ((depth + more) // depth))
+    exactly(needed_rank(weights, target, partition) <= enough)
+    bound, _ = adapt(weights, relu_adapters(weights, target, enough, partition, 1.0, rng), rng)
+    x = sphere(rng, 20, width, 1.0)
+    y = forward(target, x)
+    within(worst(relu(mlp(bound, x)), y), 1e-8 * max(1, np.max(y)))
+
+
+def rank_by_hand(Ws, W_bar):
+    """⌈rank / length⌉ of one run, inf where the target's layer has no room."""
+    P = multiplied(Ws)
+    inner = [len(W) for W in Ws[:-1]]
+    if P.shape[0] < W_bar.shape[0] or P.shape[1] < W_bar.shape[1] or min(inner, default=99) < max(P.shape):
+        return math.inf
+    values = np.linalg.svd(W_bar - P[: W_bar.shape[0], : W_bar.shape[1]], compute_uv=False)
+    return math.ceil(np.sum(values > 1e-9 * (np.linalg.norm(P) + np.linalg.norm(W_bar))) / len(Ws))
+
+
+def all_partitions(depth, target_depth):
+    for cuts in combinations(range(1, depth), target_depth - 1):
+        yield tuple(stop - start for start, stop in pairwise([0, *cuts, depth]))
+
+
+def rank_of_partition(weights, target, partition):
+    Ws, needed = matrices(weights), []
+    for length, W_bar in zip(partition, matrices(target)):
+        needed.append(rank_by_hand(Ws[:length], W_bar))
+        Ws = Ws[length:]
+    return max(needed)
+
+
+@claim("A2.1", ZENG_LEE, "the best partition is the best of all, by brute force")
+@given(seeds, kinds, depths, widths, st.integers(0, 2))
+def test_the_best_partition_is_the_best_of_all(seed, kind, depth, widest, slack):
+    """Dynamic programming finds the smallest max_i ⌈rank(W̄_i − ∏ W_l) / |P_i|⌉ over all partitions into L̄ runs."""
+    rng = np.random.default_rng(seed)
+    weights, target, _ = random_case(rng, kind, depth, widest, slack)
+    found = best_partition(weights, target)
+    partitions = list(all_partitions(len(matrices(weights)), depth))
+    assert found in partitions
+    smallest = min(rank_of_partition(weights, target, partition) for partition in partitions)
+    exactly(needed_rank(weights, target, found) == rank_of_partition(weights, target, found) == smallest)
+
+
+@claim("A2.1", ZENG_LEE, "the best partition needs no more than the uniform one")
+@given(seeds, kinds, depths, widths, st.integers(0, 4), st.integers(0, 3))
+def test_the_best_partition_is_at_least_as_good_as_the_uniform_one(seed, kind, depth, width, more, rank):
+    """On square networks it never needs a larger rank, even less where W̄_1 is close to the first frozen layer alone."""
+    rng = np.random.default_rng(seed)
+    weights, target = square_net(rng, kind, depth + more, width), square_net(rng, kind, depth, width)
+    change = rng.integers(-2, 3, (width, rank)) @ rng.integers(-2, 3, (rank, width))
+    target["layers.0.W"] = weights["layers.0.W"] + change
+    best, uniform = best_partition(weights, target), uniform_partition(depth + more, depth)
+    exactly(needed_rank(weights, target, best) <= needed_rank(weights, target, uniform))
+
+
+def test_the_best_partition_can_beat_the_uniform_one(rng):
+    weights, target = square_net(rng, well, 4, 6), square_net(rng, well, 2, 6)
+    target["layers.0.W"] = weights["layers.0.W"] + np.ones((6, 6))
+    assert uniform_partition(4, 2) == (2, 2)
+    assert needed_rank(weights, target, (2, 2)) == 3
+    assert best_partition(weights, target) == (1, 3)
+    assert needed_rank(weights, target, (1, 3)) == 2
+
+
+def test_a_network_that_is_its_own_target_needs_no_rank(rng):
+    weights = square_net(rng, gauss, 3, 5)
+    assert needed_rank(weights, weights, (1, 1, 1)) == 0
+
+
+@claim("A2.2", ZENG_LEE, "no input of the domain is clipped, by offsets as small as can be")
+@given(seeds, kinds, st.integers(1, 4), widths, widths, radii, st.booleans())
+def test_the_offsets_are_the_smallest_that_clip_nothing(seed, kind, length, width, alive, radius, first):
+    """One run is relu(M z + b̄) for all ‖z‖ ≤ ρ, in a later run z ≥ 0; each offset is used up by some such z."""
+    rng = np.random.default_rng(seed)
+    width, live_out = max(width, alive), int(rng.integers(1, width + 1))
+    Ws, b_bar = [kind(rng, (width, width)) for _ in range(length)], rng.standard_normal(live_out)
+    bs, size = lifting_biases(Ws, alive, b_bar, radius, first)
+    G, lowest = np.eye(width)[:, :alive], []
+    for W in Ws[:-1]:
+        G = W @ G
+        down = -G if first else np.where(G < 0, -G, 0)
+        lowest += [radius * row / max(np.linalg.norm(row), 1e-300) for row in down]
+    z = np.concatenate([np.reshape(lowest, (-1, alive)), sphere(rng, 10, alive, radius)])
+    z = z if first else np.abs(z)
+    h, M = np.pad(z, ((0, 0), (0, width - alive))), multiplied(Ws)[:, :alive]
+    scale = radius * np.prod([np.linalg.norm(W, 2) + 1 for W in Ws]) + 1
+    for layer, (W, b) in enumerate(zip(Ws[:-1], bs)):
+        before = h @ W.T + b
+        own = before[layer * width : (layer + 1) * width]
+        within(np.abs(np.diag(own)), 1e-8 * scale, "the lowest point of a unit is not at 0:")
+        h = np.maximum(before, 0)
+    y = np.maximum(h @ Ws[-1].T + bs[-1], 0)
+    within(worst(y[:, :live_out], np.maximum(z @ M[:live_out].T + b_bar, 0)), 1e-10 * scale)
+    assert np.max(np.linalg.norm(y, axis=1)) <= size * (1 + 1e-9)
+    exactly(not np.any(y[:, live_out:]), "a dead unit is not 0")
+
+
+@claim("A2.2", ZENG_LEE, "far outside the ball the networks differ")
+@given(seeds, st.integers(2, 5), st.integers(2, 8))
+def test_far_outside_the_ball_the_networks_differ(seed, depth, width):
+    """Biases for ρ = 1 do not lift inputs of norm 1000, so that the ReLUs of a run of two layers or more clip them."""
+    rng = np.random.default_rng(seed)
+    weights, target = square_net(rng, well, depth, width), square_net(rng, well, 1, width)
+    bound, _ = adapt(weights, relu_adapters(weights, target, width, (depth,), 1.0, rng), rng)
+    x = sphere(rng, 200, width, 1e3)
+    at_least(worst(relu_mlp(bound, x), relu_mlp(target, x)), 1e-3)
+
+
+def miss(weights, target, rank, partition, radius, rng):
+    """The largest error found in the ball, relative to the largest output of the target."""
+    params = relu_adapters(weights, target, rank, partition, radius, rng)
+    bound, merged = adapt(weights, params, rng)
+    width, d_out = matrices(target)[0].shape[1], len(biases(target)[-1])
+    x = ball(rng, matrices(merged)[: partition[0]], width, radius)
+    y = forward(target, x)
+    wide = np.pad(x, ((0, 0), (0, weights["layers.0.W"].shape[1] - width)))
+    return worst(relu_mlp(bound, wide)[:, :d_out], y) / max(1, np.max(y))
+
+
+@claim("A2.3", ZENG_LEE, "below the needed rank both bounds hold")
+@given(seeds, kinds, depths, widths, st.integers(0, 2), radii, st.integers(1, 3))
+def test_below_the_needed_rank_the_error_is_bounded(seed, kind, depth, widest, slack, radius, rank):
+    """‖f(x) − f̄(x)‖ ≤ sharp ≤ plain for ‖x‖ ≤ ρ and any rank; narrow targets too, on the target's own outputs."""
+    rng = np.random.default_rng(seed)
+    weights, target, partition = random_case(rng, kind, depth, widest, slack)
+    sharp, plain = error_bounds(weights, target, rank, partition, radius)
+    params = relu_adapters(weights, target, rank, partition, radius, rng)
+    bound, merged = adapt(weights, params, rng)
+    width = matrices(target)[0].shape[1]
+    x = ball(rng, matrices(merged)[: partition[0]], width, radius)
+    y = forward(target, x)
+    wide = np.pad(x, ((0, 0), (0, weights["layers.0.W"].shape[1] - width)))
+    rounding = 1e-8 * max(1, np.max(y))
+    errors = np.linalg.norm(relu_mlp(bound, wide)[:, : y.shape[1]] - y, axis=1)
+    within(errors, sharp + rounding, "sharp:")
+    within(sharp, plain * (1 + 1e-12) + 1e-300, "plain:")
+
+
+@claim("A2.3", ZENG_LEE, "a run misses its layer by σ of index R|P| + 1, the bounds follow")
+@given(seeds, kinds, depths, st.integers(4, 8), st.integers(0, 2), radii, st.integers(1, 2))
+def test_the_bounds_are_those_of_the_formulas(seed, kind, depth, widest, slack, radius, rank):
+    """Both bounds, written out as sums over the runs, with E_i as the construction produces it: σ_{R|P_i|+1}."""
+    rng = np.random.default_rng(seed)
+    weights, target, partition = random_case(rng, kind, depth, widest, slack)
+    params = relu_adapters(weights, target, rank, partition, radius, rng)
+    _, merged = adapt(weights, params, rng)
+    frozen, changed, wanted = matrices(weights), matrices(merged), matrices(target)
+    unit = math.prod(np.linalg.norm(W, 2) + 1 for W in changed)
+    E, M, z = [], [], [radius]
+    for length, W_bar, b_bar in zip(partition, wanted, biases(target)):
+        P, P_new = multiplied(frozen[:length]), multiplied(changed[:length])
+        frozen, changed = frozen[length:], changed[length:]
+        values = np.linalg.svd(W_bar - P[: len(W_bar), : W_bar.shape[1]], compute_uv=False)
+        E.append(values[rank * length] if rank * length < len(values) else 0.0)
+        M.append(P_new[: len(W_bar), : W_bar.shape[1]])
+        within(abs(np.linalg.norm(W_bar - M[-1], 2) - E[-1]), 1e-8 * unit, "E_i:")
+        z.append(np.linalg.norm(W_bar, 2) * z[-1] + np.linalg.norm(b_bar))
+    steepest = max(np.linalg.norm(W_bar) + miss for W_bar, miss in zip(wanted, E))
+    sharp = sum(math.prod(np.linalg.norm(M[k], 2) for k in range(i + 1, depth)) * E[i] * z[i] for i in range(depth))
+    plain = max(z[:depth]) * sum(steepest ** (depth - i) * E[i - 1] for i in range(1, depth + 1))
+    given_sharp, given_plain = error_bounds(weights, target, rank, partition, radius)
+    rounding = 1e-12 * unit * max(z) * (1 + steepest) ** depth
+    within(abs(given_sharp - sharp), rounding, "sharp:")
+    within(abs(given_plain - plain), rounding, "plain:")
+
+
+def one_layer_with_all_units_on(rng, length, width, radius):
+    """(weights, target): one layer as the target, in its linear part on the ball."""
+    weights = square_net(rng, well, length, width)
+    W_bar = well(rng, (width, width))
+    lift = radius * (np.linalg.norm(W_bar, 2) + math.prod(np.linalg.norm(W, 2) for W in matrices(weights)))
+    return weights, net([W_bar], [np.full(width, 2 * lift)])
+
+
+@claim("A2.3", ZENG_LEE, "one layer with all units on attains the sharp bound")
+@given(seeds, st.integers(1, 3), widths, radii, st.integers(1, 4))
+def test_one_layer_with_all_units_on_attains_the_sharp_bound(seed, length, width, radius, rank):
+    """There f − f̄ = (M − W̄) x, which is longest along the right singular vector of index R|P| + 1."""
+    rng = np.random.default_rng(seed)
+    rank = min(rank, width)
+    weights, target = one_layer_with_all_units_on(rng, length, width, radius)
+    sharp, _ = error_bounds(weights, target, rank, (length,), radius)
+    bound, _ = adapt(weights, relu_adapters(weights, target, rank, (length,), radius, rng), rng)
+    right = np.linalg.svd(target["layers.0.W"] - multiplied(matrices(weights)))[2]
+    errors = np.linalg.norm(relu_mlp(bound, radius * right) - relu_mlp(target, radius * right), axis=1)
+    within(abs(np.max(errors) - sharp), 1e-9 * radius * 2**length)
+
+
+@claim("A2.4", ZENG_LEE, "one rank below the needed one is not exact")
+@given(seeds, st.integers(1, 3), st.integers(2, 8), radii)
+def test_one_rank_below_the_needed_one_is_not_exact(seed, length, width, radius):
+    """With all units on, R − 1 leaves at least the smallest singular value of W̄ − ∏ W_l, if that has full rank."""
+    rng = np.random.default_rng(seed)
+    weights, target = one_layer_with_all_units_on(rng, length, width, radius)
+    values = np.linalg.svd(target["layers.0.W"] - multiplied(matrices(weights)), compute_uv=False)
+    rank = needed_rank(weights, target, (length,))
+    assume(rank > 1 and values[-1] > 1e-3)
+    bound, merged = adapt(weights, relu_adapters(weights, target, rank - 1, (length,), radius, rng), rng)
+    x = radius * np.linalg.svd(target["layers.0.W"] - multiplied(matrices(merged)))[2]
+    errors = np.linalg.norm(relu_mlp(bound, x) - relu_mlp(target, x), axis=1)
+    at_least(np.max(errors) / radius, values[-1] * (1 - 1e-6))
+
+
+@claim("A2.4", ZENG_LEE, "the first layer cannot be spared: two inputs that it confuses")
+@given(seeds, st.integers(1, 2), st.integers(2, 8), st.sampled_from([10.0, 100.0]))
+def test_no_network_on_the_frozen_first_layer_is_the_target(seed, depth, width, radius):
+    """For D ≥ 2, invertible W_1 and a ball in which a first unit is off while the target varies: error ≥ gap / 2."""
+    rng = np.random.default_rng(seed)
+    weights, target = square_net(rng, well, depth + 1, width), square_net(rng, well, depth, width)
+    assume(np.max(np.ptp(relu_mlp(target, sphere(rng, 200, width, radius)), axis=0)) > 1)
+    x, twin, bound = witness(weights, target, radius, rng)
+    assert max(np.linalg.norm(x), np.linalg.norm(twin)) <= radius
+    pair = np.array([x, twin])
+    y = forward(target, pair)
+    within(abs(np.linalg.norm(y[0] - y[1]) / 2 - bound), 1e-12 * radius)
+    at_least(bound, 1e-2, "the gap of the witness:")
+    below = np.maximum(pair @ weights["layers.0.W"].T + weights["layers.0.b"], 0)
+    within(worst(below[0], below[1]), 1e-9 * radius, "the first layer tells them apart:")
+    for rest in (matrices(weights)[1:], [well(rng, (width, width)) for _ in range(depth)]):
+        others = net([weights["layers.0.W"], *rest], [weights["layers.0.b"], *rng.standard_normal((depth, width))])
+        errors = np.linalg.norm(forward(others, pair) - y, axis=1)
+        at_least(np.max(errors), bound * (1 - 1e-6))
+
+
+def test_where_all_first_units_are_on_the_first_layer_can_be_spared(rng):
+    weights, target = square_net(rng, well, 2, 4), square_net(rng, well, 1, 4)
+    weights["layers.0.b"] = np.full(4, 10.0)
+    with pytest.raises(ValueError, match=r"^weights: layer 0"):
+        witness(weights, target, 1.0, rng)
+    W = target["layers.0.W"] @ np.linalg.inv(weights["layers.0.W"])
+    spared = weights | {"layers.1.W": W, "layers.1.b": target["layers.0.b"] - W @ weights["layers.0.b"]}
+    x = sphere(rng, 50, 4, 1.0)
+    np.testing.assert_allclose(relu_mlp(spared, x), relu_mlp(target, x), rtol=0, atol=1e-12)
+
+
+def test_one_unit_alone_may_keep_what_the_target_needs(rng):
+    one = net([np.ones((1, 1))] * 2, [np.zeros(1)] * 2)
+    with pytest.raises(ValueError, match=r"^weights: layer 0"):
+        witness(one, net([np.ones((1, 1))], [np.zeros(1)]), 10.0, rng)
+    opposite, twin, bound = witness(one, net([-np.ones((1, 1))], [np.zeros(1)]), 10.0, rng)
+    assert twin == pytest.approx(3 * opposite)
+    assert bound > 3
+
+
+def test_a_first_layer_that_loses_nothing_has_no_witness(rng):
+    weights = net([np.vstack([np.eye(3), -np.eye(3)]), np.ones((3, 6))], [np.zeros(6), np.zeros(3)])
+    with pytest.raises(ValueError, match=r"^weights: layer 0"):
+        witness(weights, square_net(rng, well, 1, 3), 10.0, rng)
+
+
+@claim("A2.4", ZENG_LEE, "without biases f(t x) = t f(x), so f(0) = 0 ≠ f̄(0)")
+@given(seeds, kinds, st.integers(1, 4), widths, st.floats(0.1, 10))
+def test_a_network_without_biases_is_homogeneous(seed, kind, depth, width, t):
+    """For all t > 0 and any adapters; a target with f̄(0) ≠ 0 is missed at 0 by ‖f̄(0)‖, whatever the rank."""
+    rng = np.random.default_rng(seed)
+    bare = net([kind(rng, (width, width)) for _ in range(depth)], np.zeros((depth, width)))
+    attached = attach(bare, {"*.W": LoRA(1)}, rng)
+    drawn = {name: {k: rng.standard_normal(a.shape) for k, a in own.items()} for name, own in attached.params.items()}
+    adapted, merged = attached.bind(drawn), attached.merge(drawn)
+    x = rng.standard_normal((10, width))
+    scale = t * np.max(np.abs(x)) * width * math.prod(np.linalg.norm(W, 2) + 1 for W in matrices(merged))
+    within(worst(relu_mlp(adapted, t * x), t * relu_mlp(adapted, x)), 1e-12 * scale)
+    target = square_net(rng, kind, 1, width)
+    at_zero = np.maximum(target["layers.0.b"], 0)
+    exactly(not np.any(relu_mlp(adapted, np.zeros(width))))
+    assume(np.any(at_zero))
+    zero = np.zeros(width)
+    at_least(np.linalg.norm(relu_mlp(adapted, zero) - relu_mlp(target, zero)), np.linalg.norm(at_zero) * (1 - 1e-12))
+
+
+@claim("A2.4", ZENG_LEE, "without the hidden offsets the construction fails")
+@pytest.mark.parametrize("seed", range(20))
+def test_without_the_hidden_offsets_the_construction_fails(seed):
+    """The same adapters with hidden biases 0 and b̄ in the last layer of each run miss by a good part of the output."""
+    rng = np.random.default_rng(seed)
+    weights, target = square_net(rng, well, 4, 6), square_net(rng, well, 2, 6)
+    _, merged = adapt(weights, relu_adapters(weights, target, 3, (2, 2), 1.0, rng), rng)
+    zero, x = np.zeros(6), sphere(rng, 50, 6, 1.0)
+    plain = net(matrices(merged), [zero, target["layers.0.b"], zero, target["layers.1.b"]])
+    y = forward(target, x)
+    at_least(worst(forward(plain, x), y) / np.max(y), 0.05)
+
+
+@claim("A2.5", ZENG_LEE, "a narrower target takes ⌈its width / |P_i|⌉, by dead units")
+@given(seeds, kinds, depths, st.integers(1, 6), st.integers(1, 6), radii)
+def test_a_narrower_target_is_reached_with_dead_units(seed, kind, depth, widest, slack, radius):
+    """R = max_i ⌈w_i / |P_i|⌉ suffices for widths w_i below the frozen ones; the outputs that f̄ lacks are exactly 0."""
+    rng = np.random.default_rng(seed)
+    weights, target, partition = random_case(rng, kind, depth, widest, slack)
+    rank = max(1, needed_rank(weights, target, partition))
+    exactly(rank <= max(math.ceil(min(W.shape) / length) for W, length in zip(matrices(target), partition)))
+    within(miss(weights, target, rank, partition, radius, rng), 1e-7)
+    bound, _ = adapt(weights, relu_adapters(weights, target, rank, partition, radius, rng), rng)
+    width, d_out = matrices(target)[0].shape[1], len(biases(target)[-1])
+    x = np.zeros((20, weights["layers.0.W"].shape[1]))
+    x[:, :width] = sphere(rng, 20, width, radius)
+    exactly(not np.any(relu_mlp(bound, x)[:, d_out:]), "an output that the target lacks is not 0")
+
+
+def test_rounding_wakes_no_dead_unit(rng):
+    """A row of M without a positive entry is highest at z = 0, where M z = 0; a margin keeps its unit dead there too."""
+    W, M = well(rng, (6, 6)), -rng.random((6, 6))
+    Ws = [W, M @ np.linalg.inv(W)]
+    bs, _ = lifting_biases(Ws, 6, np.ones(3), 10.0, first=False)
+    np.testing.assert_allclose(Ws[1] @ bs[0] + bs[1], [1, 1, 1, -1, -1, -1], rtol=0, atol=1e-9)
+
+
+def padded(weights, target, partition, copy):
+    """The target with the widths of the frozen network: its missing rows are 0, or copies of the frozen product's."""
+    frozen, wanted, bs = matrices(weights), [], []
+    for length, W_bar, b_bar in zip(partition, matrices(target), biases(target)):
+        P = multiplied(frozen[:length])
+        frozen = frozen[length:]
+        W = P if copy else np.zeros(P.shape)
+        W[: len(W_bar)] = np.pad(W_bar, ((0, 0), (0, P.shape[1] - W_bar.shape[1])))
+        wanted.append(W)
+        bs.append(np.pad(b_bar, (0, len(P) - len(b_bar))))
+    return net(wanted, bs)
+
+
+@claim("A2.5", ZENG_LEE, "a narrower target takes ⌈its width / |P_i|⌉, by copied rows")
+@given(seeds, kinds, depths, st.integers(1, 6), st.integers(1, 6), radii)
+def test_a_narrower_target_is_reached_with_copied_rows(seed, kind, depth, widest, slack, radius):
+    """R = max_i ⌈w_i / |P_i|⌉ suffices with rows of the frozen product for missing ones, which the next layer skips."""
+    rng = np.random.default_rng(seed)
+    weights, target, partition = random_case(rng, kind, depth, widest, slack)
+    wide = padded(weights, target, partition, copy=True)
+    rank = max(1, needed_rank(weights, wide, partition))
+    exactly(rank <= max(math.ceil(len(W) / length) for W, length in zip(matrices(target), partition)))
+    exactly(needed_rank(weights, target, partition) <= rank, "dead units need more than copied rows")
+    bound, _ = adapt(weights, relu_adapters(weights, wide, rank, partition, radius, rng), rng)
+    width = matrices(target)[0].shape[1]
+    x = sphere(rng, 20, width, radius)
+    y = forward(target, x)
+    x = np.pad(x, ((0, 0), (0, weights["layers.0.W"].shape[1] - width)))
+    within(worst(relu_mlp(bound, x)[:, : y.shape[1]], y), 1e-7 * max(1, np.max(y)))
+
+
+@claim("A2.5", ZENG_LEE, "one rank less, or zero rows in their place, is not enough")
+@pytest.mark.parametrize("seed", range(10))
+def test_a_narrower_target_needs_this_rank_and_zero_rows_need_more(seed):
+    """Width 3 in 9, runs of 2: rank 2 with dead units or copied rows, not 1; zero rows take ⌈9 / 2⌉ = 5, not 2."""
+    rng = np.random.default_rng(seed)
+    weights = square_net(rng, well, 4, 9)
+    target = net([well(rng, (3, 9)), well(rng, (3, 3))], rng.standard_normal((2, 3)))
+    copied, zero = padded(weights, target, (2, 2), copy=True), padded(weights, target, (2, 2), copy=False)
+    exactly([needed_rank(weights, each, (2, 2)) for each in (target, copied, zero)] == [2, 2, 5])
+    at_least(miss(weights, target, 1, (2, 2), 10.0, rng), 0.02, "dead units, one rank less:")
+    at_least(miss(weights, copied, 1, (2, 2), 10.0, rng), 0.02, "copied rows, one rank less:")
+    at_least(miss(weights, zero, 2, (2, 2), 10.0, rng), 0.02, "zero rows:")
+
+
+def test_float32_stays_float32(rng):
+    weights, target = square_net(rng, well, 4, 6), square_net(rng, well, 2, 6)
+    weights = {name: array.astype(np.float32) for name, array in weights.items()}
+    params = relu_adapters(weights, target, 3, (2, 2), 1.0, rng)
+    assert {array.dtype for own in params.values() for array in own.values()} == {np.dtype(np.float32)}
+    bound, _ = adapt(weights, params, rng)
+    x = sphere(rng, 50, 6, 1.0).astype(np.float32)
+    y = relu_mlp(bound, x)
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y, relu_mlp(target, x), rtol=0, atol=1e-4)
+    exact = [W.astype(float) for W in matrices(weights)]
+    near = net([multiplied(exact[:2]) + 1, multiplied(exact[2:])], np.zeros((2, 6)))
+    assert needed_rank(weights, near, (2, 2)) == 1
+
+
+def test_the_arguments_are_left_as_they_are(rng):
+    weights, target = square_net(rng, well, 4, 6), net([well(rng, (3, 6)), well(rng, (2, 3))], [np.ones(3), np.ones(2)])
+    before = [{name: array.copy() for name, array in each.items()} for each in (weights, target)]
+    relu_adapters(weights, target, 1, best_partition(weights, target), 1.0, rng)
+    error_bounds(weights, target, 1, (2, 2), 1.0)
+    for each, old in zip((weights, target), before):
+        for name in old:
+            np.testing.assert_array_equal(each[name], old[name])
+
+
+def mistakes():
+    """(the name that the message must begin with, a call)."""
+    rng = np.random.default_rng(0)
+    good, small = square_net(rng, well, 4, 3), square_net(rng, well, 2, 3)
+
+    def adapters(weights=good, target=small, rank=2, partition=(2, 2), radius=1.0):
+        return lambda: relu_adapters(weights, target, rank, partition, radius)
+
+    for radius in (0, -1.0, math.nan, math.inf):
+        yield "radius", adapters(radius=radius)
+        yield "radius", lambda radius=radius: error_bounds(good, small, 2, (2, 2), radius)
+    for partition in ((2, 1), (2, 3), (4,), (1, 1, 2), (0, 4), (5, -1), ()):
+        yield "partition", adapters(partition=partition)
+        yield "partition", lambda partition=partition: needed_rank(good, small, partition)
+    for rank in (0, 1.5, "2"):
+        yield "rank", adapters(rank=rank)
+    for name, bad in (("W", np.ones((3, 4))), ("W", np.ones(3)), ("b", np.ones(4)), ("W", np.full((3, 3), np.nan))):
+        yield "weights: layers.1 ", adapters(weights=good | {f"layers.1.{name}": bad})
+        yield "target: layers.1 ", adapters(target=small | {f"layers.1.{name}": bad})
+    yield "weights: layers.0 ", adapters(weights=good | {"layers.0.b": np.array([0, 0, np.inf])})
+    yield "weights: layers.0 ", adapters(weights=good | {"layers.0.W": np.eye(3, dtype=int)})
+    yield "weights: layers.0 ", adapters(weights={})
+    yield "target: layers.0 ", adapters(target={"head.W": np.eye(3)})
+    yield "target: layers.0 ", adapters(target={"layers.0.W": np.eye(3)})
+    wide, narrow = square_net(rng, well, 2, 4), net([np.eye(2, 3), np.eye(3, 2)] * 2, [np.ones(2), np.ones(3)] * 2)
+    yield "partition: ", adapters(target=wide)
+    yield "partition: ", adapters(weights=narrow)
+    for too_much in (wide, square_net(rng, well, 5, 3)):
+        yield "target ", lambda too_much=too_much: best_partition(good, too_much)
+    yield "target ", lambda: best_partition(narrow, small)
+    for depth in (0, 5, -1):
+        yield "target_depth ", lambda depth=depth: uniform_partition(4, depth)
+
+
+@pytest.mark.parametrize("name, call", list(mistakes()))
+def test_a_mistake_is_a_value_error_that_names_the_argument(name, call):
+    with pytest.raises(ValueError, match=f"^{re.escape(name)}"):
+        call()
+
+
+def test_two_layers_of_zeros_are_unsolvable(rng):
+    weights = square_net(rng, well, 2, 3) | {"layers.0.W": np.zeros((3, 3)), "layers.1.W": np.zeros((3, 3))}
+    with pytest.raises(Unsolvable):
+        relu_adapters(weights, square_net(rng, well, 1, 3), 2, (2,), 1.0, rng)
