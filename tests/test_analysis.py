@@ -302,6 +302,16 @@ def test_reflections_on_the_left_change_the_energy_of_the_rows(seed):
     at_least(abs(after - before) / before, 0.1)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    "rows", [[[0, 0]], [[1, 2], [0, 0]], [[1, 2], [2, 1], [1, 2]], [[0.3, 0.7], [1, 0], [2.1, 4.9]]], ids=str
+)
+def test_zero_and_parallel_rows_have_no_energy(rows, dtype):
+    """In any place and of any length; equal directions are told by the precision of the matrix."""
+    with pytest.raises(ValueError, match=r"^W must have no zero row"):
+        hyperspherical_energy(np.array(rows, dtype))
+
+
 def test_the_energy_is_that_of_every_ordered_pair_at_unit_length():
     assert hyperspherical_energy(np.array([[3.0, 0.0], [0.0, 0.1]])) == pytest.approx(2 / math.sqrt(2))
     assert hyperspherical_energy(np.array([[1.0, 2.0], [-2.0, -4.0]])) == pytest.approx(2 / 2)

@@ -472,7 +472,7 @@ def test_a_narrower_target_is_reached_with_dead_units(seed, kind, depth, widest,
 
 
 def test_rounding_wakes_no_dead_unit(rng):
-    """A row of M without a positive entry is highest at z = 0, where M z = 0; a margin keeps its unit dead there too."""
+    """A row of M without a positive entry is highest at z = 0, where M z = 0; a margin keeps its unit dead there."""
     W, M = well(rng, (6, 6)), -rng.random((6, 6))
     Ws = [W, M @ np.linalg.inv(W)]
     bs, _ = lifting_biases(Ws, 6, np.ones(3), 10.0, first=False)

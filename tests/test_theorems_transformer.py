@@ -517,7 +517,7 @@ def test_an_impossible_input_is_a_value_error(rng):
     for X, mask, message in (
         (np.ones(3), everything, "^X must be"),
         (np.ones((2, 4)), everything, "^x has shape"),
-        (np.ones((2, 3)), lambda length: ~causal(length), "^mask must give"),
+        (np.ones((2, 3)), lambda length: np.array([[False, False], [True, True]]), "^mask must give"),
         (np.ones((2, 3)), lambda length: causal(length + 1), r"^mask must give booleans \(2, 2\)"),
         (np.ones((2, 3)), lambda length: np.log(np.eye(length) + 1), "^mask must give"),
     ):

@@ -9,9 +9,8 @@ tokens x_i of a sequence, each block computes
 Theorem. Let a target have the same shape; its arrays wear a bar. Adapters of rank ⌈D/2⌉ on W_Q, W_K, W_V and W_O of
 every head, on the last W_2 and on W_o, with new biases b_1 and b_2, make the two networks equal: for every input, every
 length, every mask and scale, and with any function of the scores in the place of softmax. All W_1, and all W_2 but the
-last, stay frozen. This holds whenever the four lines of equations below have solutions. It is enough that these frozen
-matrices and the target's W̄_2 are invertible and that each pair meets the conditions of `adapt_product`, as all but
-special matrices do.
+last, stay frozen. It holds if all matrices of both networks are invertible, and whenever the equations below can be
+solved.
 
 Proof. Aim for z = z̄, for the ReLU fixes these coordinates. Then h̄ = C h after the block with C = W̄_2 W_2⁻¹, and C = I
 before the first. All that a block does between x̄ = C x and z̄ is done by products of two matrices, and a bias:
@@ -35,8 +34,7 @@ Where it stops, and why. C and F must pass through all that stands between two m
   not prove that this R is enough, nor does it speak of any one target.
 
 The theorem is from Zeng & Lee, 2023, arXiv 2310.17513. Departures: they invert matrices where `adapt_product` and least
-squares solve equations here, which some singular matrices pass. The residual variant, the counts and the reasons above
-are worked out here.
+squares solve equations here, which some singular matrices pass. The residual variant and the reasons above are ours.
 """
 
 import autograd.numpy as np

@@ -45,6 +45,8 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('if np.any(norms == 0) or ', 'if '),
     ('if np.any(norms == 0) or np.any(distances <=', 'if np.any(norms == 0) or np.all(distances <'),
     (' or np.any(distances <= ROUNDINGS * np.finfo(W.dtype).eps)', ''),
+    ('np.finfo(W.dtype).eps', 'np.finfo(float).eps'),
+    ('np.finfo(W.dtype).eps', '0.0'),
     ('return 2 * float', 'return float'),
     ('drops = -np.diff(values, append=0)', 'drops = values'),
     ('drops = -np.diff(values, append=0)', 'drops = -np.diff(values)'),
