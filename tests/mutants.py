@@ -1,19 +1,25 @@
 """Tests of the tests: one-line faults, each put into a copy of the source; the suite must catch every one.
 
-    python tests/mutants.py             all faults
-    python tests/mutants.py lora hra    only those in files whose name has one of these words
+    python tests/mutants.py                  all faults, about 15 minutes on 2 cores
+    python tests/mutants.py lora hra         only those in files whose name has one of these words
+    python tests/mutants.py --seconds 200    as many as that time allows, in an order that changes from day to day
 
 The faults are listed in tests/faults, one file for each file of the package: FILE is that file, TESTS the tests that
 concern it, FAULTS holds pairs (what stands there, what the fault puts in its place).
-Ends with "N caught, N missed"; the exit code is 1 if any was missed. Needs a system that can fork (not Windows).
+Ends with "N of N faults tried: N caught, N missed"; the exit code is 1 if any was missed. Needs a system that can fork,
+which Windows cannot.
 """
 
+import argparse
+import datetime
 import multiprocessing
 import os
+import random
 import runpy
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 # Imported once, here: every fault is tried in a fork of this process. The package itself is imported by the forks.
@@ -62,13 +68,20 @@ def run_tests(copy, names):
     return int(code)
 
 
-def main(words):
+def main():
     """Check that the tests pass without a fault, then try the faults, several at a time, and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    chosen = parser.parse_args()
+    end = time.monotonic() + chosen.seconds
     lists = [runpy.run_path(str(path)) for path in sorted(ROOT.glob("tests/faults/*.py"))]
-    lists = [each for each in lists if not words or any(word in each["FILE"] for word in words)]
+    lists = [each for each in lists if not chosen.words or any(word in each["FILE"] for word in chosen.words)]
     sound = [(each["FILE"], each["TESTS"], "", "") for each in lists]
     faults = [(each["FILE"], each["TESTS"], good, bad) for each in lists for good, bad in each["FAULTS"]]
-    missed = 0
+    if chosen.seconds < float("inf"):
+        random.Random(datetime.date.today().toordinal()).shuffle(faults)
+    tried, missed = 0, 0
     # One fork for each trial, so that no trial sees what another has imported.
     with multiprocessing.get_context("fork").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
         for (file, *_), passed in zip(sound, pool.imap(passes, sound, chunksize=1)):
@@ -77,13 +90,16 @@ def main(words):
         for (file, _, good, bad), passed in zip(faults, pool.imap(passes, faults, chunksize=1)):
             if isinstance(passed, str):
                 raise SystemExit(passed)
-            missed += passed
+            tried, missed = tried + 1, missed + passed
             print(
                 f"{'MISSED' if passed else 'caught'}  {file}: {good.strip()}  →  {bad.strip() or 'nothing'}", flush=True
             )
-    print(f"{len(faults) - missed} caught, {missed} missed")
+            if time.monotonic() > end:
+                break
+        pool.terminate()
+    print(f"{tried} of {len(faults)} faults tried: {tried - missed} caught, {missed} missed")
     return missed > 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

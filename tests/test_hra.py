@@ -198,10 +198,11 @@ def test_strict_hra_starts_as_near_as_it_can(seed, d_out, d, data):
     within(abs(distance - 2 * np.sqrt(np.sum(values[d - r :] ** 2))), 1e-13)
 
 
-def test_only_the_directions_of_the_columns_count(rng):
-    """Columns a thousand million times shorter are as independent as before."""
+@pytest.mark.parametrize("lengths", [1e-9, [1e-4, 1.0, 1e4]], ids=str)
+def test_only_the_directions_of_the_columns_count(lengths, rng):
+    """Columns a thousand million times shorter, or of very different lengths, are as independent as before."""
     adapter, W, U = HRAStrict(3), weight(rng, (4, 5)), rng.standard_normal((5, 3))
-    short, long = ({"U": factor * U} for factor in (1e-9, 1.0))
+    short, long = {"U": lengths * U}, {"U": U}
     np.testing.assert_allclose(adapter.merge(short, {"W": W}), adapter.merge(long, {"W": W}), atol=1e-12)
     x = rng.standard_normal(5)
     np.testing.assert_allclose(adapter.forward(short, {"W": W}, x), adapter.forward(long, {"W": W}, x), atol=1e-12)
