@@ -96,8 +96,8 @@ def place(z, index, width):
 
 
 # Each is the other's transpose, so each is the other's gradient; autograd's own for x[..., index] adds one by one.
-defvjp(pick, lambda ans, x, index: lambda g: place(g, index, x.shape[-1]))
-defvjp(place, lambda ans, z, index, width: lambda g: pick(g, index))
+defvjp(pick, lambda value, x, index: lambda g: place(g, index, x.shape[-1]))
+defvjp(place, lambda value, z, index, width: lambda g: pick(g, index))
 
 
 def reflect(W, u):

@@ -43,15 +43,14 @@ def plot_accuracy(panels, baselines, file):
 
     panels: {title: [(family, trained numbers, accuracy), …]}. baselines: {title: accuracy without adapting}.
     """
-    figure = Figure(figsize=(3.3 * len(panels) + 1.6, 3.6), layout="constrained")
+    figure = Figure(figsize=(3.3 * len(panels) + 1.6, 4.2), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, (title, points) in zip(axes, panels.items()):
         families = list(dict.fromkeys(family for family, _, _ in points))
         for family, colour, marker in zip(families, COLOURS, MARKERS):
             trained, reached = zip(*[(n, 100 * share) for name, n, share in points if name == family])
-            axis.plot(trained, reached, marker=marker, color=colour, label=family, markersize=7)
-        axis.axhline(100 * baselines[title], color=GREY, linestyle=":", label="not adapted")
-        axis.set(title=title, xscale="log", xlabel="trained numbers", ylim=(0, 100))
+            axis.plot(trained, reached, marker=marker, color=colour, label=family, markersize=8, alpha=0.85)
+        axis.set(title=f"{title}, before: {baselines[title]:.0%}", xscale="log", xlabel="trained numbers")
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("letters read rightly (%)")

@@ -430,7 +430,7 @@ def test_nothing_given_is_changed(rng):
     for construct in (transformer_adapters, residual_adapters):
         params = construct(weights, target)
         for array in leaves(params):
-            array += 1.0
+            array += 1.0  # the params are arrays of their own
     for array, old in zip((*weights.values(), *target.values()), before):
         np.testing.assert_array_equal(array, old)
 
