@@ -11,12 +11,14 @@ import claims
 import contract
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile("default", derandomize=True, deadline=None, max_examples=60, database=None)
 settings.register_profile(
     "thorough", deadline=None, max_examples=2000, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
+# For mutants.py: a failing example need not be the simplest one.
+settings.register_profile("mutants", settings.get_profile("default"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile("default")
 
 
