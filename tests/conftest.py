@@ -15,7 +15,13 @@ from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile("default", derandomize=True, deadline=None, max_examples=60, database=None)
 settings.register_profile(
-    "thorough", deadline=None, max_examples=2000, database=None, suppress_health_check=[HealthCheck.too_slow]
+    "thorough",
+    derandomize=False,
+    deadline=None,
+    max_examples=2000,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 # For mutants.py: a failing example need not be the simplest one.
 settings.register_profile("mutants", settings.get_profile("default"), phases=(Phase.explicit, Phase.generate))

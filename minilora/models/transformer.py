@@ -78,9 +78,7 @@ def transformer(weights, tokens, heads, mask=causal):
     length, width = tokens.shape[-1], embedding.shape[1]
     if heads not in range(1, width + 1) or width % heads:
         raise ValueError(f"heads must divide the width {width}, got {heads!r}")
-    allowed = np.asarray(mask(length))
-    if allowed.shape != (length, length) or allowed.dtype != bool or not allowed.any(axis=1).all():
-        raise ValueError(f"mask must give booleans ({length}, {length}), one True in each row or more, got {allowed!r}")
+    allowed = allowed_by(mask, length)
     h = (embedding[tokens] + positions[:length]).reshape(-1, width)
     layer = 0
     while f"blocks.{layer}.ffn.up.W" in weights:
@@ -88,6 +86,17 @@ def transformer(weights, tokens, heads, mask=causal):
         layer += 1
     h = layer_norm(weights, "norm", h)
     return linear(weights.get("head.W", embedding), h).reshape(*tokens.shape, len(embedding))
+
+
+def allowed_by(mask, length):
+    """mask(length), True where a query (row) may see a key (column).
+
+    Raises ValueError unless it is boolean, (length, length), with a key for every query.
+    """
+    allowed = np.asarray(mask(length))
+    if allowed.shape != (length, length) or allowed.dtype != bool or not allowed.any(axis=1).all():
+        raise ValueError(f"mask must give booleans ({length}, {length}), one True in each row or more, got {allowed!r}")
+    return allowed
 
 
 def check_tokens(tokens, vocabulary, context):

@@ -136,8 +136,9 @@ def solve_layers(Ws, Q, C, ranks):
     for layer, (W, R) in enumerate(zip(Ws, ranks)):
         S = product([*Ws[layer + 1 :], np.eye(len(goal))])
         own_Q, own_C, Q, C = share(S, Q, C, R, room=sum(ranks[layer + 1 :]))
-        B = np.linalg.lstsq(S, own_Q, rcond=None)[0]
-        A = np.linalg.lstsq(X.T, own_C.T, rcond=None)[0].T
+        # Below 1e-13 of the largest, a singular value of an adapted product is rounding, and no direction to divide by.
+        B = np.linalg.lstsq(S, own_Q, rcond=1e-13)[0]
+        A = np.linalg.lstsq(X.T, own_C.T, rcond=1e-13)[0].T
         above = np.linalg.norm((S @ B - own_Q) @ A @ X)
         below = np.linalg.norm(own_Q @ (A @ X - own_C))
         missed.append((above, f"Ws[{layer}] cannot take its share: the frozen layers above it do not carry it"))

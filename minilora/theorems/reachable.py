@@ -12,17 +12,19 @@
 
 Every `best_…` returns (adapter, params, frozen), and adapter.merge(params, frozen) is this nearest W'.
 
-The first two are Eckart & Young's theorem (1936), once E is projected on what ΔW can be; the next two split ‖E‖²_F into
-columns or rows. HRA turns and never stretches: ‖W Q − T‖² = ‖W‖² + ‖T‖² − 2 tr(QᵀG), so all that counts is tr(QᵀG). For
-1 < r < d_in we know no closed form, but for a single u while the others stay there is one: Q = A (I − 2 u uᵀ) B has
-tr(QᵀG) = tr K − 2 uᵀK u with K = Aᵀ G Bᵀ, and the best unit vector u is the lowest eigenvector of K + Kᵀ. `descend`
-takes the columns in turn; the error never rises, but it may come to rest above the smallest possible one.
+The first two are Eckart & Young's theorem (1936), once E is projected on what ΔW can be (W⁺ is the pseudo-inverse); the
+next two split ‖E‖²_F into columns or rows. HRA turns and never stretches: ‖W Q − T‖² = ‖W‖² + ‖T‖² − 2 tr(QᵀG), so all
+that counts is tr(QᵀG). For 1 < r < d_in we know no closed form, but for a single u while the others stay there is one:
+Q = A (I − 2 u uᵀ) B has tr(QᵀG) = tr K − 2 uᵀK u with K = Aᵀ G Bᵀ, and the best unit vector u is the lowest eigenvector
+of K + Kᵀ. `descend` takes the columns in turn; the error never rises, but it may come to rest above the smallest
+possible one.
 
-Parity matters: every reflection changes the sign of det H. With the wrong one, ‖W H − W Q‖ ≥ 2 σ_min(W) for every H.
+Parity matters: every reflection changes the sign of the determinant, and if det H = −det Q, then H is far from Q in
+some direction: ‖W H − W Q‖ ≥ 2 σ_min(W), where σ_min is 0 if W has more columns than rows.
 
 LoRA: Hu et al., 2021, arXiv 2106.09685. CondLoRA: Kim et al., 2024, arXiv 2403.14946. SBoRA: Po et al., 2024, arXiv
 2407.05413. HRA: Yuan, Liu & Xu, 2024, arXiv 2405.17484. That k = rank(Q − I) reflections give Q, and no fewer: Scherk,
-1950. The nearest Q: Schönemann, 1966. The comparison itself is ours, not these papers'.
+1950. The nearest Q: Schönemann, 1966; with a given determinant: Kabsch, 1976. The comparison itself is ours.
 """
 
 import numpy as np
@@ -86,9 +88,10 @@ def best_hra_strict(W, T, rank):
 
 
 def best_hra(W, T, rank, rng, starts=2, sweeps=50):
-    """HRA, of odd rank too: the nearest W' for r = 1 and for r ≥ d_in; in between a good one, by so many sweeps.
+    """HRA, of odd rank too. The nearest W' for r = 1, for r ≥ d_in, and if T = W Q is in reach and W invertible.
 
-    Tries the first r reflections of `procrustes`, and `starts` random starts as for training: W itself, if r is even.
+    In general a good W': the nearest that so many sweeps of `descend` find from the first r reflections of
+    `procrustes`, and from `starts` random starts as training has them (W itself, if r is even).
 
     Raises ValueError when W is no finite matrix, T is not like W, or r not a whole number of at least 1.
     """
@@ -97,7 +100,7 @@ def best_hra(W, T, rank, rng, starts=2, sweeps=50):
     nearest = factor(procrustes(W, T, adapter.odd))
     candidates = [padded(nearest[:, :rank], rank), *(adapter.init(rng, W)[0]["U"] for _ in range(starts))]
     if rank < W.shape[1]:
-        candidates += [descend(W.T @ T, U, sweeps) for U in candidates]
+        candidates = [descend(W.T @ T, U, sweeps) for U in candidates]
     errors = [np.linalg.norm(adapter.merge({"U": U}, {"W": W}) - T) for U in candidates]
     return adapter, {"U": candidates[np.argmin(errors)]}, {"W": W}
 
@@ -152,7 +155,7 @@ def factor(Q):
 def padded(U, rank):
     """U (d, k) and then equal columns, `rank` in all: the product of reflections stays, for they cancel in pairs.
 
-    Raises ValueError unless rank is k, k + 2, k + 4, …: every other number of columns changes the sign of det H.
+    Raises ValueError unless rank is k, k + 2, k + 4, …: fewer would be another product, and an odd one too many too.
     """
     d, k = U.shape
     if rank < k or (rank - k) % 2:
@@ -214,7 +217,7 @@ def truncated(E, rank):
 def longest(rows, rank):
     """The indices of the r longest rows, longest first. Raises ValueError unless r is from 1 to their number."""
     check_rank(rank, most=len(rows))
-    return np.argsort(-np.linalg.norm(rows, axis=1), kind="stable")[:rank].tolist()
+    return np.argsort(-np.linalg.norm(rows, axis=1))[:rank].tolist()
 
 
 def checked(W, T, name="T"):
@@ -226,4 +229,4 @@ def checked(W, T, name="T"):
 
 def rounding(M):
     """What counts as zero relative to 1 in a matrix of this dtype: 1.5e-9 for float64, 3.5e-5 for float32."""
-    return 0.1 * float(np.finfo(M.dtype).eps) ** 0.5
+    return 0.1 * np.finfo(M.dtype).eps ** 0.5

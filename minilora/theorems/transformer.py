@@ -41,7 +41,7 @@ import autograd.numpy as np
 
 from minilora.linalg import linear
 from minilora.models.mlp import relu
-from minilora.models.transformer import everything, softmax
+from minilora.models.transformer import allowed_by, everything, softmax
 from minilora.theorems.linear import Unsolvable, adapt_product
 
 
@@ -56,10 +56,7 @@ def plain_transformer(weights, X, mask=everything, scale=1.0, residual=False):
     """
     if np.ndim(X) < 2:
         raise ValueError(f"X must be (…, N, D), one row for each token, got shape {np.shape(X)}")
-    N = np.shape(X)[-2]
-    allowed = np.asarray(mask(N))
-    if allowed.shape != (N, N) or allowed.dtype != bool or not np.all(np.any(allowed, axis=1)):
-        raise ValueError(f"mask must give booleans ({N}, {N}), one True in each row or more, got {allowed!r}")
+    allowed = allowed_by(mask, np.shape(X)[-2])
     for block in parts(weights, "blocks"):
         a = sum(attention(weights, head, X, allowed, scale) for head in parts(weights, f"{block}.heads"))
         X = X + a if residual else a

@@ -25,6 +25,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('np.linalg.norm(rows, axis=1)', 'np.linalg.norm(rows, axis=1, ord=np.inf)'),
     ('np.linalg.norm(rows, axis=1)', 'np.sum(rows, axis=1)'),
     ('[:rank].tolist()', '[: rank - 1].tolist() + [0]'),
+    ('(-np.linalg.norm(rows, axis=1))', '(-np.linalg.norm(rows, axis=0))'),
     ('{"B": E[:, cols]}', '{"B": E[:, sorted(cols)]}'),
     ('{"A": E[rows]}', '{"A": E[sorted(rows)]}'),
     ('"rows": np.array(rows)', '"rows": np.array(rows[::-1])'),
@@ -48,6 +49,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('descend(W.T @ T, U, sweeps)', 'descend(T.T @ W, U, sweeps)'),
     ('np.argmin(errors)', 'np.argmax(errors)'),
     ('np.argmin(errors)', '0'),
+    ('for _ in range(sweeps):', 'for _ in range(1):'),
     ('np.linalg.eigh(K + K.T)[1][:, 0]', 'np.linalg.eigh(K + K.T)[1][:, -1]'),
     ('np.linalg.eigh(K + K.T)[1][:, 0]', 'np.linalg.eigh(K)[1][:, 0]'),
     ('{"U": U[:, ::-1]}', '{"U": U}'),
@@ -95,6 +97,8 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('checked(W, delta, "deltas")', 'checked(W, delta)'),
     ('checked(W, delta, "deltas")', 'delta'),
     # the table
+    ('float(residual)', 'residual'),
+    ('float(error)', 'error'),
     ('if size == 0:', 'if False:'),
     ('error = np.linalg.norm(adapter.merge(params, frozen) - T) / size', 'error = np.linalg.norm(adapter.merge(params, frozen) - T)'),
     ('error = np.linalg.norm(adapter.merge(params, frozen) - T) / size', 'error = np.linalg.norm(adapter.merge(params, frozen) - T, 2) / size'),
@@ -111,6 +115,6 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('matrix("W", W).shape != matrix(name, T).shape', 'W.shape != matrix(name, T).shape'),
     ('matrix("W", W).shape != matrix(name, T).shape', 'matrix("W", W).shape != T.shape'),
     (' or W.dtype != T.dtype', ''),
-    ('0.1 * float(np.finfo(M.dtype).eps) ** 0.5', '1e-9'),
-    ('0.1 * float(np.finfo(M.dtype).eps) ** 0.5', '1e-3'),
+    ('0.1 * np.finfo(M.dtype).eps ** 0.5', '1e-9'),
+    ('0.1 * np.finfo(M.dtype).eps ** 0.5', '1e-3'),
 ]  # fmt: skip
