@@ -729,13 +729,13 @@ def test_the_share_of_the_error_is_that_of_the_merged_matrix(rng):
 
 
 def test_random_starts_can_end_nearer():
-    """Sweeps end where no single vector can do better, which may not be the best of all: here they stop at 0.6."""
-    rng = np.random.default_rng(4)
-    W, noise = rng.standard_normal((2, 2, 7))
+    """Sweeps end where no single vector can do better, which may not be the best of all: here they stop at 0.88."""
+    rng = np.random.default_rng(2)
+    W, noise = rng.standard_normal((2, 5, 5))
     T = W + 0.1 * noise
     alone, more = (gap(best_hra(W, T, 2, rng, starts), T) / np.linalg.norm(T - W) for starts in (0, 4))
-    assert alone > 0.6
-    assert more < 0.53
+    assert alone > 0.88
+    assert more < 0.865
 
 
 def test_float32_stays_float32(rng):

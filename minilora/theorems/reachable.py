@@ -155,7 +155,7 @@ def factor(Q):
 def padded(U, rank):
     """U (d, k) and then equal columns, `rank` in all: the product of reflections stays, for they cancel in pairs.
 
-    Raises ValueError unless rank is k, k + 2, k + 4, …: fewer would be another product, and an odd one too many too.
+    Raises ValueError unless rank is k, k + 2, k + 4, …: fewer are too few, and one more turns the sign of det H.
     """
     d, k = U.shape
     if rank < k or (rank - k) % 2:
