@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from claims import ZENG_LEE, at_least, claim, exactly, within
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -381,6 +381,7 @@ def test_one_singular_layer_does_no_harm(seed, L, D, data):
 
 
 @claim("A1.5", ZENG_LEE, "singular layers: attained or Unsolvable, never wrong in silence")
+@example(([np.array([[0.0, 1], [0, 1]]), np.array([[2.0, 2], [-1, 1]])], np.array([[0.0, 1], [1, 1]]), [1, 1]))
 @given(small_integers())
 def test_the_construction_is_right_or_says_that_it_is_not(problem):
     """Square layers: attained, or Unsolvable raised; attained if one layer at most has lost rank, R_l at most."""

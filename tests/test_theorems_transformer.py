@@ -149,6 +149,7 @@ def test_adapters_of_half_the_rank_turn_one_network_into_another(seed, width, he
 @claim("A3.2", ZENG_LEE, "whole-number weights, often singular: exact or refused")
 @given(seeds, st.integers(1, 4), st.integers(1, 2), st.integers(1, 2), st.booleans())
 @example(313, 2, 2, 1, True)  # an adapted product that is singular up to rounding
+@example(40429, 2, 2, 1, True)  # adapters so large that rounding drowns the output
 def test_singular_weights_are_solved_exactly_or_refused(seed, width, heads, depth, near):
     """When the matrices may be singular, the adapted network is the target, or Unsolvable is raised: never anything in
     between; and never refused when none is. near: only one matrix of the target differs from the frozen ones."""

@@ -117,25 +117,28 @@ def adapt_product(Ws, target, ranks, retries=4, rng=None, best_effort=False):
     attempts = [solve_layers(frozen, Q, C, ranks)]  # (error, params, blame), …
     while attempts[-1][0] > enough and rng is not None and len(attempts) <= retries:
         G = rng.standard_normal((len(C), len(C)))
-        attempts.append(solve_layers(frozen, Q @ G, np.linalg.solve(G, C), ranks))
+        mixing = rng if len(attempts) % 2 == 0 else None  # every other time let chance choose the weak directions too
+        attempts.append(solve_layers(frozen, Q @ G, np.linalg.solve(G, C), ranks, mixing))
     error, params, blame = min(attempts, key=operator.itemgetter(0))
     if not best_effort and not error <= enough:
         raise Unsolvable(f"{blame}; the product misses by {error:.1e}. Try other ranks, an rng or best_effort=True")
     return [{name: a.astype(np.asarray(W).dtype) for name, a in own.items()} for own, W in zip(params, Ws)]
 
 
-def solve_layers(Ws, Q, C, ranks):
+def solve_layers(Ws, Q, C, ranks, rng=None):
     """Solve S_l B_l = Q_l and A_l X_l = C_l for every layer, bottom first; returns (error, params, blame).
+
+    error: what the product misses, or eps ∏ (‖W_l‖ + ‖B_l A_l‖) if that is more: what rounding may make of it.
 
     What the equations leave over adds up to all that the product misses; blame is about the largest term:
 
         P' − (P + Q C) = Σ_l (S_l B_l − Q_l) A_l X_l + Q_l (A_l X_l − C_l)
     """
     goal = product(Ws) + Q @ C
-    params, missed, X = [], [], np.eye(goal.shape[1])
+    params, missed, X, size = [], [], np.eye(goal.shape[1]), np.finfo(float).eps
     for layer, (W, R) in enumerate(zip(Ws, ranks)):
         S = product([*Ws[layer + 1 :], np.eye(len(goal))])
-        own_Q, own_C, Q, C = share(S, Q, C, R, room=sum(ranks[layer + 1 :]))
+        own_Q, own_C, Q, C = share(S, Q, C, R, sum(ranks[layer + 1 :]), rng)
         # Below 1e-13 of the largest, a singular value of an adapted product is rounding, and no direction to divide by.
         B = np.linalg.lstsq(S, own_Q, rcond=1e-13)[0]
         A = np.linalg.lstsq(X.T, own_C.T, rcond=1e-13)[0].T
@@ -145,17 +148,21 @@ def solve_layers(Ws, Q, C, ranks):
         missed.append((below, f"Ws[{layer}] cannot take its share: the adapted product below it has lost its input"))
         params.append({"A": np.pad(A, ((0, R - len(A)), (0, 0))), "B": np.pad(B, ((0, 0), (0, R - len(A))))})
         X = (W + B @ A) @ X
-    return np.linalg.norm(X - goal, 2), params, max(missed)[1]
+        size *= np.linalg.norm(W, 2) + np.linalg.norm(B @ A, 2)
+    return max(np.linalg.norm(X - goal, 2), size), params, max(missed)[1]
 
 
-def share(S, Q, C, R, room):
+def share(S, Q, C, R, room, rng):
     """Cut Q C in two, what layer l takes and what it leaves to the layers above: Q_l, C_l and the new Q, C.
 
     It takes R directions, those that S carries best, or as many as S carries at all; but no more are left than there is
-    room for, the sum of the ranks above.
+    room for, the sum of the ranks above. With an rng, chance chooses among those that S carries.
     """
-    left = min(len(C), room, max(len(C) - R, len(S) - np.linalg.matrix_rank(S)))
-    weak = np.linalg.svd(S)[0][:, len(S) - left :]  # the last left singular vectors
+    U, carried = np.linalg.svd(S)[0], np.linalg.matrix_rank(S)
+    left = min(len(C), room, max(len(C) - R, len(S) - carried))
+    if rng is not None:
+        U[:, :carried] = U[:, :carried] @ rng.standard_normal((carried, carried))
+    weak = U[:, len(S) - left :]  # the last left singular vectors
     Z = np.linalg.qr(Q.T @ weak, mode="complete")[0]  # orthogonal, with weakᵀ Q Z = 0 from column `left` on
     Q, C = Q @ Z, Z.T @ C
     return Q[:, left:], C[left:], Q[:, :left], C[:left]
