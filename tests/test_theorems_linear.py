@@ -395,6 +395,18 @@ def test_the_construction_is_right_or_says_that_it_is_not(problem):
         attains(Ws, target, ranks, params)
 
 
+@claim("A1.5", ZENG_LEE, "adapters so large that rounding drowns the product are refused")
+def test_adapters_that_rounding_would_drown_are_refused():
+    """Here the first split turns Ws[0] into zero up to rounding, and Ws[1] would need adapters of size 1e16."""
+    Ws = [np.array([[0.0, 0], [-1, 2]]), np.array([[0.0, -2], [1, 0]])]
+    target = Ws[1] @ np.array([[1.0, 1], [0, 0]])
+    with pytest.raises(Unsolvable, match=r"^Ws\[1\]"):
+        adapt_product(Ws, target, 1)
+    params = adapt_product(Ws, target, 1, rng=np.random.default_rng(0))
+    within(max(np.abs(a).max() for own in params for a in own.values()), 1e3)
+    within(np.abs(chain(adapted(Ws, params)) - target), 1e-12)
+
+
 def deficient(rng, layer):
     """Two layers, of which this one is zero; with rank 2 added, their product has rank 2 at most, and the target 4."""
     Ws = [well(rng, 4, 4), well(rng, 4, 4)]

@@ -128,20 +128,20 @@ def adapt_product(Ws, target, ranks, retries=4, rng=None, best_effort=False):
 def solve_layers(Ws, Q, C, ranks, rng=None):
     """Solve S_l B_l = Q_l and A_l X_l = C_l for every layer, bottom first; returns (error, params, blame).
 
-    error: what the product misses, or eps ∏ (‖W_l‖ + ‖B_l A_l‖) if that is more: what rounding may make of it.
-
     What the equations leave over adds up to all that the product misses; blame is about the largest term:
 
         P' − (P + Q C) = Σ_l (S_l B_l − Q_l) A_l X_l + Q_l (A_l X_l − C_l)
     """
     goal = product(Ws) + Q @ C
-    params, missed, X, size = [], [], np.eye(goal.shape[1]), np.finfo(float).eps
+    params, missed, X, size = [], [], np.eye(goal.shape[1]), 1.0
     for layer, (W, R) in enumerate(zip(Ws, ranks)):
         S = product([*Ws[layer + 1 :], np.eye(len(goal))])
         own_Q, own_C, Q, C = share(S, Q, C, R, sum(ranks[layer + 1 :]), rng)
-        # Below 1e-13 of the largest, a singular value of an adapted product is rounding, and no direction to divide by.
         B = np.linalg.lstsq(S, own_Q, rcond=1e-13)[0]
-        A = np.linalg.lstsq(X.T, own_C.T, rcond=1e-13)[0].T
+        left, values, right = np.linalg.svd(X, full_matrices=False)
+        # What layers of such size leave when they cancel each other is rounding, and no direction to divide by.
+        kept = values > max(1e-13 * values[0], 1e-14 * size)
+        A = (own_C @ right[kept].T / values[kept]) @ left[:, kept].T
         above = np.linalg.norm((S @ B - own_Q) @ A @ X)
         below = np.linalg.norm(own_Q @ (A @ X - own_C))
         missed.append((above, f"Ws[{layer}] cannot take its share: the frozen layers above it do not carry it"))
@@ -149,7 +149,7 @@ def solve_layers(Ws, Q, C, ranks, rng=None):
         params.append({"A": np.pad(A, ((0, R - len(A)), (0, 0))), "B": np.pad(B, ((0, 0), (0, R - len(A))))})
         X = (W + B @ A) @ X
         size *= np.linalg.norm(W, 2) + np.linalg.norm(B @ A, 2)
-    return max(np.linalg.norm(X - goal, 2), size), params, max(missed)[1]
+    return np.linalg.norm(X - goal, 2), params, max(missed)[1]
 
 
 def share(S, Q, C, R, room, rng):
