@@ -63,7 +63,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('max(len(C) - R, len(S)', 'max(len(C) - R - 1, len(S)'),
     ('max(len(C) - R, len(S)', 'max(len(C) - R + 1, len(S)'),
     ('[:, len(S) - left :]', '[:, :left]'),
-    ('weak = np.linalg.svd(S)[0][', 'weak = np.linalg.svd(S)[2].T['),
+    ('weak = U[', 'weak = np.linalg.svd(S)[2].T['),
     ('Q, C = Q @ Z, Z.T @ C', 'Q, C = Q @ Z, Z @ C'),
     ('return Q[:, left:], C[left:], Q[:, :left], C[:left]', 'return Q[:, :-left], C[:-left], Q[:, -left:], C[-left:]'),
     ('if not Ws or [d_in', 'if [d_in'),
