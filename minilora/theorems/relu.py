@@ -15,7 +15,7 @@ dead ones, which are always 0. Whatever concerns only them may stay frozen (`cor
 where the target has the width w. Copies of the frozen product's rows would do as well, rows of zeros would need more.
 
 What cannot be spared: the ball, for no bias lifts every x; the biases, for without them f(t x) = t f(x) for all t > 0;
-and an adapter on the first layer, unless none of its ReLUs ever clips (`witness`).
+and an adapter on the first layer, unless none of its ReLUs clips where the target varies (`witness`).
 
 Zeng & Lee, 2023, arXiv 2310.17513, on ReLU networks. Departures: the offsets that lift the ReLUs are computed from
 bounds, for every x in the ball and no larger than that takes, since large ones cost digits; runs may differ in length

@@ -1,7 +1,7 @@
 """Faults for minilora/theorems/linear.py, each of which its tests must catch."""
 
 FILE = "theorems/linear.py"
-TESTS = "test_theorems_linear.py"
+TESTS = "test_theorems_linear.py test_theorems_transformer.py"
 FAULTS = [  # (what stands there, what the fault puts in its place)
     ('P = np.array(Ws[0])', 'P = Ws[0]'),
     ('P = W @ P ', 'P = P @ W '),
