@@ -378,7 +378,6 @@ def test_one_rank_below_the_needed_one_is_not_exact(seed, length, width, radius)
 def varies_where_a_unit_is_off(rng, weights, target, radius):
     """Whether f̄ moves by more than 0.5 as a pre-activation z < 0 of the first layer becomes 2 z, with 3 z in the ball.
 
-
     A deep target may be constant there: all that it sees can lie where every unit of the first layer is on.
     """
     x = rng.uniform(0, 1, (1000, 1)) * sphere(rng, 1000, len(weights["layers.0.b"]), radius)
