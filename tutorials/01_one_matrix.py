@@ -1,0 +1,607 @@
+# %% [markdown]
+# # One matrix: how a weight maps a vector, and how few directions hold most of what training changes in it
+#
+# **You will learn** what the rank and the singular values of a matrix say about the map $y = W x$; why cutting off the
+# small singular values gives the best matrix of a given rank; how a model, its gradient and its training look in this
+# library; and how much of a real fine-tuning update is of low rank.
+# **Before this:** linear algebra, Python, NumPy, a first idea of gradient descent.
+# **Time:** 45 minutes to read, 10 seconds to run.
+#
+# A network that reads upright letters is to read letters turned by 90°. You train its weights a little more, and every
+# weight matrix $W$ becomes $W + \Delta W$. A $144 \times 144$ matrix has 20,736 numbers, and all of them have moved.
+# The methods of this library bet that a change with far fewer numbers would have served as well: a $\Delta W$ *of low
+# rank*. Here you find out what that means, and then you put the bet to the test.
+
+# %%
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+
+import autograd.numpy as np  # NumPy, but autograd can differentiate through it
+import matplotlib.pyplot as plt
+from autograd import grad
+from autograd.core import VJPNode
+from autograd.tracer import new_box, toposort, trace_stack
+
+from minilora.analysis import energy_captured
+from minilora.data.glyphs import ALPHABET, FRAKTUR, LIGHTING, SOURCE, TURNED, draw_letters
+from minilora.linalg import linear
+from minilora.models.mlp import init_mlp, mlp, relu
+from minilora.theorems.reachable import best_lora
+from minilora.train import accuracy, adam, adam_start, cross_entropy, fit, learning_rate, value_and_grad
+
+plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
+plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a8f98"
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# ## A matrix is a map
+#
+# One convention holds in this whole library. A weight $W$ has the shape `(d_out, d_in)`, and it sends a vector $x$ with
+# $d_{in}$ entries to $y = W x$ with $d_{out}$ entries. Column $j$ of $W$ is the place where the $j$-th basis vector
+# goes.
+
+# %%
+W = np.array([[1.0, 2.0], [0.0, 1.0], [3.0, -1.0]])
+d_out, d_in = W.shape
+x = np.array([1.0, 0.0])
+print("W maps", d_in, "numbers to", d_out, "numbers: W", x, "=", W @ x)
+assert np.array_equal(W @ x, W[:, 0])
+
+# %% [markdown]
+# Networks map many vectors at once. They lie on the last axis: `x` is `(n, d_in)`, one vector in each row. Then the
+# result is `x @ W.T`. To write this transpose in one place only, the library has the function `linear(W, x)`, and its
+# models use a weight in no other way. Later this is the seam at which adapters enter.
+
+# %%
+many = rng.standard_normal((5, d_in))
+one_by_one = np.array([W @ x for x in many])
+assert np.allclose(linear(W, many), one_by_one, rtol=0, atol=1e-14)
+print("linear: ", many.shape, "->", linear(W, many).shape)
+
+# %% [markdown]
+# ## What a matrix does to a circle
+#
+# Every matrix turns the unit circle (in more dimensions: the unit sphere) into an ellipse, perhaps a flat one. The
+# *singular value decomposition* names the parts of this picture:
+#
+# $$W = \sum_i \sigma_i \, u_i v_i^\top, \qquad \sigma_1 \ge \sigma_2 \ge \dots \ge 0. \tag{1}$$
+#
+# The $v_i$ are orthogonal directions of the input, of length 1. The $u_i$ are orthogonal directions of the output, of
+# length 1. The *singular values* $\sigma_i$ say how much the matrix stretches on the way: $W v_i = \sigma_i u_i$.
+
+# %%
+W = np.array([[1.3, 1.0], [0.2, 1.1]])
+U, sigma, Vt = np.linalg.svd(W)  # the rows of Vt are the directions v
+signs = np.where(Vt[:, 1] < 0, -1.0, 1.0)  # −u and −v are as good as u and v: let every v point upwards
+U, Vt = U * signs, Vt * signs[:, None]
+angle = np.linspace(0, 2 * np.pi, 200)
+circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+assert np.allclose(W @ Vt[0], sigma[0] * U[:, 0]) and np.allclose(W @ Vt[1], sigma[1] * U[:, 1])
+assert np.allclose(W, sigma[0] * np.outer(U[:, 0], Vt[0]) + sigma[1] * np.outer(U[:, 1], Vt[1]))
+print("singular values:", sigma.round(2))
+
+# %% [markdown]
+# The number of singular values that are not zero is the *rank*: the number of dimensions in which the outputs can lie.
+# If you drop the second term of (1), what is left is a matrix of rank 1, and it presses the whole circle onto a line.
+
+
+# %%
+def draw_map(axis, title, points, arrows, names):
+    axis.plot(*points.T, color=GREY, linewidth=2)
+    for arrow, name, colour in zip(arrows, names, (BLUE, ORANGE)):
+        axis.annotate("", arrow, (0, 0), arrowprops={"color": colour, "width": 1.5, "headwidth": 8, "headlength": 8})
+        axis.text(*(arrow * (1 + 0.4 / np.linalg.norm(arrow))), name, color=colour, size=12, ha="center", va="center")
+    axis.set(title=title, xlim=(-2.4, 2.4), ylim=(-1.7, 1.7), aspect="equal")
+
+
+W_1 = sigma[0] * np.outer(U[:, 0], Vt[0])
+figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.5), sharey=True)
+draw_map(axes[0], "the unit circle", circle, Vt, ["$v_1$", "$v_2$"])
+draw_map(axes[1], "what $W$ makes of it", linear(W, circle), (U * sigma).T, [r"$\sigma_1 u_1$", r"$\sigma_2 u_2$"])
+draw_map(axes[2], "its rank-1 part", linear(W_1, circle), (U * sigma).T[:1], [r"$\sigma_1 u_1$"])
+plt.show()
+
+# %% [markdown]
+# ## Two ways to say how large a matrix is
+#
+# The *spectral norm* $\lVert W \rVert_2$ is the largest stretch, $\max \lVert W x \rVert$ over all $x$ of length 1. The
+# *Frobenius norm* $\lVert W \rVert_F$ is the root of the sum of all squared entries. Both can be read off the singular
+# values:
+#
+# $$\lVert W \rVert_2 = \sigma_1, \qquad \lVert W \rVert_F^2 = \sum_i \sigma_i^2. \tag{2}$$
+
+# %%
+stretches = np.linalg.norm(linear(W, circle), axis=1)
+print(f"largest stretch of 200 points: {stretches.max():.4f}, first singular value: {sigma[0]:.4f}")
+assert 0.999 * sigma[0] < stretches.max() <= sigma[0] * (1 + 1e-12)
+assert np.isclose(np.sum(W**2), np.sum(sigma**2))
+
+# %% [markdown]
+# ## Keep k terms
+#
+# Keep only the first $k$ terms of (1) and call the result $W_k$. It is of rank $k$ and can be stored as two thin
+# matrices: $W_k = B A$, with $B$ `(d_out, k)` and $A$ `(k, d_in)`. That takes $k (d_{out} + d_{in})$ numbers instead of
+# $d_{out} d_{in}$.
+
+
+# %%
+def best_of_rank(W, k):
+    """B (d_out, k) and A (k, d_in) with B A = the first k terms of the singular value decomposition."""
+    U, sigma, Vt = np.linalg.svd(W, full_matrices=False)
+    return U[:, :k] * sigma[:k], Vt[:k]
+
+
+def cut_to_rank(W, k):
+    B, A = best_of_rank(W, k)
+    return B @ A
+
+
+# %% [markdown]
+# To see what is lost, take a matrix that you can look at: a picture of the letter g with a little noise, $48 \times 48$
+# numbers.
+
+# %%
+pictures, _ = draw_letters(rng, SOURCE, per_letter=1, size=48)
+W = pictures[ALPHABET.index("g")].reshape(48, 48).astype(np.float64)
+ranks = (1, 2, 4, 8, 16, 48)
+figure, axes = plt.subplots(1, len(ranks), figsize=(7.2, 1.9))
+for axis, k in zip(axes, ranks):
+    B, A = best_of_rank(W, k)
+    assert B.size + A.size == k * (48 + 48) and np.linalg.matrix_rank(B @ A) == k
+    axis.imshow(B @ A, cmap="gray_r", vmin=0, vmax=1)
+    axis.set(title=f"rank {k}", xticks=[], yticks=[], xlabel=f"{B.size + A.size:,}\nnumbers")
+    axis.spines[:].set_visible(False)
+plt.show()
+
+# %% [markdown]
+# Two terms show that there is a letter, four show which, with a sixth of the 2,304 numbers. The last terms bring little
+# but the noise. From rank 24 on the two thin matrices hold at least as many numbers as the picture itself: a low rank
+# saves only if it is *low*.
+#
+# ## Nothing of rank k comes nearer
+#
+# **Theorem (Eckart and Young, 1936).** Of all matrices of rank at most $k$, none is nearer to $W$ than $W_k$, and
+#
+# $$\lVert W - W_k \rVert_F = \sqrt{\sigma_{k+1}^2 + \sigma_{k+2}^2 + \dots}, \qquad
+# \lVert W - W_k \rVert_2 = \sigma_{k+1}. \tag{3}$$
+#
+# The two equations follow from (2), because $W - W_k$ consists of the terms that were left out. They are quick to
+# check.
+
+# %%
+k = 4
+sigma = np.linalg.svd(W, compute_uv=False)
+B, A = best_of_rank(W, k)
+bound = np.sqrt(np.sum(sigma[k:] ** 2))
+assert np.isclose(np.linalg.norm(W - B @ A), bound)
+assert np.isclose(np.linalg.norm(W - B @ A, 2), sigma[k])
+print(f"Frobenius norm of the picture {np.linalg.norm(W):.2f}, of what rank {k} must miss {bound:.2f}")
+
+# %% [markdown]
+# That *none is nearer* is the surprising half. Try to beat it by luck first. A matrix of rank 4 has its columns in a
+# space of 4 dimensions. Draw such a space at random, 1,000 times, and give every draw the best that it can do: if the
+# columns of $Q$ are orthogonal and of length 1, the nearest matrix whose columns lie in their space is $Q Q^\top W$.
+
+# %%
+errors = []
+for _ in range(1000):
+    Q, _ = np.linalg.qr(rng.standard_normal((48, k)))
+    errors.append(np.linalg.norm(W - Q @ (Q.T @ W)))
+print(f"best of 1,000 random spaces: {min(errors):.2f}, Eckart and Young: {bound:.2f}")
+assert min(errors) > 1.5 * bound
+
+# %% [markdown]
+# Luck is hopeless in 48 dimensions. Learning is not: start $B$ and $A$ at random and let gradient descent make the
+# error smaller. For this you need gradients, and this library gets its gradients from
+# [autograd](https://github.com/HIPS/autograd).
+#
+# ## A short stop: gradients from a tape
+#
+# `grad(f)` turns a function into the function that computes its gradient. To do so it calls `f` with a *traced* array:
+# a box with the array inside. You will meet such boxes whenever you stop inside a model with a debugger, so look at one
+# now. `print(x)` shows the value. `repr(x)`, which a debugger shows when you type `x`, is no more than an address.
+
+
+# %%
+def height(x):
+    print("print(x):", x)
+    print("repr(x): ", repr(x))
+    return np.sum(np.tanh(2.0 * x))
+
+
+start = np.array([0.5, -1.0])
+slope = grad(height)(start)
+print("gradient:", slope)
+assert np.allclose(slope, 2 * (1 - np.tanh(2 * start) ** 2))
+
+# %% [markdown]
+# What is the box for? Every operation on a box computes its result and writes one note: which boxes it used, and how to
+# send a gradient back to them. These notes are the *tape*. The gradient is what arrives at the start when you send a 1
+# backwards through all notes, the last one first: that is the chain rule. Here are the three notes of `height`.
+
+# %%
+with trace_stack.new_trace() as trace:
+    x = new_box(start, trace, VJPNode.new_root())
+    end = np.sum(np.tanh(2.0 * x))
+sent = 1.0
+for node, operation in zip(toposort(end._node), ("sum", "tanh", "2 ·")):
+    (sent,) = node.vjp(sent)  # each of these operations has one parent, so it sends one gradient back
+    print(f"{operation:4} sends back {sent}")
+assert np.array_equal(sent, slope)
+
+# %% [markdown]
+# ## Eckart and Young against gradient descent
+#
+# The error is $E(B, A) = \tfrac12 \lVert B A - W \rVert_F^2$. By hand, its gradients are $(B A - W) A^\top$ for $B$ and
+# $B^\top (B A - W)$ for $A$. You will meet these two again, they are the heart of the next tutorial.
+
+
+# %%
+def error(B, A):
+    return 0.5 * np.sum((B @ A - W) ** 2)
+
+
+slopes = grad(error, (0, 1))  # with respect to argument 0 and argument 1
+B, A = 0.1 * rng.standard_normal((48, k)), 0.1 * rng.standard_normal((k, 48))
+slope_b, slope_a = slopes(B, A)
+assert np.allclose(slope_b, (B @ A - W) @ A.T) and np.allclose(slope_a, B.T @ (B @ A - W))
+
+# %% [markdown]
+# Gradient descent takes a step against the gradient, again and again. The step must not be too long where the error
+# bends most, and near its minimum $\sigma_1$ says how much it bends. Half of $1/\sigma_1$ works here.
+
+# %%
+lr, distances = 0.5 / sigma[0], []
+for _ in range(1500):
+    distances.append(np.linalg.norm(B @ A - W))
+    slope_b, slope_a = slopes(B, A)
+    B, A = B - lr * slope_b, A - lr * slope_a
+print(f"gradient descent ends at {distances[-1] / bound:.9f} times the bound")
+assert min(distances) >= bound * (1 - 1e-12) and distances[-1] < bound * (1 + 1e-6)
+assert np.allclose(B @ A, cut_to_rank(W, k), atol=1e-2) and not np.allclose(B, best_of_rank(W, k)[0], atol=1e-2)
+
+# %%
+figure, axis = plt.subplots(figsize=(7.2, 3.0))
+axis.axhline(min(errors), color=GREY, linestyle="--")
+axis.text(195, min(errors) + 0.2, "best of 1,000 random spaces", color=GREY, ha="right", va="bottom")
+axis.axhline(bound, color=ORANGE, linestyle="--")
+axis.text(195, bound + 0.2, "Eckart and Young's bound", color=ORANGE, ha="right", va="bottom")
+axis.plot(distances[:200], color=BLUE, linewidth=2)
+axis.text(12, distances[8], "gradient descent on B and A", color=BLUE, va="center")
+axis.set(xlabel="steps", ylabel="distance ‖B A − W‖", ylim=(0, 1.05 * distances[0]), xlim=(-3, 200))
+plt.show()
+
+# %% [markdown]
+# The curve goes down to the bound and not below. There it finds the same *product* as the singular value decomposition,
+# though not the same $B$ and $A$: of those there are many pairs, as exercise 1 of the next tutorial shows.
+#
+# So a rank is a budget that can be spent well, and singular values tell you how well. Now to a network.
+#
+# ## A model is a dict of arrays and a pure function
+#
+# `init_mlp` draws the weights of a *multilayer perceptron*: linear maps one after another, and between them a ReLU,
+# $\max(x, 0)$ for each entry. The weights are a flat dict. The function `mlp(weights, x)` has no memory and no hidden
+# state: the same weights and inputs give the same outputs. Here it is by hand, for two layers.
+
+# %%
+small = init_mlp(rng, widths=(3, 4, 2))
+x = rng.standard_normal((5, 3)).astype(np.float32)
+for name, array in small.items():
+    print(f"{name:11} {array.shape}")
+hidden_layer = relu(linear(small["layers.0.W"], x) + small["layers.0.b"])
+by_hand = linear(small["layers.1.W"], hidden_layer) + small["layers.1.b"]
+assert np.array_equal(mlp(small, x), by_hand)
+
+# %% [markdown]
+# ## The letters
+#
+# The data is drawn from fonts, so nothing is downloaded: pictures of the 26 lower-case letters on $12 \times 12$
+# pixels, each a little turned, scaled, sheared and shifted, with noise. A *domain* is a kind of picture. The network
+# learns the *source*, upright sans-serif letters. The others are *targets*, which it meets later: black-letter
+# (Fraktur), uneven light, and letters turned by 90°.
+
+# %%
+domains = (SOURCE, FRAKTUR, LIGHTING, TURNED)
+tests = {domain.name: draw_letters(rng, domain, per_letter=40) for domain in domains}
+figure, axes = plt.subplots(len(domains), 13, figsize=(7.2, 2.5))
+for row, name in zip(axes, tests):
+    images, labels = tests[name]
+    for axis, place in zip(row, range(0, 26 * 40, 2 * 40)):
+        axis.imshow(images[place].reshape(12, 12), cmap="gray_r", vmin=-0.25, vmax=1.25)
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    row[0].set_ylabel(name, rotation=0, ha="right", va="center")
+plt.show()
+print("images", images.shape, images.dtype, " labels", labels.shape, "from", labels.min(), "to", labels.max())
+
+# %% [markdown]
+# ## A loss, its gradient, and the loop
+#
+# The network has 26 outputs, one for each letter, called *logits*: the largest is its answer. Their exponentials,
+# divided by the sum of these, count as the probabilities that it gives to the letters. The loss is the *cross-entropy*,
+# the mean of $-\log$ of the probability of the right letter. Equal probabilities for all 26 have the loss $\log 26$.
+# The gradient comes as a dict of the same form as the weights.
+
+
+# %%
+def loss(weights, x, labels):
+    return cross_entropy(mlp(weights, x), labels)
+
+
+images, labels = draw_letters(rng, SOURCE, per_letter=300)
+start = init_mlp(rng, widths=(144, 144, 144, 144, 144, 26))
+value, grads = value_and_grad(loss, start, images[:1000], labels[:1000])
+print(f"{sum(W.size for W in start.values()):,} weights, first loss {value:.2f}; log 26 = {np.log(26):.2f}")
+assert np.isclose(cross_entropy(np.zeros((len(labels), 26)), labels), np.log(26))
+assert {name: g.shape for name, g in grads.items()} == {name: W.shape for name, W in start.items()}
+
+# %% [markdown]
+# `fit` is the training loop. In each step it draws some rows of the data, computes the gradient, and lets *Adam* take a
+# step. Adam is gradient descent that keeps, for each number, a running mean of its gradient and of its square, and
+# divides one by the root of the other: so every number moves by about the learning rate, whatever the size of its
+# gradient. The learning rate rises at first and then falls to zero. There is nothing else in it: three steps by hand
+# give the same weights, bit for bit.
+
+# %%
+by_hand, state, draws = start, adam_start(start), np.random.default_rng(7)
+for step in range(3):
+    rows = draws.integers(len(labels), size=128)
+    value, grads = value_and_grad(loss, by_hand, images[rows], labels[rows])
+    by_hand, state = adam(by_hand, grads, state, lr=learning_rate(step, 3, peak=1e-3))
+fitted = fit(loss, start, (images, labels), np.random.default_rng(7), steps=3, batch=128, lr=1e-3)
+assert all(np.array_equal(fitted[name], by_hand[name]) for name in start)
+
+# %% [markdown]
+# Now let it run. This is the *pretraining*: 1,000 steps on the source.
+
+# %%
+weights = fit(loss, start, (images, labels), rng, steps=1000, batch=128, lr=1e-3, label="pretraining")
+before = {name: accuracy(mlp(weights, x), truth) for name, (x, truth) in tests.items()}
+for name, share in before.items():
+    print(f"{name:9} {share:6.1%} read rightly")
+assert before["sans"] > 0.95 and max(before["fraktur"], before["lighting"], before["turned"]) < 0.6
+
+# %% [markdown]
+# It reads nearly every letter of the source. On the targets it fails, and on turned letters it is hardly better than
+# chance, which is 1 in 26.
+#
+# ## Full fine-tuning
+#
+# So train on, with 40 turned pictures of each letter. To keep the question simple, train the four square matrices and
+# leave all other arrays as they are. In Python that takes one operator: `weights | params` is the dict `weights` with
+# the entries of `params` put in their places.
+
+# %%
+hidden = [f"layers.{layer}.W" for layer in range(4)]
+turned = draw_letters(rng, TURNED, per_letter=40)
+
+
+def tuning_loss(params, x, labels):
+    return loss(weights | params, x, labels)
+
+
+tuned = fit(tuning_loss, {name: weights[name] for name in hidden}, turned, rng, steps=400, batch=64, lr=3e-3)
+
+
+def score(params):
+    x, truth = tests["turned"]
+    return accuracy(mlp(weights | params, x), truth)
+
+
+print(f"{sum(W.size for W in tuned.values()):,} numbers trained: {before['turned']:.1%} → {score(tuned):.1%}")
+assert score(tuned) > 0.85 and score({}) == before["turned"]
+
+# %% [markdown]
+# ## How much of the update is of low rank?
+#
+# Here are the changes $\Delta W$, one for each layer. Each is roughly a fifth as large as the weight itself
+# (in the Frobenius norm). Is it of low rank? In the strict sense it is not: almost all 144 singular values are above
+# rounding.
+
+# %%
+delta = {name: tuned[name] - weights[name] for name in hidden}
+for name, change in delta.items():
+    relative = np.linalg.norm(change) / np.linalg.norm(weights[name])
+    print(f"{name}: ‖ΔW‖/‖W‖ = {relative:.2f}, rank {np.linalg.matrix_rank(change)}")
+    assert 0.1 < relative < 0.5 and np.linalg.matrix_rank(change) > 120
+
+# %% [markdown]
+# In a looser sense it may be: a few singular values could hold most of it. By (2) and (3) the best rank-$k$ part holds
+# the share $\sum_{i \le k} \sigma_i^2 / \sum_i \sigma_i^2$ of $\lVert \Delta W \rVert_F^2$. It is called the *energy
+# captured*, and the library has it as `energy_captured`.
+#
+# A share means little without something to compare it with. Any matrix has unequal singular values. So shuffle the
+# entries of $\Delta W$: the same 20,736 numbers at random places. What structure there was is gone.
+
+# %%
+shuffled = {name: rng.permutation(change.ravel()).reshape(144, 144) for name, change in delta.items()}
+for name, change in delta.items():
+    sigma = np.linalg.svd(change, compute_uv=False)
+    share, chance = energy_captured(change), energy_captured(shuffled[name])
+    assert np.isclose(share[16], np.sum(sigma[:16] ** 2) / np.sum(sigma**2))
+    print(f"{name}: rank 1 holds {share[1]:.0%} of the energy, rank 16 {share[16]:.0%}; shuffled {chance[16]:.0%}")
+    assert share[1] > 0.07 and share[16] > 0.65 and chance[16] < 0.45
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.2))
+shown = {f"layer {layer}": delta[name] for layer, name in enumerate(hidden)} | {"shuffled": shuffled[hidden[0]]}
+for (label, change), colour in zip(shown.items(), ("#a6cbe3", "#6aa9d0", "#2f86bd", "#00507c", GREY)):
+    dashes = "--" if label == "shuffled" else "-"
+    sigma = np.linalg.svd(change, compute_uv=False)
+    axes[0].semilogy(np.arange(1, 145), sigma / sigma[0], dashes, color=colour)
+    axes[1].plot(100 * energy_captured(change), dashes, color=colour, label=label)
+axes[0].set(xlabel="i", ylabel="$\\sigma_i$ / $\\sigma_1$", ylim=(1e-3, 1.3), title="singular values of ΔW")
+axes[1].set(xlabel="k", ylabel="energy captured (%)", xlim=(0, 145), ylim=(0, 102), title="in its best rank-k part")
+axes[1].legend(frameon=False, loc="lower right")
+plt.show()
+
+# %% [markdown]
+# So the update is far from random: with one ninth of the possible rank you get three quarters of the energy and more,
+# and chance gives a third. And yet its spectrum has no edge after which there is nothing.
+#
+# ## From energy to accuracy
+#
+# Energy is not the goal, reading letters is. Replace each $\Delta W$ by its best part of rank $k$ and measure.
+# (`best_lora` is the library's truncated singular value decomposition. It returns the two thin matrices too, under the
+# name of the method that trains them.)
+
+# %%
+_, thin, _ = best_lora(weights[hidden[0]], tuned[hidden[0]], rank=4)
+assert np.allclose(thin["B"] @ thin["A"], cut_to_rank(delta[hidden[0]], 4), atol=1e-6)
+
+
+def truncated(k):
+    return {name: weights[name] + cut_to_rank(delta[name], k) for name in hidden}
+
+
+ranks = (1, 2, 4, 8, 16, 32, 64, 144)
+cut = {k: score(truncated(k)) for k in ranks}
+for k, share in cut.items():
+    print(f"rank {k:3}: {share:.1%} of turned letters read rightly")
+assert cut[32] > score(tuned) - 0.05 and cut[4] < score(tuned) - 0.2 and cut[1] < 0.35
+
+# %% [markdown]
+# From rank 16 or 32 on, the network reads as well as the fully tuned one. But at rank 1, where each layer keeps about a
+# tenth of the energy, next to nothing of the new skill is left, and at rank 4 much of it is still missing.
+#
+# ## Is that the best that a rank can do?
+#
+# Eckart and Young's theorem says that no matrix of rank $k$ is nearer *to this $\Delta W$*. Nobody asked for this
+# $\Delta W$. You asked for a network that reads turned letters. So do with the loss what you did with the picture
+# above: write $\Delta W = B A$ and train $B$ and $A$ by gradient descent. $A$ starts at random and $B$ at zero, so that
+# training starts from the pretrained network. This is **LoRA**, low-rank adaptation, and the next tutorial takes it
+# apart.
+
+
+# %%
+def with_updates(params):
+    return {name: weights[name] + params[name]["B"] @ params[name]["A"] for name in hidden}
+
+
+def thin_loss(params, x, labels):
+    return tuning_loss(with_updates(params), x, labels)
+
+
+trained = {}
+for k in (1, 4, 16):
+    first = {}
+    for name in hidden:
+        A = rng.standard_normal((k, 144)) / np.sqrt(144)
+        first[name] = {"B": np.zeros((144, k), np.float32), "A": A.astype(np.float32)}
+    trained[k] = score(with_updates(fit(thin_loss, first, turned, rng, steps=400, batch=64, lr=1e-2)))
+    print(f"rank {k:2}: trained at this rank {trained[k]:.1%}, cut down to it afterwards {cut[k]:.1%}")
+assert trained[1] > cut[1] + 0.2 and trained[4] > cut[4] + 0.2 and trained[16] > score(tuned) - 0.08
+
+# %%
+figure, axis = plt.subplots(figsize=(7.2, 3.2))
+axis.axhline(100 * score(tuned), color=GREY, linestyle="--")
+axis.text(144, 100 * score(tuned) + 1, "full fine-tuning", color=GREY, ha="right", va="bottom")
+axis.semilogx(ranks, [100 * cut[k] for k in ranks], "o-", color=BLUE)
+axis.semilogx(list(trained), [100 * share for share in trained.values()], "s-", color=ORANGE)
+axis.text(1, 64, "trained at rank k", color=ORANGE, va="center")
+axis.text(9, 66, "tuned fully, then cut to rank k", color=BLUE, va="center")
+axis.set(xlabel="rank k of each ΔW", ylabel="turned letters read rightly (%)", ylim=(0, 105))
+axis.set_xticks(ranks, [str(k) for k in ranks])
+axis.set_xticks([], minor=True)
+plt.show()
+
+# %% [markdown]
+# The answer has two halves. Full fine-tuning does *not* make an update of very low rank, not in this network: you need
+# rank 16 or so to keep what it learnt. But updates of very low rank that do the job *exist*: if training has to look
+# for one, it finds one, though at rank 1 with some loss. The truncated update is best for $\lVert \Delta W \rVert$, not
+# for the loss.
+#
+# ## Exercises
+
+# %% [markdown]
+# ### Exercise 1 (easy): what leaves the singular values alone?
+#
+# Take the picture of the g. Turn it by 90°; mirror it; put its rows into a random order; shuffle all its pixels. In
+# which cases do the singular values stay the same? Say why before you run it.
+#
+# <details><summary>Hint</summary>
+#
+# To put the rows in another order is to multiply from the left with a permutation matrix, which is orthogonal. What
+# does an orthogonal matrix do to an ellipse?
+#
+# </details>
+
+# %% tags=["hide-cell"]
+# Solution 1: rotations, mirrors and reordered rows are orthogonal maps, so only shuffling all pixels changes anything.
+letter_sigma = np.linalg.svd(W, compute_uv=False)
+for name, changed in {
+    "turned by 90°": np.rot90(W),
+    "mirrored": W[:, ::-1],
+    "rows reordered": W[rng.permutation(48)],
+    "all pixels shuffled": rng.permutation(W.ravel()).reshape(48, 48),
+}.items():
+    values = np.linalg.svd(changed, compute_uv=False)
+    print(f"{name:20} first three singular values {values[:3].round(2)}")
+    assert np.allclose(values, letter_sigma) == (name != "all pixels shuffled")
+    assert np.isclose(np.sum(values**2), np.sum(W**2))  # the Frobenius norm stays in every case
+
+# %% [markdown]
+# ### Exercise 2 (medium): a low rank takes noise away
+#
+# Draw a clean letter (a picture of $0$ and $1$ such as `W > 0.5` will do) and add Gaussian noise of 0.3 to each pixel.
+# Cut the noisy picture down to rank $k$ and measure its distance to the *clean* one, for every $k$. Which $k$ is best,
+# and why neither the smallest nor the largest?
+
+# %% tags=["hide-cell"]
+# Solution 2: the first terms hold most of the letter, the later ones mostly noise, so the best k lies in between.
+clean = (W > 0.5).astype(np.float64)
+noisy = clean + rng.normal(0, 0.3, clean.shape)
+gaps = {k: np.linalg.norm(cut_to_rank(noisy, k) - clean) for k in range(1, 49)}
+best = min(gaps, key=gaps.get)
+print(f"distance to the clean letter: rank 1 {gaps[1]:.1f}, rank {best} {gaps[best]:.1f}, all 48 ranks {gaps[48]:.1f}")
+assert np.isclose(gaps[48], np.linalg.norm(noisy - clean))
+assert 2 <= best <= 16 and gaps[best] < 0.8 * min(gaps[1], gaps[48])
+
+# %% [markdown]
+# ### Exercise 3 (hard): cut where the data does not look
+#
+# The truncated $\Delta W$ is best if all inputs are equally likely. The inputs of a layer are not. Let $X$ `(n, d_in)`
+# hold those that the tuned network really sees, in rows. Find, for each layer, the matrix $M$ of rank $k$ for which the
+# *outputs* differ least, that is $\lVert X (\Delta W - M)^\top \rVert_F$ is smallest. Check on each layer that it beats
+# the truncated $\Delta W$ in this sense, and measure the accuracy. Does it reach what training at rank $k$ reached?
+#
+# <details><summary>Hint</summary>
+#
+# $Y = X \Delta W^\top$ is a matrix too, and Eckart and Young know the best $Y_k$. Can $Y_k$ be written as $X M^\top$?
+# If $V$ `(k, d_out)` holds the first $k$ right singular vectors of $Y$ in its rows, then $Y_k = Y V^\top V$.
+#
+# </details>
+
+# %% tags=["hide-cell"]
+# Solution 3: M = VᵀV ΔW, with V from Y = X ΔWᵀ. It helps, but the loss still has not been asked.
+inputs, x = {}, turned[0]
+for layer, name in enumerate(hidden):
+    inputs[name] = x
+    x = relu(linear(tuned[name], x) + weights[f"layers.{layer}.b"])
+for k in (1, 4, 8):
+    aware = {}
+    for name in hidden:
+        _, _, Vt = np.linalg.svd(linear(delta[name], inputs[name]), full_matrices=False)
+        M = Vt[:k].T @ (Vt[:k] @ delta[name])
+        plain = cut_to_rank(delta[name], k)
+        missed = [np.linalg.norm(linear(delta[name] - part, inputs[name])) for part in (M, plain)]
+        assert missed[0] < missed[1]
+        aware[name] = weights[name] + M
+    print(f"rank {k}: cut by ‖ΔW‖ {score(truncated(k)):.1%}, cut by the outputs {score(aware):.1%}")
+    assert k not in trained or score(aware) < trained[k] - 0.1
+
+# %% [markdown]
+# ## Where to go next
+#
+# You trained $B$ and $A$ and saw that it works. [Tutorial 2, LoRA by hand](02_lora_by_hand.py), explains why $B$ starts
+# at zero and $A$ does not, what $\alpha$ is for, and which rank to take.
+#
+# ## References
+#
+# - Carl Eckart and Gale Young, 1936, *The approximation of one matrix by another of lower rank*, Psychometrika 1.
+# - Armen Aghajanyan, Luke Zettlemoyer and Sonal Gupta, 2020, *Intrinsic Dimensionality Explains the Effectiveness of
+#   Language Model Fine-Tuning*, [arXiv 2012.13255](https://arxiv.org/abs/2012.13255).
+# - Edward Hu and others, 2021, *LoRA: Low-Rank Adaptation of Large Language Models*,
+#   [arXiv 2106.09685](https://arxiv.org/abs/2106.09685).

@@ -1,0 +1,701 @@
+# %% [markdown]
+# # LoRA by hand: two thin matrices beside a frozen one
+#
+# **You will learn** how to write LoRA with your own gradients, why one of its matrices starts at zero and the other
+# does not, what $\alpha$ does that the learning rate does not, which rank to take, how much merging costs in rounding,
+# and how to add two adapters. **Before this:** [tutorial 1](01_one_matrix.py).
+# **Time:** 50 minutes to read, 10 seconds to run.
+#
+# LoRA leaves a weight $W$ as it is and learns a change of low rank beside it. With $W$ `(d_out, d_in)`, $B$
+# `(d_out, r)`, $A$ `(r, d_in)` and a fixed number $s$,
+#
+# $$y = W x + s \, B (A x). \tag{1}$$
+#
+# That is the whole method. Yet people who use it ask the same questions again and again, and most of the answers follow
+# from two lines of algebra. Here you write both lines, and then check the answers one by one.
+
+# %%
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+
+import traceback
+
+import autograd.numpy as np  # NumPy, but autograd can differentiate through it
+import matplotlib.pyplot as plt
+from autograd import grad
+
+from minilora.adapters import LoRA
+from minilora.attach import attach
+from minilora.data.glyphs import FRAKTUR, TURNED, draw_letters
+from minilora.linalg import linear
+from minilora.models.mlp import mlp
+from minilora.scaling import alpha_over_sqrt_rank
+from minilora.tours import letters
+from minilora.train import accuracy, adam, adam_start, fit, leaves, rebuild
+
+plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
+plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#8a8f98"
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# ## One layer
+#
+# Take one matrix, a frozen $W$, and data that a slightly different matrix has made: $W$ plus a change of rank 3. The
+# inputs are drawn so that their entries are exactly uncorrelated and of size 1. Then the loss measures the distance of
+# the matrices, and you know from tutorial 1 what each rank can reach.
+
+# %%
+d_out, d_in, n, true_rank = 12, 16, 200, 3
+W = rng.standard_normal((d_out, d_in)) / np.sqrt(d_in)
+change = rng.standard_normal((d_out, true_rank)) @ rng.standard_normal((true_rank, d_in)) / np.sqrt(d_in)
+X = np.linalg.qr(rng.standard_normal((n, d_in)))[0] * np.sqrt(n)  # one input in each row
+Y = linear(W + change, X)
+assert np.allclose(X.T @ X / n, np.eye(d_in))
+assert np.linalg.matrix_rank(change) == true_rank
+
+# %% [markdown]
+# Equation (1) and a loss, as they stand. The order of the products matters for the cost: $A x$ has only $r$ entries, so
+# both products are thin, and no `(d_out, d_in)` matrix is made.
+
+
+# %%
+def forward(A, B, x, s=1.0):
+    low = linear(A, x)  # (n, r)
+    return linear(W, x) + s * linear(B, low)
+
+
+def loss(A, B, s=1.0):
+    return np.sum((forward(A, B, X, s) - Y) ** 2) / (2 * n)
+
+
+A = rng.standard_normal((true_rank, d_in)) / np.sqrt(d_in)
+B = rng.standard_normal((d_out, true_rank))
+assert np.allclose(forward(A, B, X, s=0.5), linear(W + 0.5 * B @ A, X))
+assert np.isclose(loss(A, B), 0.5 * np.sum((B @ A - change) ** 2))
+
+# %% [markdown]
+# ## The two gradients
+#
+# Call $W' = W + s B A$ and $G = \partial L / \partial W'$, the gradient that full fine-tuning would use. If $A$ and $B$
+# move a little, by $dA$ and $dB$, then $W'$ moves by $s (dB\, A + B\, dA)$, and $L$ by the sum of the products of all
+# entries of this with those of $G$. Sorting by $dB$ and $dA$ gives
+#
+# $$\frac{\partial L}{\partial B} = s \, G A^\top, \qquad \frac{\partial L}{\partial A} = s \, B^\top G. \tag{2}$$
+#
+# For this loss $G = \tfrac1n \sum \delta x^\top$, with $\delta$ the error of one output. So here is LoRA's backward
+# pass by hand, and autograd agrees.
+
+
+# %%
+def gradients(A, B, s=1.0):
+    delta = forward(A, B, X, s) - Y  # (n, d_out)
+    G = delta.T @ X / n  # (d_out, d_in)
+    return s * B.T @ G, s * G @ A.T
+
+
+for_a, for_b = gradients(A, B, s=0.5)
+auto_a, auto_b = grad(loss, (0, 1))(A, B, 0.5)
+assert np.allclose(for_a, auto_a) and np.allclose(for_b, auto_b)
+print("gradient for A", for_a.shape, " gradient for B", for_b.shape)
+
+# %% [markdown]
+# ## Why one of them must start at zero, and not both
+#
+# Training should start from the pretrained network, so $B A$ should be zero at first. There are three ways to get
+# that, and (2) says what each does at the first step. The gradient for $A$ has the factor $B$; the gradient for $B$ has
+# the factor $A$. So the one that is *not* zero gets no gradient, exactly none, and the one that is zero gets some. If
+# both are zero, nobody gets any.
+
+# %%
+some_a = rng.standard_normal((true_rank, d_in)) / np.sqrt(d_in)
+some_b = rng.standard_normal((d_out, true_rank)) / np.sqrt(true_rank)
+starts = {
+    "B zero": (some_a, 0 * some_b),
+    "A zero": (0 * some_a, some_b),
+    "both zero": (0 * some_a, 0 * some_b),
+    "neither zero": (some_a, some_b),
+}
+for name, (A, B) in starts.items():
+    for_a, for_b = gradients(A, B)
+    moves = f"gradient for A {np.linalg.norm(for_a):.2f}, for B {np.linalg.norm(for_b):.2f}"
+    print(f"{name:12} loss {loss(A, B):.2f}, {moves}")
+    assert np.any(for_a) == np.any(B) and np.any(for_b) == np.any(A)
+
+# %% [markdown]
+# Now train from all four, with gradient descent by hand.
+
+
+# %%
+def descend(A, B, s, lr, steps):
+    losses = []
+    for _ in range(steps):
+        losses.append(loss(A, B, s))
+        for_a, for_b = gradients(A, B, s)
+        A, B = A - lr * for_a, B - lr * for_b
+    return A, B, losses
+
+
+curves = {name: descend(A, B, s=1.0, lr=0.1, steps=400) for name, (A, B) in starts.items()}
+A, B, losses = curves["both zero"]
+assert not np.any(A) and not np.any(B) and losses[0] == losses[-1]
+assert curves["B zero"][2][0] == curves["A zero"][2][0] < curves["neither zero"][2][0]
+assert curves["B zero"][2][-1] < 1e-3 * losses[0] and curves["A zero"][2][-1] < 1e-3 * losses[0]
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.0))
+for (name, (_, _, losses)), colour in zip(curves.items(), (BLUE, GREEN, GREY, ORANGE)):
+    axes[0].plot(losses[:9], color=colour, linewidth=2, label=name)
+    axes[1].semilogy(losses[:100], color=colour, linewidth=2)
+axes[0].set(xlabel="steps", ylabel="loss", ylim=(0, None), title="the first steps", xlim=(-0.2, 8))
+axes[1].set(xlabel="steps", ylim=(1e-4, 100), title="on a logarithmic scale")
+figure.legend(frameon=False, loc="outside upper center", ncols=4)
+plt.show()
+
+# %% [markdown]
+# With both at zero nothing ever moves: it is a saddle point, and gradient descent sits on it forever. With neither at
+# zero training works too, but it starts from a *worse* network than the pretrained one. Zero $B$ or zero $A$ are both
+# fine. LoRA takes zero $B$, and so does this library.
+#
+# The first step also says what the random $A$ is for. $A$ has no gradient yet, and $B$ becomes $-\eta s\, G A^\top$, so
+#
+# $$\Delta W = s B A = -\eta \, s^2 \, G \, A^\top A. \tag{3}$$
+#
+# That is the step of full fine-tuning, $-\eta G$, pressed into the $r$ directions of the input that $A$ happened to
+# draw.
+
+# %%
+A, B = starts["B zero"]
+G = -(Y - linear(W, X)).T @ X / n
+A_1, B_1, _ = descend(A, B, s=0.5, lr=0.1, steps=1)
+assert np.array_equal(A_1, A)
+assert np.allclose(0.5 * B_1 @ A_1, -0.1 * 0.5**2 * G @ A.T @ A)
+
+# %% [markdown]
+# ## The rank that a change needs
+#
+# How far does training get at each rank? A change of rank 3 needs rank 3. Below it, Eckart and Young's bound from
+# tutorial 1 is what remains, and gradient descent finds it. Above it, there is nothing left to gain.
+
+# %%
+sigma = np.linalg.svd(change, compute_uv=False)
+for rank in (1, 2, 3, 4):
+    A = rng.standard_normal((rank, d_in)) / np.sqrt(d_in)
+    A, B, losses = descend(A, np.zeros((d_out, rank)), s=1.0, lr=0.05, steps=4000)
+    bound = 0.5 * np.sum(sigma[rank:] ** 2)
+    print(f"rank {rank}: loss {losses[-1]:.6f}, Eckart and Young {bound:.6f}")
+    assert abs(losses[-1] - bound) < 1e-3 * losses[0]
+
+# %% [markdown]
+# ## The same from the library
+#
+# `LoRA(rank, alpha)` has three functions. `init` draws what is trained (`params`) and keeps what is not (`frozen`).
+# `forward` is (1). `merge` gives $W' = W + s B A$ as one plain matrix. Its scale is $s = \alpha / r$, and without
+# `alpha` it is 1.
+
+# %%
+adapter = LoRA(rank=3, alpha=6)
+params, frozen = adapter.init(rng, W)
+print({letter: array.shape for letter, array in params.items()}, "largest entry of B:", np.max(np.abs(params["B"])))
+assert np.array_equal(adapter.forward(params, frozen, X), linear(W, X))  # untrained, it changes nothing
+params = {"A": params["A"], "B": rng.standard_normal((d_out, 3))}
+assert np.array_equal(adapter.forward(params, frozen, X), forward(params["A"], params["B"], X, s=2.0))
+assert np.array_equal(adapter.merge(params, frozen), W + 2.0 * (params["B"] @ params["A"]))
+
+# %% [markdown]
+# ## LoRA on a network
+#
+# Now the network from tutorial 1 and its worst target, letters turned by 90°. `attach` gives an adapter to every weight
+# whose name fits a pattern. Print what it returns before you train: it says what will be trained, and how much.
+
+# %%
+weights = letters.pretrain(rng, letters.USUAL)
+data, test = draw_letters(rng, TURNED, per_letter=40), draw_letters(rng, TURNED, per_letter=40)
+attached = attach(weights, {"layers.[0-3].W": LoRA(rank=4, alpha=8)}, rng)
+print(attached)
+assert attached.trained == 4 * 4 * (144 + 144)
+
+# %% [markdown]
+# `attached.params` is a nested dict with the numbers to train, and `fit` trains any such dict. `attached.bind(params)`
+# makes weights for the model out of it: the adapted ones are no arrays but small callable objects, and `linear(W, x)`
+# calls them. So `mlp` runs unchanged and knows nothing of adapters. At the end `merge` gives plain arrays again.
+
+
+# %%
+def lora_loss(params, x, labels):
+    return letters.mlp_loss(attached.bind(params), x, labels)
+
+
+def score(weights, test):
+    return accuracy(mlp(weights, test[0]), test[1])
+
+
+params = fit(lora_loss, attached.params, data, rng, steps=400, batch=64, lr=1e-2)
+deployed = attached.merge(params)
+print(f"{score(weights, test):.1%} → {score(attached.bind(params), test):.1%}, merged {score(deployed, test):.1%}")
+print("bound: ", type(attached.bind(params)["layers.0.W"]).__name__, " merged:", type(deployed["layers.0.W"]).__name__)
+assert score(weights, test) < 0.3 and score(attached.bind(params), test) > 0.75
+assert all(np.array_equal(deployed[name], weights[name]) for name in weights if name not in params)
+
+# %% [markdown]
+# ## Step through it
+#
+# Which functions does an input pass on its way? A quick way to see it is to make a mistake, here pictures with too few
+# pixels, and to read the traceback.
+
+# %%
+try:
+    mlp(attached.bind(params), test[0][:, :100])
+except ValueError as error:
+    print(error)
+    chain = [call.name for call in traceback.extract_tb(error.__traceback__)]
+print(" → ".join(chain))
+first = chain.index("mlp")
+assert chain[first : first + 4] == ["mlp", "linear", "__call__", "forward"]
+
+# %% [markdown]
+# Now go the same way with the debugger. In the script `tutorials/02_lora_by_hand.py`, write two lines below the cell
+# that trains, and run it:
+#
+# ```python
+# breakpoint()
+# mlp(attached.bind(params), test[0][:1])
+# ```
+#
+# At the prompt, `s` steps into a call, `n` goes to the next line, `r` runs to the end of a function, `w` shows where
+# you are. Step into `bind` and run out of it; step into `mlp`; go on until the arrow points at the line with `linear`;
+# step into it, from there into `Adapted.__call__`, and from there into `LoRA.forward`: the lines that you have written
+# yourself above. After the first of them, `p low.shape` shows the thin middle, four numbers for one picture. If you
+# stop inside a training step instead, arrays are traced, and `p x` shows an address, as you know from tutorial 1: write
+# `p str(x)`.
+#
+# ## Is α only a learning rate?
+#
+# Both make training faster, so people ask. For plain gradient descent the exact answer follows from (2). Scale $s$ by
+# some $c$, and scale $A$ and $B$ at the start by $1/\sqrt c$, so that $s B A$ stays the same. Then the gradients (2)
+# become $\sqrt c$ times as large, while the steps ought to be $\sqrt c$ times smaller. So the learning rate has to be
+# divided by $c$:
+#
+# $$(s, \ \eta, \ A_0) \quad \text{and} \quad (c\,s, \ \eta / c, \ A_0 / \sqrt{c}\,) \quad \text{train the same } W'
+# \text{ at every step.} \tag{4}$$
+#
+# With $c = 4$ every factor is a power of two. These are exact in floating-point numbers, so the two must agree bit for
+# bit.
+
+# %%
+A, B = starts["B zero"]
+A_s, B_s, losses = descend(A, B, s=1.0, lr=0.1, steps=50)
+A_c, B_c, same = descend(A / 2, B / 2, s=4.0, lr=0.1 / 4, steps=50)
+assert same == losses and np.array_equal(4.0 * B_c @ A_c, 1.0 * B_s @ A_s)
+_, _, other = descend(A, B, s=4.0, lr=0.1 / 4, steps=50)
+print(f"loss after 50 steps: {losses[-1]:.5f}, all three changed: {same[-1]:.5f}, A not changed: {other[-1]:.5f}")
+assert abs(other[10] - losses[10]) > 0.01 * losses[0]
+
+# %% [markdown]
+# So the answer is: no. $\alpha$ is the learning rate *and* the size of the start in one. If you change $\alpha$ and
+# adjust the learning rate alone, $A$ starts too large or too small in comparison. LoRA's authors say that to tune
+# $\alpha$ is roughly to tune the learning rate, if the start is scaled appropriately; (4) says what is appropriate.
+# Exercise 2 has the answer for those who keep the start.
+#
+# Adam divides each gradient by its typical size. Gradients that are $\sqrt c$ times as large then make no difference,
+# and for the smaller steps the learning rate is divided by $\sqrt c$ instead of $c$. The rest of (4) stays. (Adam adds
+# a tiny $\varepsilon$ to the size that it divides by. For bitwise equality it has to be scaled too.)
+
+
+# %%
+def descend_adam(A, B, s, lr, eps, steps):
+    params = {"A": A, "B": B}
+    state = adam_start(params)
+    for _ in range(steps):
+        for_a, for_b = gradients(params["A"], params["B"], s)
+        params, state = adam(params, {"A": for_a, "B": for_b}, state, lr, eps=eps)
+    return s * params["B"] @ params["A"]
+
+
+reference = descend_adam(A, B, s=1.0, lr=0.01, eps=1e-8, steps=50)
+assert np.array_equal(descend_adam(A / 2, B / 2, s=4.0, lr=0.01 / 2, eps=2e-8, steps=50), reference)
+assert not np.allclose(descend_adam(A / 2, B / 2, s=4.0, lr=0.01 / 4, eps=2e-8, steps=50), reference, atol=1e-3)
+assert not np.allclose(descend_adam(A, B, s=4.0, lr=0.01 / 2, eps=2e-8, steps=50), reference, atol=1e-3)
+
+# %% [markdown]
+# ## Why α/r, and not α?
+#
+# Suppose that you have found a good $\alpha$ at rank 4 and now try rank 16. You would like to keep it. What should $s$
+# be, so that training goes at the same pace?
+#
+# Look at the first step once more. $A$ is drawn from $N(0, 1/d_{in})$, so $A^\top A$ is $(r / d_{in})\, I$ on average,
+# and by (3) gradient descent moves by $s^2 r$ times a matrix that does not depend on the rank. Adam's first step has
+# the size $\eta$ in each entry, $B = -\eta \operatorname{sign}(G A^\top)$. Then each of the $r$ terms of $B A$ brings
+# on average the same, and $\Delta W$ is $s\,r$ times a matrix that does not depend on the rank:
+#
+# $$\text{gradient descent: } \ \mathbb{E}\,\Delta W = - \eta\, s^2 \frac{r}{d_{in}}\, G, \qquad
+# \text{Adam: } \ \mathbb{E}\,\Delta W_i = - \eta\, s\, r \sqrt{\frac{2}{\pi\, d_{in}}}\, \frac{g_i}{\lVert g_i \rVert},
+# \tag{5}$$
+#
+# where $g_i$ is row $i$ of $G$. Check both by drawing many $A$.
+
+# %%
+d = 144
+G = rng.standard_normal((10, d))
+units = G / np.linalg.norm(G, axis=1, keepdims=True)
+paces = {}
+for rank in (1, 4, 16, 64):
+    descent, signs = [], []
+    for _ in range(400):
+        A = rng.standard_normal((rank, d)) / np.sqrt(d)
+        descent.append(np.sum((G @ A.T @ A) * G) / np.sum(G * G))  # how far along G, for s = η = 1
+        signs.append(np.sum((np.sign(G @ A.T) @ A) * units) / len(G))
+    paces[rank] = np.mean(descent), np.mean(signs)
+    assert np.allclose(paces[rank], (rank / d, rank * np.sqrt(2 / (np.pi * d))), rtol=0.1)
+
+# %% [markdown]
+# So if the pace is to be the same at all ranks, Adam wants $s \propto 1/r$, and gradient descent wants
+# $s \propto 1/\sqrt r$. LoRA's choice $s = \alpha / r$ is the first; the second is known as rsLoRA (its authors derive
+# it from how activations and gradients grow over the whole training, which is a stronger argument than a first step).
+# $s = \alpha$ is right for neither.
+
+# %%
+for name, power in (("α", 0.0), ("α/r", 1.0), ("α/√r", 0.5)):
+    descent = np.array([rank ** (-2 * power) * paces[rank][0] / paces[1][0] for rank in paces])
+    signs = np.array([rank**-power * paces[rank][1] / paces[1][1] for rank in paces])
+    print(f"s = {name:4}  gradient descent {descent.round(2)}  Adam {signs.round(2)}")
+    assert (power == 0.5) == (0.8 < descent[-1] < 1.25) and (power == 1.0) == (0.8 < signs[-1] < 1.25)
+assert LoRA(rank=16, alpha=8, scaling=alpha_over_sqrt_rank).scaling(8, 16) == 2.0
+
+# %% [markdown]
+# (The pace of the first step at ranks 1, 4, 16 and 64, as multiples of that at rank 1.)
+#
+# ## Ranks and scales on the letters
+#
+# A first step is not a training. So train 20 adapters on turned letters, four ranks with five values of $\alpha$ each,
+# all with Adam, the same learning rate, and few steps.
+
+
+# %%
+def train_briefly(rank, alpha, lr=1e-2):
+    attached = attach(weights, {"layers.[0-3].W": LoRA(rank=rank, alpha=alpha)}, np.random.default_rng(1))
+
+    def brief_loss(params, x, labels):
+        return letters.mlp_loss(attached.bind(params), x, labels)
+
+    params = fit(brief_loss, attached.params, data, np.random.default_rng(2), steps=100, batch=64, lr=lr)
+    return score(attached.bind(params), test)
+
+
+ranks, alphas = (1, 4, 16, 64), (1, 4, 16, 64, 256)
+grid = {(rank, alpha): train_briefly(rank, alpha) for rank in ranks for alpha in alphas}
+for rank in ranks:
+    print(f"rank {rank:2}:", *(f"{grid[rank, alpha]:6.1%}" for alpha in alphas))
+
+
+# %%
+def draw_table(axis, table, columns):
+    axis.imshow(table, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    for (row, column), share in np.ndenumerate(table):
+        if np.isfinite(share):
+            colour = "black" if share > 0.55 else "white"
+            axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour)
+    axis.set(xticks=range(len(columns)), xticklabels=columns, yticks=range(len(ranks)), yticklabels=ranks)
+
+
+# %%
+by_alpha = np.array([[grid[rank, alpha] for alpha in alphas] for rank in ranks])
+scales = {"1/64": 1 / 64, "1/16": 1 / 16, "1/4": 1 / 4, "1": 1, "4": 4, "16": 16, "64": 64, "256": 256}
+by_scale = np.array([[grid.get((rank, s * rank), np.nan) for s in scales.values()] for rank in ranks])
+figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.7), width_ratios=(8, 5), sharey=True)
+draw_table(axes[0], by_scale, list(scales))
+draw_table(axes[1], by_alpha, alphas)
+axes[0].set(xlabel="s", ylabel="rank", title="accuracy (%) by rank and s")
+axes[1].set(xlabel="α = s r", title="the same runs by rank and α")
+plt.show()
+
+# %% [markdown]
+# Both panels show the same 20 runs. On the left, what works moves to smaller $s$ as the rank grows; the best scale at
+# rank 1 ruins rank 64, as one more run shows below. On the right the columns line up: a good $\alpha$ at one rank is a
+# good one at the others. That is what dividing by $r$ is for: choose $\alpha$ once, then change the rank. Look closely,
+# and the right end of what works still moves to larger $\alpha$ as the rank grows. So over a whole training something
+# between $1/r$ and $1/\sqrt r$ would line up best here.
+
+# %%
+best = by_alpha.max(axis=1)
+print("best α for each rank:", dict(zip(ranks, np.array(alphas)[by_alpha.argmax(axis=1)].tolist())))
+assert np.all(by_alpha[:, alphas.index(16)] > best - 0.1)  # one α serves all
+kept = train_briefly(rank=64, alpha=16 * 64)
+print(f"s = 16, good at rank 1 with {grid[1, 16]:.1%}, reaches {kept:.1%} at rank 64")
+assert kept < 0.4
+assert grid[64, 256] > grid[4, 256] + 0.2 and grid[1, 16] > grid[1, 256] + 0.2
+
+# %% [markdown]
+# ## Which rank?
+#
+# Read the right panel from top to bottom. Accuracy grows with the rank, quickly at first and then hardly at all, while
+# the numbers to train grow in proportion to the rank. So start with a small rank such as 4, double it until the gain is
+# no longer worth it, and keep $\alpha$. There is no rank that is right for all tasks: it depends on how many directions
+# the change needs, as it did on one layer above.
+
+# %%
+for rank, share in zip(ranks, best):
+    trained = attach(weights, {"layers.[0-3].W": LoRA(rank=rank)}, rng).trained
+    print(f"rank {rank:2}: {trained:6,} numbers, best accuracy after 100 steps {share:.1%}")
+    assert trained == 4 * rank * (144 + 144)
+assert best[0] + 0.1 < best[1] < best[3] < best[2] + 0.1
+
+# %% [markdown]
+# ## Merged and unmerged differ: bug or rounding?
+#
+# `forward` and `merge` compute the same in exact arithmetic. In floating point they do not, because they add the same
+# numbers in another order. How do you tell rounding from a mistake? Rounding shrinks with the precision, and a mistake
+# does not. So compute both in float64, float32 and float16. For comparison, do the same with a wrong merge: one that
+# forgets $s$.
+
+
+# %%
+def cast(tree, dtype):
+    return rebuild(tree, (leaf.astype(dtype) for leaf in leaves(tree)))
+
+
+# %%
+x = test[0][::8]
+precisions, gaps, wrong_gaps = (np.float64, np.float32, np.float16), [], []
+for dtype in precisions:
+    exact = attach(cast(weights, dtype), {"layers.[0-3].W": LoRA(rank=4, alpha=8)}, rng)
+    without_s = attach(cast(weights, dtype), {"layers.[0-3].W": LoRA(rank=4)}, rng)
+    logits = mlp(exact.bind(cast(params, dtype)), x.astype(dtype))
+    merged = mlp(exact.merge(cast(params, dtype)), x.astype(dtype))
+    wrong = mlp(without_s.merge(cast(params, dtype)), x.astype(dtype))
+    assert logits.dtype == merged.dtype == dtype
+    gaps.append(float(np.max(np.abs(logits - merged))))
+    wrong_gaps.append(float(np.max(np.abs(logits - wrong))))
+    flips = np.sum(np.argmax(logits, axis=1) != np.argmax(merged, axis=1))
+    print(
+        f"{dtype.__name__}: gap {gaps[-1]:.0e}, wrong merge {wrong_gaps[-1]:.0e}, answers changed: {flips} of {len(x)}"
+    )
+
+# %%
+eps = [float(np.finfo(dtype).eps) for dtype in precisions]
+figure, axis = plt.subplots(figsize=(7.2, 2.9))
+axis.loglog(eps, wrong_gaps, "s--", color=ORANGE)
+axis.loglog(eps, gaps, "o-", color=BLUE)
+axis.text(eps[0], wrong_gaps[0] / 4, "a merge that forgets s", color=ORANGE, va="top")
+axis.text(eps[1] * 2, gaps[1] / 4, "the right merge", color=BLUE, va="top")
+labels = [f"{dtype.__name__}\n{spacing:.0e}" for dtype, spacing in zip(precisions, eps)]
+axis.set(xlabel="spacing of the numbers just above 1", ylabel="largest gap of two logits", ylim=(1e-15, 1e3))
+axis.set_xticks(eps, labels)
+axis.set_xticks([], minor=True)
+plt.show()
+size = float(np.max(np.abs(logits)))
+assert all(gap < 100 * spacing * size for gap, spacing in zip(gaps, eps))
+assert gaps[2] > 1e10 * gaps[0] and min(wrong_gaps) > 1 and max(wrong_gaps) < 2 * min(wrong_gaps)
+
+# %% [markdown]
+# The gap of the right merge falls with the precision, over more than ten orders of magnitude. That is rounding. The gap
+# of the wrong one stays: that is a bug. So when you see a gap, cast everything to float64 and look again.
+#
+# Which of the two is nearer to the truth, if the merged weights are kept in float16? You might fear for the merged
+# ones: $W + \Delta W$ is rounded to the float16 numbers near $W$, and a small entry of $\Delta W$ can be lost in that.
+# So compute with the same float16 numbers in float64, which is as good as exact, and compare. Make the update smaller
+# and smaller to see when it drowns.
+
+# %%
+short, short_x = cast(weights, np.float16), x.astype(np.float16)
+unchanged = mlp(cast(short, np.float64), short_x.astype(np.float64))
+for factor in (1.0, 0.1, 0.01, 0.001):
+    small = {name: {"A": own["A"], "B": factor * own["B"]} for name, own in params.items()}
+    small = cast(small, np.float16)
+    in_short = attach(short, {"layers.[0-3].W": LoRA(rank=4, alpha=8)}, rng)
+    in_full = attach(cast(short, np.float64), {"layers.[0-3].W": LoRA(rank=4, alpha=8)}, rng)
+    truth = mlp(in_full.bind(cast(small, np.float64)), short_x.astype(np.float64))
+    effect = np.linalg.norm(truth - unchanged)
+    merged = np.linalg.norm(mlp(in_short.merge(small), short_x) - truth) / effect
+    unmerged = np.linalg.norm(mlp(in_short.bind(small), short_x) - truth) / effect
+    print(f"update × {factor:<5}: error {merged:7.2%} of the update's effect merged, {unmerged:7.2%} unmerged")
+    assert 0.3 < merged / unmerged < 2
+assert merged > 0.02  # the smallest update is no longer exact to two digits
+
+# %% [markdown]
+# The error grows in comparison, as feared, but in both alike. Unmerged, the small update is added to the outputs $W x$,
+# and these are rounded to float16 as well. So in this network merging in float16 costs nothing that float16 has not
+# cost already.
+#
+# ## Adding two adapters
+#
+# You have an adapter for turned letters and train another one for Fraktur. Can one network have both? The updates can
+# be added: $W + s B_1 A_1 + s B_2 A_2$. What you must *not* do is to add the matrices letter by letter, for
+#
+# $$(B_1 + B_2)(A_1 + A_2) = B_1 A_1 + B_2 A_2 + \underbrace{B_1 A_2 + B_2 A_1}_{\text{cross terms}}. \tag{6}$$
+#
+# The right way is to put them side by side. It is an adapter of rank $2r$:
+#
+# $$B_1 A_1 + B_2 A_2 = \begin{bmatrix} B_1 & B_2 \end{bmatrix} \begin{bmatrix} A_1 \\ A_2 \end{bmatrix}. \tag{7}$$
+#
+# Mind the scale: at rank $2r$, $\alpha / r$ stays the same only if $\alpha$ doubles too.
+
+# %%
+fraktur, fraktur_test = draw_letters(rng, FRAKTUR, per_letter=40), draw_letters(rng, FRAKTUR, per_letter=40)
+second = fit(lora_loss, attached.params, fraktur, rng, steps=400, batch=64, lr=1e-2)
+stacked, summed = {}, {}
+for name in params:
+    (A_1, B_1), (A_2, B_2) = params[name].values(), second[name].values()
+    stacked[name] = {"A": np.concatenate([A_1, A_2]), "B": np.concatenate([B_1, B_2], axis=1)}
+    summed[name] = {"A": A_1 + A_2, "B": B_1 + B_2}
+    right, cross = B_1 @ A_1 + B_2 @ A_2, B_1 @ A_2 + B_2 @ A_1
+    assert np.allclose(stacked[name]["B"] @ stacked[name]["A"], right, atol=1e-5)
+    assert np.allclose(summed[name]["B"] @ summed[name]["A"], right + cross, atol=1e-5)
+    print(f"{name}: the cross terms are {np.linalg.norm(cross) / np.linalg.norm(right):.1f} times as large as the sum")
+
+# %% [markdown]
+# The algebra is exact. What does the network say? And what does it say if one adapter of rank 8 is *trained* on both
+# kinds of letters together?
+
+# %%
+wide = attach(weights, {"layers.[0-3].W": LoRA(rank=8, alpha=16)}, rng)
+for name in stacked:
+    turned_update, fraktur_update = (attached.merge(own)[name] - weights[name] for own in (params, second))
+    assert np.allclose(wide.merge(stacked)[name] - weights[name], turned_update + fraktur_update, atol=1e-5)
+
+
+def wide_loss(params, x, labels):
+    return letters.mlp_loss(wide.bind(params), x, labels)
+
+
+mixed = [np.concatenate(pair) for pair in zip(data, fraktur)]
+joint = fit(wide_loss, wide.params, mixed, rng, steps=400, batch=64, lr=1e-2)
+# %%
+results = {
+    "no adapter": weights,
+    "turned alone": attached.bind(params),
+    "Fraktur alone": attached.bind(second),
+    "side by side (7)": wide.bind(stacked),
+    "letter by letter (6)": attached.bind(summed),
+    "trained on both": wide.bind(joint),
+}
+results = {name: (score(bound, test), score(bound, fraktur_test)) for name, bound in results.items()}
+for name, (on_turned, on_fraktur) in results.items():
+    print(f"{name:21} turned {on_turned:6.1%}   Fraktur {on_fraktur:6.1%}")
+
+# %%
+figure, axis = plt.subplots(figsize=(7.2, 3.0))
+places = np.arange(len(results))
+axis.barh(places - 0.2, [100 * share for share, _ in results.values()], height=0.36, color=BLUE, label="turned")
+axis.barh(places + 0.2, [100 * share for _, share in results.values()], height=0.36, color=ORANGE, label="Fraktur")
+axis.set(yticks=places, yticklabels=results, xlabel="letters read rightly (%)", xlim=(0, 100))
+axis.invert_yaxis()
+axis.legend(frameon=False, loc="upper right")
+plt.show()
+assert min(results["trained on both"]) > min(results["side by side (7)"]) + 0.3
+assert sum(results["side by side (7)"]) > sum(results["letter by letter (6)"])
+alone = results["turned alone"][0], results["Fraktur alone"][1]
+assert all(share < goal - 0.2 for share, goal in zip(results["side by side (7)"], alone))
+assert results["side by side (7)"][1] < results["no adapter"][1]
+
+# %% [markdown]
+# The sum (7) is what you asked for, and still it reads both poorly, Fraktur even worse than no adapter at all. Each
+# update was learnt as if the other did not exist, and a network with ReLUs is not linear in its weights: two good
+# changes of the same layers disturb each other. The sum (6) is worse still. If one network is to do both, train on
+# both. If not, keep two adapters and switch: they are small.
+#
+# ## Exercises
+
+# %% [markdown]
+# ### Exercise 1 (easy): many adapters, one update
+#
+# Take the trained $A$ and $B$ of one layer and any invertible matrix $M$ `(r, r)`. Show that $B M$ and $M^{-1} A$ are
+# another adapter with the same $\Delta W$. What does this say about comparing two adapters entry by entry?
+
+# %% tags=["hide-cell"]
+# Solution 1: (B M)(M⁻¹ A) = B A, so A and B alone say nothing: compare the products.
+name = "layers.0.W"
+A, B = params[name]["A"].astype(np.float64), params[name]["B"].astype(np.float64)
+M = rng.standard_normal((4, 4)) + 4 * np.eye(4)
+other = {"A": np.linalg.solve(M, A), "B": B @ M}
+assert np.allclose(other["B"] @ other["A"], B @ A)
+apart = np.linalg.norm(other["A"] - A) / np.linalg.norm(A)
+print(f"the two A differ by {apart:.0%} of their size, the two updates by rounding")
+assert apart > 0.3
+
+# %% [markdown]
+# ### Exercise 2 (medium): α is the learning rate of B
+#
+# In (4), $A$ has to start smaller. Keep its start this time, and give $A$ and $B$ (which starts at zero) learning rates
+# of their own. By which factors do you have to change them when $s$ becomes $4 s$, so that gradient descent trains the
+# same $W'$, bit for bit? What are the factors for Adam?
+#
+# <details><summary>Hint</summary>
+#
+# Call the new matrix $\tilde B$. For the same $W'$, with $4 s$ in the place of $s$, it has to be $B / 4$ at every step.
+# How large are the gradients (2) for $A$ and for $\tilde B$ then, and how large ought the steps to be?
+#
+# </details>
+
+
+# %% tags=["hide-cell"]
+# Solution 2: A's rate stays, B's is divided by 16 (for Adam by 4): α is a learning rate of B alone.
+def descend_two_rates(A, B, s, lr_a, lr_b, steps):
+    for _ in range(steps):
+        for_a, for_b = gradients(A, B, s)
+        A, B = A - lr_a * for_a, B - lr_b * for_b
+    return A, B
+
+
+A, B = starts["B zero"]
+A_s, B_s = descend_two_rates(A, B, s=1.0, lr_a=0.1, lr_b=0.1, steps=50)
+A_c, B_c = descend_two_rates(A, B, s=4.0, lr_a=0.1, lr_b=0.1 / 16, steps=50)
+assert np.array_equal(A_c, A_s) and np.array_equal(4 * B_c, B_s)
+
+
+def adam_two_rates(A, B, s, lr_b, eps_b, steps):
+    state_a, state_b = adam_start({"A": A}), adam_start({"B": B})
+    for _ in range(steps):
+        for_a, for_b = gradients(A, B, s)
+        a, state_a = adam({"A": A}, {"A": for_a}, state_a, lr=0.01, eps=1e-8)
+        b, state_b = adam({"B": B}, {"B": for_b}, state_b, lr=lr_b, eps=eps_b)
+        A, B = a["A"], b["B"]
+    return A, B
+
+
+A_s, B_s = adam_two_rates(A, B, s=1.0, lr_b=0.01, eps_b=1e-8, steps=50)
+A_c, B_c = adam_two_rates(A, B, s=4.0, lr_b=0.01 / 4, eps_b=4e-8, steps=50)
+assert np.array_equal(A_c, A_s) and np.array_equal(4 * B_c, B_s)
+# That B should learn faster than A is the idea of LoRA+ (see the references).
+
+# %% [markdown]
+# ### Exercise 3 (hard): back to rank r
+#
+# Side by side, two adapters have rank $2r$, three have $3r$. Find the best adapter of rank $r$ for the sum without ever
+# making a `(d_out, d_in)` matrix, which for a large language model is big and slow to decompose. Check it against the
+# singular value decomposition of the sum.
+#
+# <details><summary>Hint</summary>
+#
+# Use `np.linalg.qr` for the stacked $B = Q_B R_B$ and for $A^\top = Q_A R_A$. What is left in the middle is a matrix of
+# $2r \times 2r$ numbers.
+#
+# </details>
+
+# %% tags=["hide-cell"]
+# Solution 3: B A = Q_B (R_B R_Aᵀ) Q_Aᵀ, and only the small middle matrix needs a singular value decomposition.
+for name in stacked:
+    B, A = stacked[name]["B"].astype(np.float64), stacked[name]["A"].astype(np.float64)
+    Q_B, R_B = np.linalg.qr(B)
+    Q_A, R_A = np.linalg.qr(A.T)
+    U, sigma, Vt = np.linalg.svd(R_B @ R_A.T)  # (2r, 2r)
+    B_4, A_4 = (Q_B @ U[:, :4]) * sigma[:4], Vt[:4] @ Q_A.T
+    U, sigma, Vt = np.linalg.svd(B @ A)
+    assert np.allclose(B_4 @ A_4, (U[:, :4] * sigma[:4]) @ Vt[:4])
+    lost = np.linalg.norm(B @ A - B_4 @ A_4) / np.linalg.norm(B @ A)
+    print(f"{name}: rank 4 of 8 misses {lost:.0%} of the sum")
+
+# %% [markdown]
+# ## Where to go next
+#
+# LoRA trains few numbers. Does that make it faster, or smaller in memory? [Tutorial 3](03_counting.py) counts.
+#
+# ## References
+#
+# - Edward Hu and others, 2021, *LoRA: Low-Rank Adaptation of Large Language Models*,
+#   [arXiv 2106.09685](https://arxiv.org/abs/2106.09685).
+# - Damjan Kalajdzievski, 2023, *A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA*,
+#   [arXiv 2312.03732](https://arxiv.org/abs/2312.03732).
+# - Soufiane Hayou, Nikhil Ghosh and Bin Yu, 2024, *LoRA+: Efficient Low Rank Adaptation of Large Models*,
+#   [arXiv 2402.12354](https://arxiv.org/abs/2402.12354).

@@ -1,0 +1,536 @@
+# %% [markdown]
+# # Your own adapter: DoRA in twenty lines, and a referee that reads them
+#
+# **You will learn**
+#
+# - what an adapter is to this library: a frozen dataclass with three methods, no base class and no registration;
+# - how to write one from a paper's equation (DoRA, 2024), and train it on letters;
+# - how `pytest --adapter mymodule:MyAdapter` checks it promise by promise, and how to read its table when one fails.
+#
+# **Before this:** [tutorial 2](02_lora_by_hand.py) (LoRA, `attach`, `bind`, `merge`). **Time:** 35 minutes to read,
+# 15 seconds to run.
+#
+# New adapters are published every month. Most are one equation. You should be able to read the equation in the
+# morning and train with it before lunch, and you should *know* that your code computes it. A loss that falls proves
+# little: a broken adapter often learns as well, only less. So this tutorial has two halves. You write an adapter, and
+# then you have it judged.
+
+# %%
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+
+import inspect
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import autograd.numpy as np
+import matplotlib.pyplot as plt
+
+import minilora
+from minilora.adapters import Full, LoRA
+from minilora.attach import attach
+from minilora.data.glyphs import FRAKTUR, draw_letters
+from minilora.linalg import check_matrix, check_rank, linear, normal
+from minilora.models.mlp import mlp
+from minilora.tours import letters
+from minilora.train import accuracy, fit
+
+plt.rcParams.update(
+    {"figure.dpi": 110, "figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+)
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# ## The equation
+#
+# Each row of $W$ has a length and a direction. LoRA changes both at once. DoRA (*weight-decomposed low-rank
+# adaptation*) takes them apart. LoRA moves the direction, and the length is a trained number $m$ of its own:
+#
+# $$W' = m \odot \frac{V}{\lVert V\rVert}, \qquad V = W + BA \tag{1}$$
+#
+# $\lVert V\rVert$ holds the length of every row of $V$, one number for each output. $m$ has as many entries, and each
+# multiplies its row. At the start $B = 0$ and $m = \lVert W\rVert$, so $W' = W$.
+#
+# ## The interface
+#
+# An adapter is a frozen dataclass. Its fields are what a *person* chose, such as the rank. They never change, so the
+# class is frozen. What is *trained* or *drawn* is not in the class. It travels in two dicts of arrays:
+#
+# | method | gets | gives |
+# |---|---|---|
+# | `init(rng, W)` | a generator and the pretrained matrix | `params` (trained) and `frozen` (kept) |
+# | `forward(params, frozen, x)` | the two dicts and inputs | $W'x$, by a cheap path |
+# | `merge(params, frozen)` | the two dicts | $W'$, one plain new matrix |
+#
+# `params` and `frozen` are separate because `grad` differentiates with respect to all that is in the first. There is
+# no base class to inherit from. Anything with these three methods works with `attach`.
+#
+# ## The cheap path
+#
+# `forward` must not build $V$, which is as large as $W$ ([tutorial 3](03_counting.py)). The product is no problem:
+# $Vx = Wx + B(Ax)$. The lengths are. Row $i$ of $V$ is $w_i + b_i A$, with $b_i$ row $i$ of $B$. Square it:
+#
+# $$\lVert w_i + b_i A\rVert^2 = \lVert w_i\rVert^2 + 2\, b_i \cdot (A w_i) + b_i\,(A A^\top)\, b_i^\top \tag{2}$$
+#
+# The first term never changes: it goes into `frozen`. $A w_i$ for all $i$ is $WA^\top$, $r$ columns. $AA^\top$ is $r
+# \times r$. All is thin.
+
+# %%
+
+
+@dataclass(frozen=True)
+class DoRA:
+    """W' = m ⊙ V / ‖V‖ with V = W + B A and ‖V‖ the lengths of the rows of V."""
+
+    rank: int
+
+    def __post_init__(self):
+        check_rank(self.rank)
+
+    def init(self, rng, W):
+        d_out, d_in = check_matrix(W)
+        check_rank(self.rank, most=min(d_out, d_in))
+        squares = np.sum(np.asarray(W) ** 2, axis=1)
+        A = normal(rng, (self.rank, d_in), d_in**-0.5, W.dtype)
+        B = np.zeros((d_out, self.rank), W.dtype)
+        return {"A": A, "B": B, "m": np.sqrt(squares)}, {"W": W, "squares": squares}
+
+    def forward(self, params, frozen, x):
+        A, B = params["A"], params["B"]
+        W_A = linear(frozen["W"], A).T  # W Aᵀ, (d_out, r)
+        squares = frozen["squares"] + np.sum(B * (2.0 * W_A + B @ (A @ A.T)), axis=1)
+        y = linear(frozen["W"], x) + linear(B, linear(A, x))
+        return params["m"] / np.sqrt(squares) * y
+
+    def merge(self, params, frozen):
+        V = np.asarray(frozen["W"]) + params["B"] @ params["A"]
+        lengths = np.sqrt(np.sum(V * V, axis=1))
+        return (params["m"] / lengths)[:, None] * V
+
+
+# %% [markdown]
+# That is all: about twenty lines of code. Two habits are worth copying. `linear(frozen["W"], x)` instead of `x @
+# frozen["W"].T` lets $W$ be anything that maps $x$, such as a 4-bit matrix. And `check_matrix` and `check_rank` turn
+# a user's mistake into a `ValueError` that says what was wrong.
+#
+# Try it on one matrix before anything else.
+
+# %%
+W = rng.standard_normal((7, 5))
+adapter = DoRA(rank=2)
+params, frozen = adapter.init(rng, W)
+x = rng.standard_normal((4, 5))
+print("at the start, largest |W' − W|:", np.max(np.abs(adapter.merge(params, frozen) - W)))
+
+moved = {name: array + 0.5 * rng.standard_normal(array.shape) for name, array in params.items()}
+gap = np.max(np.abs(adapter.forward(moved, frozen, x) - x @ adapter.merge(moved, frozen).T))
+print(f"after a move, largest |forward − merged|: {gap:.0e}")
+assert gap < 1e-13
+
+# %% [markdown]
+# Why are `forward` and `merge` written separately, when `forward` could merge and multiply? Because then their
+# equality would say nothing. Here they are two derivations of one equation: `merge` copies (1) as it stands in the
+# paper, `forward` uses (2). If they agree at a random point, a slip in either is all but excluded.
+#
+# ## On letters
+#
+# `attach` takes the new class as it takes LoRA. Pretrain a small network on sans-serif letters, then adapt it to
+# Fraktur. Pretraining is shorter than in the tour, so the numbers are lower.
+
+# %%
+network = letters.pretrain(rng, letters.Length(pictures=150, pretrain_steps=500, adapt_steps=300))
+to_adapt, to_test = draw_letters(rng, FRAKTUR, 40), draw_letters(rng, FRAKTUR, 50)
+before = accuracy(mlp(network, to_test[0]), to_test[1])
+print(attach(network, {letters.HIDDEN: DoRA(rank=4)}, rng))
+
+
+def adapted(adapter, lr, steps=300):
+    """Accuracy on Fraktur, and the merged weights, after training this adapter on the hidden layers."""
+    attached = attach(network, {letters.HIDDEN: adapter}, rng)
+
+    def loss(params, x, labels):
+        return letters.mlp_loss(attached.bind(params), x, labels)
+
+    params = fit(loss, attached.params, to_adapt, rng, steps=steps, batch=64, lr=lr)
+    merged = attached.merge(params)
+    return accuracy(mlp(merged, to_test[0]), to_test[1]), merged
+
+
+# %%
+after = {"full": adapted(Full(), 3e-3), "LoRA": adapted(LoRA(4), 1e-2), "DoRA": adapted(DoRA(4), 1e-2)}
+print(f"before {before:.1%}", "".join(f"   {name} {share:.1%}" for name, (share, _) in after.items()))
+assert min(share for share, _ in after.values()) > before + 0.2
+assert abs(after["DoRA"][0] - after["LoRA"][0]) < 0.1
+
+# %% [markdown]
+# DoRA works, about as well as LoRA. A single seed and one task show no more than that.
+#
+# The paper's argument for DoRA is a picture: how much the length of the weights changes, against how much the
+# direction does. With LoRA the two grow together, the authors find. With full fine-tuning and with DoRA they do not.
+# Does it show here? One dot for each row of the four hidden matrices:
+
+# %%
+figure, panels = plt.subplots(1, 3, figsize=(7.2, 2.8), sharex=True, sharey=True)
+correlation = {}
+for axis, (name, (_, merged)) in zip(panels, after.items()):
+    turned, stretched = [], []
+    for layer in [f"layers.{n}.W" for n in range(4)]:
+        old, new = (np.linalg.norm(weights[layer], axis=1) for weights in (network, merged))
+        cosine = np.sum(network[layer] * merged[layer], axis=1) / (old * new)
+        turned.append(1 - cosine)
+        stretched.append(np.abs(new - old) / old)
+    turned, stretched = np.concatenate(turned), np.concatenate(stretched)
+    correlation[name] = np.corrcoef(turned, stretched)[0, 1]
+    axis.plot(turned, stretched, ".", ms=3, alpha=0.6, color="#0072b2")
+    axis.set_title(f"{name}, correlation {correlation[name]:.2f}", fontsize=10)
+    axis.set_xlabel("direction: 1 − cosine")
+panels[0].set_ylabel("length: relative change")
+plt.show()
+print("correlation of length and direction:", {name: f"{value:.2f}" for name, value in correlation.items()})
+assert correlation["LoRA"] > correlation["DoRA"] + 0.1
+
+# %% [markdown]
+# It shows: the correlation is highest for LoRA and lowest for DoRA. Whether that *is* why DoRA does well, the picture
+# does not say.
+#
+# ## The referee
+#
+# Now let somebody else look. The test suite of this library has a *contract*: promises that every adapter keeps. The
+# built-in ones are checked on every push. With an option, the same tests judge your class instead:
+#
+# ```
+# pytest --adapter mymodule:MyAdapter
+# ```
+#
+# It makes the class with `rank=…` and nothing else, and chooses shapes, ranks, dtypes and inputs itself. So your
+# adapter cannot vouch for itself. These are the promises (in `tests/test_contract.py`, each a few lines):
+#
+# | | promise | what breaks it, as a rule |
+# |---|---|---|
+# | P1 | untrained, it changes nothing | a start that is not zero, a length computed otherwise than in `merge` |
+# | P2 | `forward` and `merge` compute the same map | a wrong formula in either |
+# | P3 | gradients agree with finite differences | `getval`, or `np.linalg.norm` with `axis` (autograd errs silently) |
+# | P4 | every trained array gets a gradient | an array that `forward` does not use |
+# | P5 | training changes `params` and nothing else | `frozen["…"] += …` |
+# | P8 | float32 in, float32 out | `np.sqrt(64)`, `np.eye(n)`, `np.mean` without care |
+# | P9 | the start depends on $W$ and the generator alone | `np.random.…`, a counter in the class |
+# | P10 | `merge` returns a new array | `W += …` |
+# | P11 | `forward` builds nothing as large as $W$ | merging inside `forward` |
+# | P12 | $W$ may be any map, such as a 4-bit matrix | `frozen["W"].T`, `frozen["W"][rows]` in `forward` |
+# | P13 | a mistake is a `ValueError` that names the argument | no `check_matrix`, no `check_rank` |
+#
+# P6 and P7 (how many numbers are trained; the rank of $\Delta W$) need a formula for your class, so they are only
+# asked of the built-in ones.
+#
+# The referee needs pytest and hypothesis, and the folder `tests` of a checkout. If one is missing, this tutorial says
+# so and stops.
+
+# %%
+TESTS = Path(minilora.__file__).parent.parent / "tests"
+missing = [package for package in ("pytest", "hypothesis") if find_spec(package) is None]
+if missing:
+    raise SystemExit(f"To go on you need {' and '.join(missing)}: {sys.executable} -m pip install {' '.join(missing)}")
+if not (TESTS / "test_contract.py").exists():
+    raise SystemExit("To go on you need the folder tests: clone the repository and pip install -e '.[test]' in it")
+
+# %% [markdown]
+# The class must be in a file that can be imported. In your own work it is. Here we copy what you see above into a
+# file in a temporary folder, so that what is judged is what you read.
+
+# %%
+HEAD = """from dataclasses import dataclass
+import autograd.numpy as np
+from autograd.tracer import getval
+from minilora.linalg import check_matrix, check_rank, linear, normal
+"""
+METHODS = ("__post_init__", "init", "forward", "merge")
+
+
+def source(adapter, parent=None):
+    """The source of an adapter class, or of a subclass of one, from the methods that stand in this tutorial."""
+    name = adapter.__name__
+    first = f"class {name}({parent.__name__}):\n" if parent else f"class {name}:\n    rank: int\n\n"
+    written = [inspect.getsource(vars(adapter)[method]) for method in METHODS if method in vars(adapter)]
+    return "\n\n@dataclass(frozen=True)\n" + first + "\n".join(written)
+
+
+def referee(adapter, *parents):
+    """Run `pytest --adapter` on this class in a folder of its own; print and return its table."""
+    family = [*parents, adapter]
+    module = HEAD + "".join(source(one, parent) for parent, one in zip([None, *family], family))
+    options = ["-q", "--color=no", "--tb=no", "-rN", "-p", "no:cacheprovider", "--adapter", f"mine:{adapter.__name__}"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV", "PYTHONWARN"))}
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "mine.py").write_text(module, encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-B", "-m", "pytest", *options, str(TESTS / "test_contract.py")],
+            cwd=folder,
+            env={**clean, "PYTHONIOENCODING": "utf-8"},
+            capture_output=True,
+            encoding="utf-8",
+        )
+    _, title, table = done.stdout.partition("Contract of")
+    print(title + table if title else done.stdout + done.stderr)
+    return dict(re.findall(r"^  (P\d+) .* (holds|FAILS)$", table, re.MULTILINE))
+
+
+# %%
+verdicts = referee(DoRA)
+assert len(verdicts) == 11
+assert set(verdicts.values()) == {"holds"}
+
+# %% [markdown]
+# Each line is a promise. *cases* is how many checks were made for it. *worst* is the largest error as a share of what
+# rounding allows, among the checks that passed: 0 means exact, and 0.01 a hundredth of the tolerance. *holds* is what
+# you want to read, eleven times.
+#
+# ## A mistake, and what the table says
+#
+# Here is a slip that is easy to make: `merge` divides by the lengths of the rows of $W$ instead of $V$. At the start
+# they are the same.
+
+# %%
+
+
+@dataclass(frozen=True)
+class WrongMerge(DoRA):
+    """DoRA whose merge is wrong."""
+
+    def merge(self, params, frozen):
+        V = np.asarray(frozen["W"]) + params["B"] @ params["A"]
+        return (params["m"] / np.sqrt(frozen["squares"]))[:, None] * V
+
+
+verdicts = referee(WrongMerge, DoRA)
+assert [promise for promise, verdict in verdicts.items() if verdict == "FAILS"] == ["P2"]
+
+# %% [markdown]
+# P2 fails, and P2 alone. P1 holds: untrained, the adapter is right. So do P3 to P5: it trains well, since
+# training only calls `forward`. You would see a falling loss and a good accuracy, and then deploy merged weights that
+# compute something else. Compare *cases* with the table before: where a test fails it stops at its first wrong
+# number, so there are fewer checks.
+#
+# Which half is wrong, `forward` or `merge`? P2 cannot know. Put a breakpoint into both, at the same `params`, and
+# compare with the paper's equation. Or run one failing test alone:
+#
+# ```
+# pytest --adapter mymodule:MyAdapter -k "forward_equals_merge and float64" -x
+# ```
+#
+# ## Right numbers, wrong type
+#
+# The next one computes the right map, with a harmless-looking addition: a tiny constant under the root, so that
+# nothing is ever divided by zero. It is a `np.float64`, as a constant is when it comes out of `np.sqrt` or
+# `np.finfo`.
+
+# %%
+
+
+@dataclass(frozen=True)
+class Leaky(DoRA):
+    """DoRA whose forward is right, but turns float32 into float64."""
+
+    def forward(self, params, frozen, x):
+        A, B = params["A"], params["B"]
+        W_A = linear(frozen["W"], A).T
+        squares = frozen["squares"] + np.sum(B * (2.0 * W_A + B @ (A @ A.T)), axis=1) + np.float64(1e-30)
+        y = linear(frozen["W"], x) + linear(B, linear(A, x))
+        return params["m"] / np.sqrt(squares) * y
+
+
+verdicts = referee(Leaky, DoRA)
+assert [promise for promise, verdict in verdicts.items() if verdict == "FAILS"] == ["P8"]
+
+# %% [markdown]
+# One NumPy scalar of type float64, and from there on everything is float64: twice the memory, slower, and no wrong
+# number anywhere. Nobody would notice without P8. A plain Python `1e-30` does no harm, because NumPy lets it take the
+# type of the array.
+#
+# ## Right numbers, once
+#
+# The last one saves work: it keeps the lengths up to date in `frozen`, in place.
+
+# %%
+
+
+@dataclass(frozen=True)
+class Scribbler(DoRA):
+    """DoRA whose merge leaves its lengths behind in frozen."""
+
+    def merge(self, params, frozen):
+        V = np.asarray(frozen["W"]) + params["B"] @ params["A"]
+        frozen["squares"][:] = np.sum(V * V, axis=1)
+        return (params["m"] / np.sqrt(frozen["squares"]))[:, None] * V
+
+
+verdicts = referee(Scribbler, DoRA)
+assert [promise for promise, verdict in verdicts.items() if verdict == "FAILS"] == ["P5", "P10"]
+
+# %% [markdown]
+# P2 holds here: in its test `forward` is called first and `merge` once after it. But the second call of `forward`
+# works with the wrong lengths. P5 and P10 compare every array that the adapter was given, bit by bit, before and
+# after. That is why nothing in this library changes its arguments: what you compute then does not depend on what you
+# called before.
+#
+# ## What a referee cannot see
+#
+# A class that keeps all promises is consistent with itself. Is it DoRA? Had you written $W' = m \odot V$ in both
+# `forward` and `merge`, with $m = 1$ at the start, the table would say *holds* eleven times. For the built-in
+# adapters there is one more file, `tests/test_formulas.py`: it writes out each paper's equation once more, in plain
+# loops, and compares. Do the same for yours. It takes five lines:
+
+# %%
+W, adapter = rng.standard_normal((6, 4)), DoRA(rank=2)
+params, frozen = adapter.init(rng, W)
+params = {name: array + rng.standard_normal(array.shape) for name, array in params.items()}
+expected = np.zeros((6, 4))
+for i in range(6):
+    row = [W[i, j] + sum(params["B"][i, k] * params["A"][k, j] for k in range(2)) for j in range(4)]
+    length = sum(entry**2 for entry in row) ** 0.5
+    for j in range(4):
+        expected[i, j] = params["m"][i] * row[j] / length
+print(f"loops against merge: {np.max(np.abs(adapter.merge(params, frozen) - expected)):.0e}")
+assert np.allclose(adapter.merge(params, frozen), expected, rtol=1e-12, atol=1e-14)
+
+# %% [markdown]
+# ## Exercises
+#
+# ### Exercise 1 (easy): the short way
+#
+# Write `Lazy`, a DoRA whose `forward` is one line: `linear(self.merge(params, frozen), x)`. Before you run the
+# referee: which promises fail? Which one can no longer fail, and is therefore worth nothing?
+#
+# <details><summary>Hint</summary>
+#
+# Read P2, P11 and P12 again.
+#
+# </details>
+
+# %% tags=["hide-cell"]
+# Solution 1: P11 and P12 fail, and P2 is empty, for it compares merge with itself.
+
+
+@dataclass(frozen=True)
+class Lazy(DoRA):
+    """DoRA whose forward merges."""
+
+    def forward(self, params, frozen, x):
+        return linear(self.merge(params, frozen), x)
+
+
+verdicts = referee(Lazy, DoRA)
+assert [promise for promise, verdict in verdicts.items() if verdict == "FAILS"] == ["P11", "P12"]
+
+# %% [markdown]
+# ### Exercise 2 (medium): the authors' shortcut
+#
+# The authors of DoRA treat the lengths $\lVert V\rVert$ as constants when they differentiate. That saves memory.
+# Write `Held` so, with `getval` from `autograd.tracer`, which takes a number off the tape. Which promise fails, and
+# is that a bug? Train it on Fraktur. Does it learn?
+#
+# <details><summary>Hint</summary>
+#
+# Write `squares = frozen["squares"] + np.sum(getval(B) * …)`, with `getval` around every traced array in this line.
+#
+# </details>
+
+# %% tags=["hide-cell"]
+# Solution 2: P3 fails, for this is not the gradient of forward, by intention; it learns about as well.
+from autograd.tracer import getval
+
+
+@dataclass(frozen=True)
+class Held(DoRA):
+    """DoRA whose lengths count as constants in the gradient."""
+
+    def forward(self, params, frozen, x):
+        A, B = params["A"], params["B"]
+        fixed_A, fixed_B = getval(A), getval(B)
+        W_A = linear(frozen["W"], fixed_A).T
+        squares = frozen["squares"] + np.sum(fixed_B * (2.0 * W_A + fixed_B @ (fixed_A @ fixed_A.T)), axis=1)
+        y = linear(frozen["W"], x) + linear(B, linear(A, x))
+        return params["m"] / np.sqrt(squares) * y
+
+
+verdicts = referee(Held, DoRA)
+assert [promise for promise, verdict in verdicts.items() if verdict == "FAILS"] == ["P3"]
+share, _ = adapted(Held(4), 1e-2)
+print(f"DoRA {after['DoRA'][0]:.1%}, lengths held constant {share:.1%}")
+assert abs(share - after["DoRA"][0]) < 0.1
+
+# %% [markdown]
+# ### Exercise 3 (hard): another paper
+#
+# VeRA ([Kopiczko et al., 2023](https://arxiv.org/abs/2310.11454)) draws $A$ and $B$ at random and never trains them.
+# It trains two vectors, $d$ with $r$ entries and $b$ with one entry for each output:
+#
+# $$W' = W + \operatorname{diag}(b)\, B \operatorname{diag}(d)\, A$$
+#
+# Write it from this line, with $b = 0$ and $d = 0.1$ at the start, and let the referee read it. How many numbers does
+# it train with $r = 64$ on the four hidden layers, and how far does it get on Fraktur?
+#
+# <details><summary>Hint</summary>
+#
+# $A$ and $B$ belong in `frozen`. Draw them so that $Ax$ and $B(Ax)$ have the size of $x$. In `forward` the two
+# diagonal matrices are products of vectors: `params["d"] * linear(A, x)`.
+#
+# </details>
+
+# %% tags=["hide-cell"]
+# Solution 3: VeRA keeps all promises, and with a few hundred numbers it reads far more letters than the network before.
+
+
+@dataclass(frozen=True)
+class VeRA:
+    """W' = W + diag(b) B diag(d) A with A and B random and frozen."""
+
+    rank: int
+
+    def __post_init__(self):
+        check_rank(self.rank)
+
+    def init(self, rng, W):
+        d_out, d_in = check_matrix(W)
+        check_rank(self.rank, most=min(d_out, d_in))
+        A = normal(rng, (self.rank, d_in), d_in**-0.5, W.dtype)
+        B = normal(rng, (d_out, self.rank), self.rank**-0.5, W.dtype)
+        d = np.full(self.rank, 0.1, W.dtype)
+        return {"b": np.zeros(d_out, W.dtype), "d": d}, {"W": W, "A": A, "B": B}
+
+    def forward(self, params, frozen, x):
+        low = params["d"] * linear(frozen["A"], x)
+        return linear(frozen["W"], x) + params["b"] * linear(frozen["B"], low)
+
+    def merge(self, params, frozen):
+        return np.asarray(frozen["W"]) + (params["b"][:, None] * frozen["B"] * params["d"]) @ frozen["A"]
+
+
+verdicts = referee(VeRA)
+assert len(verdicts) == 11
+assert set(verdicts.values()) == {"holds"}
+attached = attach(network, {letters.HIDDEN: VeRA(64)}, rng)
+share, _ = adapted(VeRA(64), 3e-2)
+print(f"VeRA with {attached.trained} trained numbers: {before:.1%} before, {share:.1%} after")
+assert attached.trained == 4 * (64 + 144)
+assert share > before + 0.1
+
+# %% [markdown]
+# ## Where to go next
+#
+# You have an adapter of your own. [Tutorial 11](11_bake_off.py) shows how to compare it fairly with the others: add
+# it to the list there. And if the referee says *holds* eleven times, send it in.
+#
+# ## References
+#
+# - Liu et al., 2024, *DoRA: Weight-Decomposed Low-Rank Adaptation*, [arXiv
+#   2402.09353](https://arxiv.org/abs/2402.09353).
+# - Kopiczko, Blankevoort & Asano, 2023, *VeRA: Vector-based Random Matrix Adaptation*,
+#   [arXiv 2310.11454](https://arxiv.org/abs/2310.11454).
+# - Hu et al., 2021, *LoRA: Low-Rank Adaptation of Large Language Models*,
+#   [arXiv 2106.09685](https://arxiv.org/abs/2106.09685).
