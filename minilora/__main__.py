@@ -1,4 +1,4 @@
-"""`python -m minilora`: the tours. See `python -m minilora --help`."""
+"""`python -m minilora`: the tours, and `count`. See `python -m minilora --help`."""
 
 import argparse
 import os
@@ -6,14 +6,32 @@ import sys
 import time
 from pathlib import Path
 
+DESCRIPTION = """Pretrain a small network, see it fail on data it has not met, adapt it in every way that this package
+has, and compare them. The tour 'letters' is on pictures of letters and draws two figures; 'text' is on a language model
+that goes from prose to Python code. 'count MODEL' prints what adapters train in LLaMA and other models, and the memory
+that takes; it needs no weight."""
+
 
 def main(argv=None):
-    """Read the command line and run a tour."""
+    """Read the command line and run a tour, or count; a mistake ends it with a message before anything is trained."""
     # For matrices this small a second BLAS thread costs more than it gains; NumPy reads this when it is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    chosen = read_command(argv)
     start = time.perf_counter()
-    if chosen.tour == "text":
+    parser = the_parser()
+    chosen = parser.parse_args(argv)
+    try:
+        if chosen.what == "count":
+            from minilora.tours import count
+
+            count.run(chosen.model, chosen.adapter, chosen.rank, chosen.targets and chosen.targets.split(","))
+            return 0
+        if chosen.seed < 0 or chosen.model:
+            raise ValueError(f"--seed must be 0 or more, got {chosen.seed}; and {chosen.what} takes no MODEL")
+        if chosen.what == "letters":
+            chosen.out.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    if chosen.what == "text":
         from minilora.tours import text
 
         text.run(chosen.seed, text.FAST if chosen.fast else text.USUAL)
@@ -25,27 +43,20 @@ def main(argv=None):
     return 0
 
 
-def read_command(argv):
-    """The arguments; ends the program with a message when one is wrong, before anything is trained."""
-    parser = argparse.ArgumentParser(
-        prog="minilora",
-        description="Pretrain a small network, see it fail on data it has not met, adapt it in every way that this "
-        "package has, and compare them. The tour 'letters' is on pictures of letters and draws two figures; 'text' is "
-        "on a language model that goes from prose to Python code.",
-    )
-    parser.add_argument("tour", nargs="?", choices=("letters", "text"), default="letters", help="(%(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("minilora-tour"), help="folder for the figures (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything that is drawn (%(default)s)")
-    parser.add_argument("--fast", action="store_true", help="train less: seconds instead of minutes, lower accuracy")
-    chosen = parser.parse_args(argv)
-    if chosen.seed < 0:
-        parser.error(f"--seed must be 0 or more, got {chosen.seed}")
-    if chosen.tour == "letters":
-        try:
-            chosen.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            parser.error(f"--out {chosen.out}: {error.strerror}; name a folder that can be written")
-    return chosen
+def the_parser():
+    """What may stand on the command line."""
+    parser = argparse.ArgumentParser(prog="minilora", description=DESCRIPTION)
+    tasks = ("letters", "text", "count")
+    parser.add_argument("what", nargs="?", choices=tasks, default="letters", help="(%(default)s)")
+    parser.add_argument("model", nargs="?", help="for count: roberta-base, llama3-8b, …")
+    tours, count = parser.add_argument_group("letters and text"), parser.add_argument_group("count")
+    tours.add_argument("--out", type=Path, default=Path("minilora-tour"), help="folder for the figures (%(default)s)")
+    tours.add_argument("--seed", type=int, default=0, help="seed of everything that is drawn (%(default)s)")
+    tours.add_argument("--fast", action="store_true", help="train less: seconds instead of minutes, lower accuracy")
+    count.add_argument("--adapter", help="lora, hra, … (all of them)")
+    count.add_argument("--rank", type=int, default=8, help="(%(default)s)")
+    count.add_argument("--targets", help="which linear maps, say q,v of q,k,v,o,gate,up,down (all of them)")
+    return parser
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ ROUNDINGS = 100  # numbers that differ by no more than this many times eps, rela
 
 def singular_spectrum(delta):
     """The singular values σ₁ ≥ σ₂ ≥ … of ΔW. Raises ValueError when ΔW is not a finite matrix."""
-    return directions("delta", delta)[1]
+    check_matrix(delta, "delta")
+    return np.linalg.svd(delta, compute_uv=False)
 
 
 def energy_captured(delta):
@@ -80,9 +81,7 @@ def conversion_matrices(W, A, B):
     for name, M, shape in (("A", A, (len(A), d_in)), ("B", B, (d_out, len(A)))):
         if np.shape(M) != shape or not np.all(np.isfinite(M)):
             raise ValueError(f"{name} must be finite, of shape {shape} for W {W.shape}; its shape is {np.shape(M)}")
-    theta_A = np.linalg.lstsq(W.T, A.T, rcond=None)[0].T
-    theta_B = np.linalg.lstsq(W, B, rcond=None)[0].T
-    return theta_A, theta_B
+    return np.linalg.lstsq(W.T, A.T, rcond=None)[0].T, np.linalg.lstsq(W, B, rcond=None)[0].T
 
 
 def hyperspherical_energy(W):
@@ -101,16 +100,10 @@ def hyperspherical_energy(W):
 
 def leading(name, M, letter, i):
     """The first i left singular vectors of M (d, n), in columns (d, i). Raises ValueError where they are not unique."""
-    U, values = directions(name, M)
+    check_matrix(M, name)
+    U, values, _ = np.linalg.svd(M, full_matrices=False)
     drops = -np.diff(values, append=0)
     ends = np.flatnonzero(drops > ROUNDINGS * np.finfo(values.dtype).eps * values[0]) + 1
     if i not in ends.tolist():
         raise ValueError(f"{letter} must be one of {ends}, after which the singular values of {name} drop, got {i!r}")
     return U[:, : int(i)]
-
-
-def directions(name, M):
-    """The left singular vectors and the singular values of M. Raises ValueError when M is not a finite matrix."""
-    if np.ndim(M) != 2 or np.size(M) == 0 or not np.all(np.isfinite(M)):
-        raise ValueError(f"{name} must be a matrix of finite numbers, got shape {np.shape(M)}")
-    return np.linalg.svd(M, full_matrices=False)[:2]

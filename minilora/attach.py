@@ -11,10 +11,9 @@ Sharing is a choice of key: weights whose keys are equal train the same arrays. 
 name; `key=kind` shares across layers.
 """
 
+import math
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
-
-import autograd.numpy as np
 
 from minilora.adapters import Full
 from minilora.tables import aligned
@@ -64,24 +63,20 @@ def attach(weights, adapters, rng, key=own_name):
         names = [name for name in weights if fnmatchcase(name, pattern)]
         if not names:
             raise ValueError(f"adapters: the pattern {pattern!r} matches no weight; the names are {', '.join(weights)}")
-        for name in names:
-            if name in chosen:
-                raise ValueError(f"adapters: {name!r} is matched by more than one pattern, the second is {pattern!r}")
-            chosen[name] = adapter
-    params, frozen, first = {}, {}, {}
+        if twice := chosen.keys() & names:
+            raise ValueError(f"adapters: {min(twice)!r} is matched by more than one pattern, the second is {pattern!r}")
+        chosen |= dict.fromkeys(names, adapter)
+    keys, params, frozen, first = {name: key(name) for name in chosen}, {}, {}, {}
     for name, adapter in chosen.items():
         try:
             start, frozen[name] = adapter.init(rng, weights[name])
         except ValueError as error:
             raise ValueError(f"{describe(adapter)} on {name!r}: {error}") from error
-        shared = first.setdefault(key(name), name)
-        params.setdefault(key(name), start)
-        if chosen[shared] != adapter or shapes(params[key(name)]) != shapes(start):
-            raise ValueError(
-                f"key: {shared!r} and {name!r} share {key(name)!r}, but need {describe(chosen[shared])} "
-                f"{shapes(params[key(name)])} and {describe(adapter)} {shapes(start)}"
-            )
-    return Attached(dict(weights), chosen, {name: key(name) for name in chosen}, params, frozen)
+        shared, own = first.setdefault(keys[name], name), params.setdefault(keys[name], start)
+        if chosen[shared] != adapter or shapes(own) != shapes(start):
+            wanted = f"{describe(chosen[shared])} {shapes(own)} and {describe(adapter)} {shapes(start)}"
+            raise ValueError(f"key: {shared!r} and {name!r} share {keys[name]!r}, but need {wanted}")
+    return Attached(dict(weights), chosen, keys, params, frozen)
 
 
 def shapes(params):
@@ -100,25 +95,28 @@ class Attached:
     frozen: dict  # name -> what the adapter keeps
 
     def bind(self, params):
-        """The weights of the model with these params: adapted ones are callable, all others as they were."""
+        """The weights of the model with these params: adapted ones are callable, all others as they were.
+
+        Raises ValueError when params has other keys than `self.params`.
+        """
+        if params.keys() != self.params.keys():
+            raise ValueError(f"params has the keys {sorted(params)}, but these are attached: {sorted(self.params)}")
         bound = dict(self.weights)
         for name, adapter in self.adapters.items():
-            own = self._own(params, name)
+            own = params[self.keys[name]]
             # Full's array is the weight itself, which a model may also add (a bias) or index (an embedding).
             bound[name] = own["W"] if isinstance(adapter, Full) else Adapted(adapter, own, self.frozen[name])
         return bound
 
     def merge(self, params):
-        """Plain weights that compute what `bind(params)` computes. Arrays without an adapter are not copied."""
-        merged = dict(self.weights)
-        for name, adapter in self.adapters.items():
-            merged[name] = adapter.merge(self._own(params, name), self.frozen[name])
-        return merged
+        """Plain weights that compute what `bind(params)` computes. Arrays without an adapter are not copied.
 
-    def _own(self, params, name):
-        if params.keys() != self.params.keys():
-            raise ValueError(f"params has the keys {sorted(params)}, but these are attached: {sorted(self.params)}")
-        return params[self.keys[name]]
+        Raises ValueError as `bind` does.
+        """
+        merged = self.bind(params)
+        for name, adapter in self.adapters.items():
+            merged[name] = adapter.merge(params[self.keys[name]], self.frozen[name])
+        return merged
 
     @property
     def trained(self):
@@ -128,7 +126,7 @@ class Attached:
     @property
     def total(self):
         """How many numbers the model has without adapters."""
-        return sum(int(np.prod(W.shape)) for W in self.weights.values())
+        return sum(math.prod(W.shape) for W in self.weights.values())
 
     @property
     def share(self):
@@ -138,12 +136,9 @@ class Attached:
     def __str__(self):
         rows, first = [("weight", "shape", "adapter", "trained")], {}
         for name, adapter in self.adapters.items():
-            key = self.keys[name]
-            sharing = first.setdefault(key, name)
-            count = f"{sum(array.size for array in self.params[key].values()):,}"
+            sharing = first.setdefault(self.keys[name], name)
+            count = f"{sum(array.size for array in self.params[self.keys[name]].values()):,}"
             shape = " × ".join(str(n) for n in self.weights[name].shape)
             rows.append((name, shape, describe(adapter), count if sharing == name else f"shared with {sharing}"))
-        return (
-            f"{aligned(rows)}\nFrozen: {len(self.weights) - len(self.adapters)} other arrays.\n"
-            f"Trained: {self.trained:,} numbers, {self.share:.2%} of the model's {self.total:,}."
-        )
+        trained = f"Trained: {self.trained:,} numbers, {self.share:.2%} of the model's {self.total:,}."
+        return f"{aligned(rows)}\nFrozen: {len(self.weights) - len(self.adapters)} other arrays.\n{trained}"

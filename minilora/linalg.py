@@ -2,10 +2,13 @@
 
 One convention holds in the whole package: W is (d_out, d_in), and y = W x for every vector x on the last axis of an
 array with any number of leading axes. The transpose that this takes is written once, in `linear`.
+
+A function marked `@primitive`, here and in the models, is one node on autograd's tape; `defvjp` says how a gradient
+goes back through it. Autograd derives the same from single operations, with more nodes: see `train.value_and_grad`.
 """
 
 import math
-import operator
+from numbers import Integral
 
 import autograd.numpy as np
 from autograd.extend import defvjp, primitive
@@ -23,41 +26,63 @@ def linear(W, x):
     if callable(W):
         return W(x)
     check_width(x, W.shape)
+    return multiply(W, x)
+
+
+@primitive
+def multiply(W, x):
+    """`linear` for a matrix W."""
+    if np.ndim(x) == 2 and 4 * len(x) <= min(W.shape):
+        return np.ascontiguousarray((W @ x.T).T)  # the same, for few vectors up to 1.5 times as fast in BLAS
     return x @ W.T
+
+
+# A gradient g of the loss for y becomes Σ g xᵀ over all vectors for W, and Wᵀ g for x.
+defvjp(multiply, lambda y, W, x: lambda g: rows(g).T @ rows(x), lambda y, W, x: lambda g: g @ W)
+
+
+def rows(x):
+    """All vectors of x, (..., d) -> (n, d)."""
+    return x.reshape(-1, x.shape[-1])
 
 
 def check_width(x, shape):
     """Raise ValueError unless the last axis of x is d_in, the width that a weight of this shape takes."""
     d_out, d_in = shape
-    if np.ndim(x) == 0 or np.shape(x)[-1] != d_in:
+    if np.shape(x)[-1:] != (d_in,):
         raise ValueError(f"x has shape {np.shape(x)}, but W is ({d_out}, {d_in}): the last axis of x must be {d_in}")
 
 
+def check_count(name, value, most=math.inf):
+    """Raise ValueError, with the argument's name, unless value is a whole number from 1 to most."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value <= most:
+        upper = "up" if most == math.inf else f"to {most}"
+        raise ValueError(f"{name} must be a whole number from 1 {upper}, got {value!r}")
+
+
 def check_rank(rank, most=math.inf):
-    """Raise ValueError unless rank is a whole number from 1 to most."""
-    try:
-        whole = operator.index(rank)
-    except TypeError:
-        raise ValueError(f"rank must be a whole number, got {rank!r}") from None
-    if isinstance(rank, bool) or whole < 1:
-        raise ValueError(f"rank must be at least 1, got {rank!r}")
-    if whole > most:
-        raise ValueError(f"rank must be at most {most} for this W, got {rank!r}")
+    """Raise ValueError unless rank is a whole number from 1 to most, for which W has room."""
+    check_count("rank", rank, most)
 
 
-def check_matrix(W):
+def check_matrix(W, name="W"):
     """The shape (d_out, d_in) of W.
 
-    Raises ValueError when W is not a matrix of finite floating-point numbers.
+    Raises ValueError with the argument's name, when W is not a matrix of finite floating-point numbers.
     """
     if np.ndim(W) != 2 or 0 in np.shape(W):
-        raise ValueError(f"W must be a matrix (d_out, d_in), got shape {np.shape(W)}")
+        raise ValueError(f"{name} must be a matrix (d_out, d_in), got shape {np.shape(W)}")
     if not hasattr(W, "dtype") or W.dtype.kind != "f":
-        raise ValueError("W must be an array of floating-point numbers: try np.asarray(W, np.float32)")
+        raise ValueError(f"{name} must be an array of floating-point numbers: try np.asarray({name}, np.float32)")
     d_out, d_in = W.shape
-    if not callable(W) and not np.all(np.isfinite(W)):
-        raise ValueError(f"W ({d_out}, {d_in}) holds NaN or inf: an adapter on it could only spread them")
+    if not callable(W) and not np.all(np.isfinite(unrepeated(W))):
+        raise ValueError(f"{name} must be finite, but ({d_out}, {d_in}) holds NaN or inf: they could only spread")
     return d_out, d_in
+
+
+def unrepeated(W):
+    """W cut to length 1 along every axis where one entry in memory stands for all, which np.broadcast_to makes."""
+    return W[tuple(slice(None if stride else 1) for stride in getval(W).strides)]
 
 
 def normal(rng, shape, scale, dtype):
@@ -74,10 +99,8 @@ def choose(rng, rank, width, given, name):
     if given is None:
         return rng.choice(width, size=rank, replace=False)
     index = np.array(given)
-    if index.shape != (rank,) or index.dtype.kind not in "iu" or len(set(given)) < rank:
-        raise ValueError(f"{name} must be {rank} distinct whole numbers, one for each rank, got {given}")
-    if index.min() < 0 or index.max() >= width:
-        raise ValueError(f"{name} must lie in 0 … {width - 1} for this W, got {given}")
+    if index.shape != (rank,) or index.dtype.kind not in "iu" or len(set(given) & set(range(width))) < rank:
+        raise ValueError(f"{name} must be {rank} distinct whole numbers from 0 to {width - 1} for this W, got {given}")
     return index
 
 

@@ -37,12 +37,11 @@ SBoRA over a quantised base is QSBoRA: Po et al., 2024, arXiv 2407.05413.
 """
 
 from dataclasses import dataclass
-from numbers import Integral
 from statistics import NormalDist
 
 import numpy as np
 
-from minilora.linalg import check_matrix, check_width
+from minilora.linalg import check_count, check_matrix, linear
 
 
 def nf4_levels():
@@ -53,9 +52,8 @@ def nf4_levels():
     the two. (The authors' code has it as 0.9677083.)
     """
     last = 1 - (1 / 30 + 1 / 32) / 2
-    quantile = NormalDist().inv_cdf
-    negative = [-quantile(p) for p in np.linspace(last, 0.5, 8)[:-1]]
-    positive = [quantile(p) for p in np.linspace(0.5, last, 9)[1:]]
+    negative = [-NormalDist().inv_cdf(p) for p in np.linspace(last, 0.5, 8)[:-1]]
+    positive = [NormalDist().inv_cdf(p) for p in np.linspace(0.5, last, 9)[1:]]
     return np.array([*negative, 0.0, *positive]) / positive[-1]
 
 
@@ -84,14 +82,12 @@ class Quantized:
 
         Raises ValueError when the last axis of x is not d_in.
         """
-        check_width(x, self.shape)
-        return x @ np.asarray(self).T
+        return linear(np.asarray(self), x)
 
     def __array__(self, dtype=None, copy=None):
         """The dense Ŵ (d_out, d_in), always a new array."""
         levels = np.take(PAIRS.astype(self.dtype), self.codes, axis=0).ravel()[: self.size]
-        absmax = np.asarray(self.absmax, self.dtype)
-        dense = levels * spread(absmax, self.block, self.size)
+        dense = levels * spread(np.asarray(self.absmax, self.dtype), self.block, self.size)
         return np.asarray(dense.reshape(self.shape), dtype)
 
     @property
@@ -138,16 +134,14 @@ def quantize(W, block=64, double=False):
     least 1.
     """
     shape = check_matrix(W)
-    if not isinstance(block, Integral) or isinstance(block, bool) or block < 1:
-        raise ValueError(f"block must be a whole number of at least 1, got {block!r}")
+    check_count("block", block)
     entries = np.asarray(W).ravel()
     if np.max(np.abs(entries)) > np.finfo(np.float32).max:
         raise ValueError("W holds numbers beyond float32, which ends at 3.4e38: the absmax of a block is a float32")
     absmax = largest(entries, block).astype(np.float32)
     codes = np.searchsorted(MIDPOINTS, relative(entries, absmax, block)).astype(np.uint8)
     even = np.pad(codes, (0, codes.size % 2))
-    packed = even[0::2] << 4 | even[1::2]
-    return Quantized(packed, eight_bit(absmax) if double else absmax, shape, W.dtype, block)
+    return Quantized(even[0::2] << 4 | even[1::2], eight_bit(absmax) if double else absmax, shape, W.dtype, block)
 
 
 def eight_bit(absmax):

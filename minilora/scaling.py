@@ -7,7 +7,8 @@ activations and gradients neither vanish nor explode as the rank grows. Pass one
 LoRA: Hu et al., 2021, arXiv 2106.09685, section 4.1. rsLoRA: Kalajdzievski, 2023, arXiv 2312.03732.
 """
 
-import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from minilora.linalg import check_rank
 
@@ -19,16 +20,29 @@ def alpha_over_rank(alpha, rank):
 
 def alpha_over_sqrt_rank(alpha, rank):
     """s = α / √r, rsLoRA's factor."""
-    return alpha / math.sqrt(rank)
+    return alpha / rank**0.5
 
 
-def scale_of(adapter):
-    """The factor s = scaling(α, r) of an adapter with rank, alpha and scaling, as a float; alpha None stands for α = r.
+@dataclass(frozen=True)
+class Scaled:
+    """Rank, α and scaling, and the s they make: what LoRA, both SBoRA and CondLoRA have in common, whose ΔW is s B A.
 
-    Raises ValueError when rank is not a whole number of at least 1, or alpha not a positive finite number.
+    It holds three fields and is no base class for adapters in general: an adapter needs none.
+    alpha None stands for α = r. Raises ValueError when rank is not a whole number of at least 1, or alpha not a
+    positive number below 1e300: a whole number beyond could not become a float.
     """
-    check_rank(adapter.rank)
-    alpha = adapter.rank if adapter.alpha is None else adapter.alpha
-    if not (isinstance(alpha, (int, float)) and math.isfinite(alpha) and alpha > 0):
-        raise ValueError(f"alpha must be a positive number (or None, for alpha = rank), got {alpha!r}")
-    return float(adapter.scaling(alpha, adapter.rank))
+
+    rank: int
+    alpha: float | None = None
+    scaling: Callable = alpha_over_rank
+
+    def __post_init__(self):
+        check_rank(self.rank)
+        if not (self.alpha is None or (isinstance(self.alpha, (int, float)) and 0 < self.alpha < 1e300)):
+            raise ValueError(f"alpha must be positive and below 1e300 (or None, for alpha = rank), got {self.alpha!r}")
+
+    @property
+    def scale(self):
+        """s = scaling(α, r), as a float."""
+        alpha = self.rank if self.alpha is None else self.alpha
+        return float(self.scaling(alpha, self.rank))

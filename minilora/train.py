@@ -5,11 +5,12 @@ Params are nested dicts of float arrays. Everything keeps their dtype: float32 i
 
 import math
 import sys
-from dataclasses import dataclass
+from collections import namedtuple
 
-import autograd.numpy as np
+import numpy as np
 from autograd.core import VJPNode, add_outgrads
-from autograd.tracer import getval, new_box, toposort, trace_stack
+from autograd.extend import defvjp, primitive
+from autograd.tracer import new_box, toposort, trace_stack
 
 
 def leaves(tree):
@@ -44,32 +45,29 @@ def value_and_grad(loss, params, *inputs):
     value = end._value
     grads = {end._node: (np.ones_like(value), False)}
     for node in toposort(end._node):
-        for parent, grad in zip(node.parents, node.vjp(grads[node][0])):
-            grads[parent] = add_outgrads(grads.get(parent), grad)
+        if node.parents:  # not a box of params: once its gradient is sent on, nobody needs it
+            for parent, grad in zip(node.parents, node.vjp(grads.pop(node)[0])):
+                grads[parent] = add_outgrads(grads.get(parent), grad)
     found = (grads[box._node][0] if box._node in grads else np.zeros_like(box._value) for box in boxes)
     return value, rebuild(params, found)
 
 
-@dataclass(frozen=True)
-class AdamState:
+class AdamState(namedtuple("AdamState", "steps mean square")):
     """Adam's memory: the number of steps taken, and the running means of the gradient and of its square."""
-
-    steps: int
-    mean: np.ndarray
-    square: np.ndarray
 
 
 def flatten(tree):
     """All numbers of a nested dict in one vector."""
-    return np.concatenate([np.ravel(leaf) for leaf in leaves(tree)])
+    return np.concatenate([leaf.ravel() for leaf in leaves(tree)])
 
 
 def unflatten(vector, tree):
     """A nested dict of the form of tree whose arrays are views into the vector."""
-    sizes = [leaf.size for leaf in leaves(tree)]
-    parts = np.split(vector, np.cumsum(sizes)[:-1])
-    shaped = (part.reshape(leaf.shape).astype(leaf.dtype, copy=False) for part, leaf in zip(parts, leaves(tree)))
-    return rebuild(tree, shaped)
+    shaped, end = [], 0
+    for leaf in leaves(tree):
+        start, end = end, end + leaf.size
+        shaped.append(vector[start:end].reshape(leaf.shape).astype(leaf.dtype, copy=False))
+    return rebuild(tree, iter(shaped))
 
 
 def adam_start(params):
@@ -97,6 +95,7 @@ def adam(params, grads, state, lr, decay=(0.9, 0.999), eps=1e-8):
     return unflatten(theta, params), AdamState(t, mean, square)
 
 
+@primitive
 def cross_entropy(logits, labels):
     """The mean of −log softmax(logits)[label]. logits (n, classes), labels (n,) whole numbers.
 
@@ -104,11 +103,21 @@ def cross_entropy(logits, labels):
     """
     n, classes = logits.shape
     check_labels(labels, n, classes)
-    picked = labels[:, None] == np.arange(classes)
-    highest = np.max(getval(logits), axis=1, keepdims=True)  # cancels out; keeps exp from overflowing
-    shifted = logits - highest
-    log_total = np.log(np.sum(np.exp(shifted), axis=1))
-    return (np.sum(log_total) - np.sum(shifted * picked)) / n
+    return -np.sum(log_softmax(logits)[np.arange(n), labels]) / n
+
+
+def log_softmax(logits):
+    """The logarithm of exp(logit) / the sum of exp(logit) over the classes. (n, classes)."""
+    shifted = logits - np.max(logits, axis=1, keepdims=True)  # cancels out; keeps exp from overflowing
+    return shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
+
+
+def cross_entropy_slope(logits, labels):
+    """n times the gradient of `cross_entropy`: softmax(logits), less 1 at the label. (n, classes)."""
+    return np.exp(log_softmax(logits)) - np.equal.outer(labels, np.arange(logits.shape[1]))
+
+
+defvjp(cross_entropy, lambda value, logits, labels: lambda g: g / len(labels) * cross_entropy_slope(logits, labels))
 
 
 def check_labels(labels, n, classes):
@@ -146,14 +155,13 @@ def fit(loss, params, data, rng, *, steps, batch, lr, label="training"):
     lengths = [len(array) for array in data]
     if min(lengths) != max(lengths):
         raise ValueError(f"data must hold arrays of equal length, got lengths {lengths}")
+    np.empty(31 << 20, np.uint8)  # freed at once: from now on glibc keeps what a step frees for the next one
     state = adam_start(params)
     for step in range(steps):
         rows = rng.integers(lengths[0], size=batch)
         value, grads = value_and_grad(loss, params, *(array[rows] for array in data))
         if not math.isfinite(value):
-            raise ValueError(
-                f"the loss is {value} at step {step + 1} of {steps}: lower lr = {lr}, or look for NaN in data"
-            )
+            raise ValueError(f"the loss is {value} at step {step + 1} of {steps}: lower lr = {lr}, or mend the data")
         params, state = adam(params, grads, state, learning_rate(step, steps, lr))
         show_progress(f"{label}: step {step + 1} of {steps}, loss {value:.3f}", last=step + 1 == steps)
     return params

@@ -12,10 +12,10 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "minilora"
 ORDER = (
     "linalg", "scaling", "tables", "adapters.full", "adapters.lora", "adapters.sbora", "adapters.hra",
-    "adapters.hra_strict", "adapters.condlora", "adapters", "quantize", "attach", "models", "models.mlp",
-    "models.transformer", "data", "data.glyphs", "data.text", "data.teacher", "train", "theorems", "theorems.linear",
-    "theorems.relu", "theorems.transformer", "theorems.reachable", "analysis", "plots", "tours", "tours.method",
-    "tours.letters", "tours.text", "__main__",
+    "adapters.hra_strict", "adapters.condlora", "adapters", "quantize", "attach", "shapes", "peft_io", "models",
+    "models.mlp", "models.transformer", "data", "data.glyphs", "data.text", "data.teacher", "train", "theorems",
+    "theorems.linear", "theorems.relu", "theorems.transformer", "theorems.reachable", "analysis", "plots", "tours",
+    "tours.method", "tours.letters", "tours.text", "tours.count", "__main__",
 )  # fmt: skip
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path

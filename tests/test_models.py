@@ -1,7 +1,9 @@
 """The networks, against loops."""
 
+import autograd.numpy as anp
 import numpy as np
 import pytest
+from autograd import grad
 from autograd.test_util import check_grads
 
 from minilora.linalg import linear
@@ -14,6 +16,23 @@ def test_linear_is_w_times_each_vector(rng):
     for i in range(2):
         for j in range(5):
             np.testing.assert_allclose(y[i, j], [sum(W[k, m] * x[i, j, m] for m in range(4)) for k in range(3)])
+
+
+@pytest.mark.parametrize("axes", [(), (1,), (2,), (7,), (2, 3), (2, 1, 3), (0,), (0, 2)], ids=str)
+def test_linear_and_its_gradients_are_those_of_a_loop_over_vectors(axes, rng):
+    """For any leading axes, y = W x for each vector, ∂/∂W = Σ g xᵀ and ∂/∂x = Wᵀ g, g the gradient for y."""
+    W, x, g = rng.standard_normal((8, 9)), rng.standard_normal((*axes, 9)), rng.standard_normal((*axes, 8))
+    for_W, for_x = np.zeros((8, 9)), np.zeros(x.shape)
+    for i in np.ndindex(axes):
+        np.testing.assert_allclose(linear(W, x)[i], W @ x[i], rtol=0, atol=1e-13)
+        for_W += np.outer(g[i], x[i])
+        for_x[i] = W.T @ g[i]
+    assert linear(W, x).shape == (*axes, 8)
+    assert linear(W, x).flags.c_contiguous
+    np.testing.assert_allclose(grad(lambda W: anp.sum(g * linear(W, x)))(W), for_W, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(grad(lambda x: anp.sum(g * linear(W, x)))(x), for_x, rtol=0, atol=1e-12)
+    if x.size:
+        check_grads(linear, argnum=[0, 1], modes=["rev"], order=2)(W, x)
 
 
 def test_linear_calls_anything_that_maps_x():
@@ -40,8 +59,6 @@ def test_mlp_is_linear_maps_with_a_relu_between_them(rng):
 
 
 def test_relu_at_zero_is_zero_with_slope_zero():
-    from autograd import grad
-
     np.testing.assert_array_equal(relu(np.array([-1.0, 0.0, 2.0])), [0, 0, 2])
     assert [grad(relu)(v) for v in (-1.0, 0.0, 2.0)] == [0, 0, 1]
 

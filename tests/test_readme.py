@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minilora.__main__ import main
 from minilora.attach import attach
 from minilora.models.mlp import init_mlp
 from minilora.tours import letters
@@ -40,6 +41,12 @@ def test_the_table_has_the_methods_of_the_tour_and_their_counts(rng):
         assert f" {trained:,} " in line
     assert not lines[len(letters.METHODS)].startswith(" ")
     assert "old kept:" in lines[len(letters.METHODS)]
+
+
+def test_the_count_is_what_the_command_prints(capsys):
+    (command,) = re.findall(r"^\.venv/bin/python -m minilora (count .*)$", README, re.MULTILINE)
+    assert main(command.split()) == 0
+    assert f"```text\n{capsys.readouterr().out}```" in README
 
 
 def test_every_file_that_is_named_exists():

@@ -147,7 +147,13 @@ def test_four_bits_are_for_the_adapted_weights_alone(rng):
 
 
 @pytest.mark.parametrize(
-    "arguments, name", [(["--seed", "-1"], "--seed"), (["--out", "file/folder"], "--out"), (["songs"], "songs")]
+    "arguments, name",
+    [
+        (["--seed", "-1"], "--seed must"),
+        (["--out", "file/folder"], "file/folder"),
+        (["songs"], "songs"),
+        (["text", "llama3-8b"], "text takes no MODEL"),
+    ],
 )
 def test_a_wrong_option_is_refused_before_anything_is_trained(arguments, name, tmp_path):
     (tmp_path / "file").write_text("kept")

@@ -8,12 +8,24 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 from autograd import value_and_grad as autograd_value_and_grad
+from autograd.core import VJPNode
 from autograd.test_util import check_grads
+from autograd.tracer import new_box, toposort, trace_stack
 
-from minilora.adapters import LoRA
+from minilora.adapters import HRA, CondLoRA, HRAStrict, LoRA, SBoRAFA, SBoRAFB
 from minilora.attach import attach
 from minilora.models.mlp import init_mlp, mlp
-from minilora.train import accuracy, adam, adam_start, cross_entropy, fit, learning_rate, value_and_grad
+from minilora.train import (
+    accuracy,
+    adam,
+    adam_start,
+    cross_entropy,
+    fit,
+    learning_rate,
+    leaves,
+    rebuild,
+    value_and_grad,
+)
 
 
 @pytest.fixture
@@ -79,6 +91,14 @@ def test_adam_changes_nothing_that_it_was_given(params):
             np.testing.assert_array_equal(a, before[key][name])
 
 
+def test_adam_keeps_the_dtype_of_every_array(params, rng):
+    """Also where they differ: the step is taken in the wider one."""
+    params["two"]["A"] = params["two"]["A"].astype(np.float32)
+    new, _ = adam(params, params, adam_start(params), lr=0.1)
+    assert [a.dtype for a in leaves(new)] == [a.dtype for a in leaves(params)]
+    assert leaves(new)[2] == pytest.approx(leaves(params)[2] - 0.1 * np.sign(leaves(params)[2]), abs=1e-6)
+
+
 def test_adam_refuses_a_gradient_of_another_shape(params):
     grads = {"one": {"A": np.ones((2, 3)), "B": np.ones((4, 1))}, "two": {"A": np.ones(1)}}
     with pytest.raises(ValueError, match=r"grads.*\(4, 1\).*params.*\(4,\)"):
@@ -89,12 +109,35 @@ def test_cross_entropy_is_minus_the_mean_log_softmax_at_the_label(rng):
     logits, labels = rng.standard_normal((7, 4)), rng.integers(4, size=7)
     terms = [math.log(sum(math.exp(z) for z in row)) - row[label] for row, label in zip(logits, labels)]
     assert cross_entropy(logits, labels) == pytest.approx(sum(terms) / 7, rel=1e-13)
-    check_grads(cross_entropy, argnum=[0], modes=["rev"], order=1)(logits, labels)
+    check_grads(cross_entropy, argnum=[0], modes=["rev"], order=2)(logits, labels)
 
 
 def test_cross_entropy_survives_huge_logits():
-    logits = np.array([[1e4, 0.0], [0.0, 1e4]])
-    assert cross_entropy(logits, np.array([0, 0])) == 5e3
+    logits, labels = np.array([[1e4, 0.0], [0.0, 1e4]]), np.array([0, 0])
+    assert cross_entropy(logits, labels) == 5e3
+    np.testing.assert_array_equal(autograd_value_and_grad(cross_entropy)(logits, labels)[1], [[0, 0], [-0.5, 0.5]])
+
+
+def test_the_gradient_of_cross_entropy_keeps_float32_whatever_it_is_multiplied_with(rng):
+    logits, labels = rng.standard_normal((7, 4)).astype(np.float32), rng.integers(4, size=7)
+    one, three = (value_and_grad(lambda z, s=s: s * cross_entropy(z, labels), logits)[1] for s in (1.0, 3.0))
+    assert one.dtype == three.dtype == np.float32
+    np.testing.assert_allclose(three, 3 * one, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "adapter, most",
+    [(LoRA(8), 27), (SBoRAFA(8), 25), (SBoRAFB(8), 27), (HRA(8), 48), (HRAStrict(8), 48), (CondLoRA(8), 35)],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_step_writes_few_nodes_on_the_tape(adapter, most, rng):
+    """Four adapted layers with ReLU between, and cross-entropy: where matrices are small, a step costs its nodes."""
+    attached = attach(init_mlp(rng, (16,) * 5), {"layers.*.W": adapter}, rng)
+    x, labels = rng.standard_normal((8, 16)).astype(np.float32), rng.integers(16, size=8)
+    with trace_stack.new_trace() as trace:
+        boxes = [new_box(leaf, trace, VJPNode.new_root()) for leaf in leaves(attached.params)]
+        end = cross_entropy(mlp(attached.bind(rebuild(attached.params, iter(boxes))), x), labels)
+    assert sum(len(node.parents) > 0 for node in toposort(end._node)) <= most
 
 
 def test_accuracy_counts_the_rows_that_are_right():

@@ -18,6 +18,7 @@ from minilora.models.transformer import (
     layer_norm,
     sample,
     softmax,
+    standardised,
     transformer,
 )
 from minilora.train import cross_entropy, value_and_grad
@@ -193,6 +194,13 @@ def test_a_layer_norm_has_mean_zero_and_variance_one(rng):
     np.testing.assert_allclose(y.var(axis=1), x.var(axis=1) / (x.var(axis=1) + 1e-5), rtol=1e-12)
     gain, bias = rng.standard_normal((2, 8))
     np.testing.assert_allclose(layer_norm({"n.gain": gain, "n.bias": bias}, "n", x), gain * y + bias, atol=1e-12)
+
+
+@every_mask
+def test_the_derivatives_of_softmax_and_of_the_norm_agree_with_finite_differences(mask, rng):
+    """The first and the second, with rows of any number of leading axes."""
+    check_grads(softmax, argnum=[0], modes=["rev"], order=2)(rng.standard_normal((2, 3, 4, 4)), mask(4))
+    check_grads(standardised, argnum=[0], modes=["rev"], order=2)(0.1 * rng.standard_normal((2, 3, 5)), 0.01)
 
 
 NAMES = list(init_transformer(np.random.default_rng(0), V, CONTEXT, WIDTH, DEPTH, tied=False))

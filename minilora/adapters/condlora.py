@@ -10,30 +10,19 @@ Kim et al., 2024, arXiv 2403.14946. The authors' released code feeds the rows of
 W M Wᵀ in place of W M W and needs square W; this one follows the formula above and takes any shape.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import autograd.numpy as np
 
 from minilora.linalg import check_matrix, check_rank, linear, normal
-from minilora.scaling import alpha_over_rank, scale_of
+from minilora.scaling import Scaled
 
 
-@dataclass(frozen=True)
-class CondLoRA:
+class CondLoRA(Scaled):
     """Conditionally parameterised LoRA, W' = W + s W Θ_Bᵀ Θ_A W.
 
     rank: r, at most min(d_out, d_in). alpha, scaling: as for LoRA.
 
     Raises ValueError when rank is not a whole number of at least 1, or alpha not a positive number.
     """
-
-    rank: int
-    alpha: float | None = None
-    scaling: Callable = alpha_over_rank
-
-    def __post_init__(self):
-        scale_of(self)
 
     def init(self, rng, W):
         """params: Theta_A (r, d_out) from N(0, 1/d_out), Theta_B (r, d_in) = 0. frozen: W.
@@ -46,15 +35,15 @@ class CondLoRA:
         return {"Theta_A": Theta_A, "Theta_B": np.zeros((self.rank, d_in), W.dtype)}, {"W": W}
 
     def forward(self, params, frozen, x):
-        """y = W x + s B (Θ_A (W x)): A x is had from W x, and Bᵀ by sending the r rows of Θ_B through W."""
+        """y = W x + B (s Θ_A (W x)): A x is had from W x, and Bᵀ by sending the r rows of Θ_B through W."""
         base = linear(frozen["W"], x)
-        low = linear(params["Theta_A"], base)
-        B_transposed = linear(frozen["W"], params["Theta_B"])
-        return base + scale_of(self) * (low @ B_transposed)
+        low = self.scale * linear(params["Theta_A"], base)
+        B = linear(frozen["W"], params["Theta_B"]).T
+        return base + linear(B, low)
 
     def merge(self, params, frozen):
         """W' = W + s B A with A = Θ_A W and B = W Θ_Bᵀ."""
         W = np.asarray(frozen["W"])
         A = params["Theta_A"] @ W
         B = W @ params["Theta_B"].T
-        return W + scale_of(self) * (B @ A)
+        return W + self.scale * (B @ A)

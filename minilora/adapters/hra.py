@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import autograd.numpy as np
 
-from minilora.linalg import check_columns, check_matrix, check_rank, check_width, linear, normal, reflect
+from minilora.linalg import check_columns, check_matrix, check_rank, linear, normal, reflect
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,8 @@ class HRA:
     def __post_init__(self):
         check_rank(self.rank)
         if self.rank % 2 and not self.odd:
-            raise ValueError(
-                f"rank must be even, got {self.rank}: an odd product of reflections has determinant −1 and can never "
-                "be the identity, so training would not start from W; odd=True allows it"
-            )
+            reason = "an odd product of reflections has determinant −1, so training could not start from W' = W"
+            raise ValueError(f"rank must be even, got {self.rank}: {reason}; odd=True allows it")
 
     def init(self, rng, W):
         """params: U (d_in, r), random unit columns in adjacent equal pairs. frozen: W.
@@ -57,11 +55,10 @@ class HRA:
         Raises ValueError when a column of U is zero or not finite.
         """
         U = params["U"]
-        check_width(x, frozen["W"].shape)
         check_columns(U)
         upper = np.triu(np.ones((self.rank, self.rank), U.dtype), 1) + 0.5 * np.eye(self.rank, dtype=U.dtype)
         Gamma = np.linalg.inv(upper * (U.T @ U))
-        turned = x - ((x @ U) @ Gamma.T) @ U.T
+        turned = x - linear(U, linear(Gamma, linear(U.T, x)))
         return linear(frozen["W"], turned)
 
     def merge(self, params, frozen):

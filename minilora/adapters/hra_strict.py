@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import autograd.numpy as np
 from autograd.tracer import getval
 
-from minilora.linalg import check_columns, check_matrix, check_rank, check_width, linear, reflect
+from minilora.linalg import check_columns, check_matrix, check_rank, linear, reflect, unrepeated
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,17 @@ class HRAStrict:
         """
         _, d_in = check_matrix(W)
         check_rank(self.rank, most=d_in)
+        if not np.any(unrepeated(np.asarray(W))):  # any orthonormal U will do, and a large stand-in takes no time
+            return {"U": np.eye(d_in, self.rank, dtype=W.dtype)}, {"W": W}
         _, _, Vt = np.linalg.svd(np.asarray(W))
         return {"U": np.array(Vt[-self.rank :].T)}, {"W": W}
 
     def forward(self, params, frozen, x):
         """y = W (x − 2 U (UᵀU)⁻¹ Uᵀ x). Raises ValueError when the columns of U are linearly dependent."""
         U = params["U"]
-        check_width(x, frozen["W"].shape)
         check_independent(U)
         inverse = np.linalg.inv(U.T @ U)
-        mirrored = x - 2.0 * (((x @ U) @ inverse) @ U.T)
+        mirrored = x - linear(U, linear(2.0 * inverse, linear(U.T, x)))
         return linear(frozen["W"], mirrored)
 
     def merge(self, params, frozen):

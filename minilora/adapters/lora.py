@@ -9,17 +9,13 @@ Hu et al., 2021, arXiv 2106.09685, section 4.1, equation 3. A is drawn from N(0,
 size of x; the paper says only "random Gaussian", and the authors' code draws from a uniform distribution.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import autograd.numpy as np
 
 from minilora.linalg import check_matrix, check_rank, linear, normal
-from minilora.scaling import alpha_over_rank, scale_of
+from minilora.scaling import Scaled
 
 
-@dataclass(frozen=True)
-class LoRA:
+class LoRA(Scaled):
     """Low-rank adaptation, W' = W + s B A.
 
     rank: r, at most min(d_out, d_in). alpha: α; None stands for α = r.
@@ -27,13 +23,6 @@ class LoRA:
 
     Raises ValueError when rank is not a whole number of at least 1, or alpha not a positive number.
     """
-
-    rank: int
-    alpha: float | None = None
-    scaling: Callable = alpha_over_rank
-
-    def __post_init__(self):
-        scale_of(self)
 
     def init(self, rng, W):
         """params: A (r, d_in) from N(0, 1/d_in), B (d_out, r) = 0. frozen: W.
@@ -47,12 +36,11 @@ class LoRA:
         return {"A": A, "B": B}, {"W": W}
 
     def forward(self, params, frozen, x):
-        """y = W x + s B (A x): two thin products instead of one (d_out, d_in) update."""
-        low = linear(params["A"], x)
-        update = linear(params["B"], low)
-        return linear(frozen["W"], x) + scale_of(self) * update
+        """y = W x + B (s A x): two thin products instead of one (d_out, d_in) update."""
+        low = self.scale * linear(params["A"], x)
+        return linear(frozen["W"], x) + linear(params["B"], low)
 
     def merge(self, params, frozen):
         """W' = W + s B A."""
-        delta = scale_of(self) * (params["B"] @ params["A"])
+        delta = self.scale * (params["B"] @ params["A"])
         return np.asarray(frozen["W"]) + delta

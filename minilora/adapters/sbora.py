@@ -9,17 +9,16 @@ the region stays as it is, to the last bit, so adapters for two tasks with disjo
 Po et al., 2024, arXiv 2407.05413. The trained matrix starts at zero; `cols` and `rows` are drawn without replacement.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import autograd.numpy as np
 
 from minilora.linalg import check_matrix, choose, linear, pick, place
-from minilora.scaling import alpha_over_rank, scale_of
+from minilora.scaling import Scaled
 
 
 @dataclass(frozen=True)
-class SBoRAFA:
+class SBoRAFA(Scaled):
     """SBoRA-FA, W' = W + s B I[cols]: r whole columns of W are free to move, r d_out trained numbers.
 
     rank: r, at most d_in. alpha, scaling: as for LoRA. cols: r distinct column numbers; None draws them.
@@ -27,13 +26,7 @@ class SBoRAFA:
     Raises ValueError when rank, alpha or cols is impossible.
     """
 
-    rank: int
-    alpha: float | None = None
-    scaling: Callable = alpha_over_rank
     cols: tuple | None = None
-
-    def __post_init__(self):
-        scale_of(self)
 
     def init(self, rng, W):
         """params: B (d_out, r) = 0. frozen: W, cols (r,). Raises ValueError when W is no finite matrix or r > d_in."""
@@ -42,15 +35,15 @@ class SBoRAFA:
         return {"B": np.zeros((d_out, self.rank), W.dtype)}, {"W": W, "cols": cols}
 
     def forward(self, params, frozen, x):
-        """y = W x + s B x[cols]."""
+        """y = W x + B (s x[cols])."""
         base = linear(frozen["W"], x)
-        update = linear(params["B"], pick(x, frozen["cols"]))
-        return base + scale_of(self) * update
+        low = self.scale * pick(x, frozen["cols"])
+        return base + linear(params["B"], low)
 
     def merge(self, params, frozen):
         """W' is a copy of W with s B added to the columns cols."""
         merged = np.array(frozen["W"])
-        merged[self.region(frozen)] += scale_of(self) * params["B"]
+        merged[self.region(frozen)] += self.scale * params["B"]
         return merged
 
     def region(self, frozen):
@@ -59,7 +52,7 @@ class SBoRAFA:
 
 
 @dataclass(frozen=True)
-class SBoRAFB:
+class SBoRAFB(Scaled):
     """SBoRA-FB, W' = W + s I[:, rows] A: r whole rows of W are free to move, r d_in trained numbers.
 
     rank: r, at most d_out. alpha, scaling: as for LoRA. rows: r distinct row numbers; None draws them.
@@ -67,13 +60,7 @@ class SBoRAFB:
     Raises ValueError when rank, alpha or rows is impossible.
     """
 
-    rank: int
-    alpha: float | None = None
-    scaling: Callable = alpha_over_rank
     rows: tuple | None = None
-
-    def __post_init__(self):
-        scale_of(self)
 
     def init(self, rng, W):
         """params: A (r, d_in) = 0. frozen: W, rows (r,). Raises ValueError when W is no finite matrix or r > d_out."""
@@ -84,13 +71,13 @@ class SBoRAFB:
     def forward(self, params, frozen, x):
         """y = W x, with s A x added to the entries rows."""
         base = linear(frozen["W"], x)
-        update = place(linear(params["A"], x), frozen["rows"], base.shape[-1])
-        return base + scale_of(self) * update
+        low = self.scale * linear(params["A"], x)
+        return base + place(low, frozen["rows"], base.shape[-1])
 
     def merge(self, params, frozen):
         """W' is a copy of W with s A added to the rows."""
         merged = np.array(frozen["W"])
-        merged[self.region(frozen)] += scale_of(self) * params["A"]
+        merged[self.region(frozen)] += self.scale * params["A"]
         return merged
 
     def region(self, frozen):

@@ -10,13 +10,11 @@ network learns SOURCE and meets the others for the first time.
     INVERTED   white and black exchanged             SERIF      serif italic
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import namedtuple
 from functools import cache
-from pathlib import Path
 
-import matplotlib
 import numpy as np
+from matplotlib import get_data_path
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
@@ -42,26 +40,16 @@ def invert(rng, images):
     return 1 - images
 
 
-@dataclass(frozen=True)
-class Domain:
-    """A kind of picture: 26 characters of a font, the angle in degrees by which they are turned, a filter."""
-
-    name: str
-    font: str
-    letters: str = ALPHABET
-    angle: float = 0.0
-    filter: Callable = as_drawn
-
-
-def from_code_point(first):
-    """The 26 characters that start at this Unicode code point."""
-    return "".join(chr(first + i) for i in range(26))
+class Domain(namedtuple("Domain", "name font first angle filter", defaults=[ord("a"), 0.0, as_drawn])):
+    """A kind of picture: a file with a font, the Unicode code point of its a, the angle in degrees by which letters are
+    turned, and a filter, (rng, images) -> images.
+    """
 
 
 SOURCE = Domain("sans", "DejaVuSans.ttf")
 LIGHTING = Domain("lighting", "DejaVuSans.ttf", filter=uneven_light)
-FRAKTUR = Domain("fraktur", "STIXGeneral.ttf", letters=from_code_point(0x1D586))
-SCRIPT = Domain("script", "STIXGeneral.ttf", letters=from_code_point(0x1D4EA))
+FRAKTUR = Domain("fraktur", "STIXGeneral.ttf", first=0x1D586)
+SCRIPT = Domain("script", "STIXGeneral.ttf", first=0x1D4EA)
 TURNED = Domain("turned", "DejaVuSans.ttf", angle=90.0)
 INVERTED = Domain("inverted", "DejaVuSans.ttf", filter=invert)
 SERIF = Domain("serif italic", "DejaVuSerif-Italic.ttf")
@@ -70,8 +58,7 @@ SERIF = Domain("serif italic", "DejaVuSerif-Italic.ttf")
 @cache
 def outline(character, font):
     """The outline of a character, one em = 1 (the canvas), with its bounding box centred at the origin."""
-    file = Path(matplotlib.get_data_path(), "fonts", "ttf", font)
-    path = TextPath((0, 0), character, size=1, prop=FontProperties(fname=file))
+    path = TextPath((0, 0), character, size=1, prop=FontProperties(fname=f"{get_data_path()}/fonts/ttf/{font}"))
     box = path.get_extents()
     return Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2).transform_path(path)
 
@@ -100,7 +87,7 @@ def draw_letters(rng, domain, per_letter, size=12):
     for i, label in enumerate(labels):
         move = Affine2D().skew(shears[i], 0).scale(*scales[i]).rotate_deg(angles[i]).translate(*shifts[i])
         renderer.clear()
-        renderer.draw_path(pen, outline(domain.letters[label], domain.font), move, (0.0, 0.0, 0.0, 1.0))
+        renderer.draw_path(pen, outline(chr(domain.first + label), domain.font), move, (0.0, 0.0, 0.0, 1.0))
         images[i] = np.asarray(renderer.buffer_rgba())[:, :, 3] / 255
     images = domain.filter(rng, images) + rng.normal(0, 0.1, images.shape)
     return images.reshape(n, size * size).astype(np.float32), labels

@@ -15,6 +15,8 @@ from pydoc_data.topics import topics
 
 import numpy as np
 
+from minilora.linalg import check_count
+
 ALPHABET = "\n" + "".join(chr(point) for point in range(32, 127))
 TOKEN = {character: token for token, character in enumerate(ALPHABET)}
 
@@ -38,8 +40,7 @@ def code():
 
 def encode(text):
     """Tokens (n,) from 0 to 95 of a text. A tab becomes four spaces; a character outside ALPHABET becomes "?"."""
-    spaced = text.replace("\t", "    ")
-    return np.array([TOKEN.get(character, TOKEN["?"]) for character in spaced], np.int64)
+    return np.array([TOKEN.get(character, TOKEN["?"]) for character in text.replace("\t", "    ")], np.int64)
 
 
 def decode(tokens):
@@ -65,11 +66,8 @@ def windows(rng, tokens, count, length):
 
     Raises ValueError when count is below 1, or when length is not from 1 to one less than the number of tokens.
     """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
-    if not 1 <= length < len(tokens):
-        raise ValueError(f"length must be at least 1 and less than the number of tokens, {len(tokens)}, got {length}")
+    check_count("count", count)
+    check_count("length", length, most=len(tokens) - 1)
     starts = rng.integers(len(tokens) - length, size=count)
-    places = starts[:, None] + np.arange(length + 1)
-    found = tokens[places]
+    found = tokens[starts[:, None] + np.arange(length + 1)]
     return found[:, :-1], found[:, 1:]

@@ -9,13 +9,19 @@ The weights are a flat dict: "layers.0.W" (d_out, d_in), "layers.0.b" (d_out,), 
 from itertools import pairwise
 
 import autograd.numpy as np
+from autograd.extend import defvjp, primitive
 
 from minilora.linalg import linear, normal
 
 
+@primitive
 def relu(x):
-    """max(x, 0) for every entry, with slope 0 at 0; keeps the dtype of x in the gradient too."""
-    return x * (x > 0)
+    """max(x, 0) for every entry, with slope 0 at 0."""
+    return np.maximum(x, 0)
+
+
+# A gradient g for y becomes g for x where y > 0, and 0 elsewhere.
+defvjp(relu, lambda y, x: lambda g: g * (y > 0))
 
 
 def init_mlp(rng, widths, dtype=np.float32):

@@ -17,7 +17,7 @@ matrices. Only attention takes them apart.
 """
 
 import autograd.numpy as np
-from autograd.tracer import getval
+from autograd.extend import defvjp, primitive
 
 from minilora.linalg import linear, normal
 from minilora.models.mlp import relu
@@ -116,11 +116,34 @@ def block(weights, name, h, heads, allowed):
 
 
 def layer_norm(weights, name, x, eps=1e-5):
-    """gain · (x − mean) / √(variance + eps) + bias, with the mean and the variance of each vector of x (..., d)."""
-    width = x.shape[-1]
-    centred = x - np.sum(x, axis=-1, keepdims=True) / width
-    variance = np.sum(centred * centred, axis=-1, keepdims=True) / width
-    return weights[f"{name}.gain"] * (centred / np.sqrt(variance + eps)) + weights[f"{name}.bias"]
+    """gain · standardised(x) + bias for each vector of x (..., d)."""
+    return weights[f"{name}.gain"] * standardised(x, eps) + weights[f"{name}.bias"]
+
+
+@primitive
+def standardised(x, eps):
+    """(x − mean) / √(variance + eps), with the mean and the variance of each vector of x (..., d)."""
+    centred = x - mean(x)
+    return centred / np.sqrt(mean(centred * centred) + eps)
+
+
+def standardised_slope(y, x, eps):
+    """A gradient g for y becomes (g − mean(g) − y · mean(g · y)) / √(variance + eps) for x."""
+    deviation = np.sqrt(mean((x - mean(x)) ** 2) + eps)
+    return lambda g: (g - mean(g) - y * mean(g * y)) / deviation
+
+
+defvjp(standardised, standardised_slope)
+
+
+def mean(x):
+    """The mean of each vector: (..., d) -> (..., 1)."""
+    return total(x) / x.shape[-1]
+
+
+def total(x):
+    """The sum of each vector: (..., d) -> (..., 1). On short vectors np.sum takes several times as long."""
+    return x @ np.ones((x.shape[-1], 1), x.dtype)
 
 
 def attention(weights, name, x, heads, allowed):
@@ -137,12 +160,16 @@ def attention(weights, name, x, heads, allowed):
     return linear(weights[f"{name}.o.W"], y.swapaxes(1, 2).reshape(n, width))
 
 
+@primitive
 def softmax(scores, allowed):
     """exp(score) / the sum of exp(score) over the keys that are allowed; 0 for all others. scores (..., T, T)."""
-    blocked = np.where(allowed, 0.0, -np.inf).astype(scores.dtype)
-    highest = np.max(getval(scores) + blocked, axis=-1, keepdims=True)  # cancels out; keeps exp from overflowing
-    powers = np.exp(scores + (blocked - highest))
-    return powers / np.sum(powers, axis=-1, keepdims=True)
+    seen = scores + np.where(allowed, 0.0, -np.inf).astype(scores.dtype)
+    powers = np.exp(seen - np.max(seen, axis=-1, keepdims=True))  # the largest is 1, so that exp does not overflow
+    return powers / total(powers)
+
+
+# A gradient g for the shares p becomes p · (g − Σ p g) for the scores, the sum over all keys.
+defvjp(softmax, lambda p, scores, allowed: lambda g: p * (g - total(p * g)))
 
 
 def feed_forward(weights, name, x):

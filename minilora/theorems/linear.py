@@ -42,6 +42,8 @@ from numbers import Integral
 
 import numpy as np
 
+from minilora.linalg import check_matrix
+
 
 class Unsolvable(ValueError):  # noqa: N818
     """No adapters were found that attain the minimum; the message names the layer Ws[l], from 0 up, and the reason."""
@@ -83,16 +85,6 @@ def best_change(Ws, target, ranks):
     size = np.prod([np.linalg.norm(W, 2) for W in Ws]) + np.linalg.norm(target, 2)
     k = min(sum(ranks), np.sum(values > max(target.shape) * np.finfo(float).eps * size))  # below is rounding
     return left[:, :k], values[:k, None] * right[:k]
-
-
-def residual(Ws, params, target):
-    """‖P' − (P + E_k)‖₂, where k is the sum of the ranks of the params: by how much they miss the best product.
-
-    Rounding in P' may hide or add about eps ∏ ‖W'_l‖, and where σ_k = σ_{k+1} there are other products as good.
-    Raises ValueError for Ws or target as `adapt_product` does, for params as `adapted` does.
-    """
-    Q, C = best_change(Ws, target, [len(own["A"]) for own in params])
-    return float(np.linalg.norm(product(adapted(Ws, params)) - product(Ws) - Q @ C, 2))
 
 
 def adapt_product(Ws, target, ranks, retries=4, rng=None, best_effort=False):
@@ -187,6 +179,5 @@ def checked(Ws, target, ranks):
 def matrix(name, W):
     """W in float64. Raises ValueError, with the argument's name, unless it is a finite matrix of floats."""
     W = np.asarray(W)
-    if W.ndim != 2 or W.dtype.kind != "f" or not np.all(np.isfinite(W)):
-        raise ValueError(f"{name} must be a matrix of finite floats (d_out, d_in), got {W.dtype} {W.shape}")
+    check_matrix(W, name)
     return W.astype(float)

@@ -60,18 +60,19 @@ def best_sbora_fa(W, T, rank):
     Raises ValueError when W is no finite matrix, T is not like W, or r not a whole number from 1 to d_in.
     """
     E = checked(W, T) - W
-    cols = longest(E.T, rank)
+    check_rank(rank, most=E.shape[1])
+    cols = np.argsort(-np.linalg.norm(E, axis=0))[:rank].tolist()
     return SBoRAFA(rank, cols=tuple(cols)), {"B": E[:, cols]}, {"W": W, "cols": np.array(cols)}
 
 
 def best_sbora_fb(W, T, rank):
     """SBoRA-FB whose `rows` are the r longest rows of E, and A those rows: error² = Σ ‖the others‖².
 
-    Raises ValueError when W is no finite matrix, T is not like W, or r not a whole number from 1 to d_out.
+    What SBoRA-FA is for Wᵀ and Tᵀ. Raises ValueError when W is no finite matrix, T is not like W, or r not a whole
+    number from 1 to d_out.
     """
-    E = checked(W, T) - W
-    rows = longest(E, rank)
-    return SBoRAFB(rank, rows=tuple(rows)), {"A": E[rows]}, {"W": W, "rows": np.array(rows)}
+    adapter, params, _ = best_sbora_fa(W.T, checked(W, T).T, rank)
+    return SBoRAFB(rank, rows=adapter.cols), {"A": params["B"].T}, {"W": W, "rows": np.array(adapter.cols)}
 
 
 def best_hra_strict(W, T, rank):
@@ -83,8 +84,7 @@ def best_hra_strict(W, T, rank):
     """
     G = W.T @ checked(W, T)
     check_rank(rank, most=len(G))
-    lowest = np.linalg.eigh(G + G.T)[1][:, :rank]
-    return HRAStrict(rank), {"U": lowest}, {"W": W}
+    return HRAStrict(rank), {"U": np.linalg.eigh(G + G.T)[1][:, :rank]}, {"W": W}
 
 
 def best_hra(W, T, rank, rng, starts=2, sweeps=50):
@@ -182,42 +182,11 @@ def shared_conversion(Ws, deltas):
     return M.reshape(Ws[0].shape[::-1]), float(residual)
 
 
-def distances(W, T, ranks, rng):
-    """Rows (adapter, rank, trained numbers, ‖W' − T‖_F / ‖W − T‖_F): all adapters for each of these ranks of LoRA.
-
-    The others get the largest rank that LoRA's numbers pay for and W allows: for a square W twice as much, CondLoRA the
-    same. HRA's is even where there is a choice, so that W itself is within reach.
-
-    Raises ValueError when W is no finite matrix, T is not like W or equals W, or a rank is impossible for LoRA.
-    """
-    size = np.linalg.norm(checked(W, T) - W)
-    if size == 0:
-        raise ValueError("T must differ from W: there is no distance to compare with")
-    d_out, d_in = W.shape
-    rows = []
-    for rank in ranks:
-        found = [best_lora(W, T, rank), best_condlora(W, T, rank)]
-        columns, turns = rank * (d_out + d_in) // d_out, rank * (d_out + d_in) // d_in
-        found += [best_sbora_fa(W, T, min(columns, d_in)), best_sbora_fb(W, T, min(turns, d_out))]
-        found += [best_hra(W, T, turns // 2 * 2 or 1, rng), best_hra_strict(W, T, min(turns, d_in))]
-        for adapter, params, frozen in found:
-            error = np.linalg.norm(adapter.merge(params, frozen) - T) / size
-            trained = sum(array.size for array in params.values())
-            rows.append((type(adapter).__name__, adapter.rank, trained, float(error)))
-    return rows
-
-
 def truncated(E, rank):
     """B (d_out, r) and A (r, d_in) with B A = E_r. Raises ValueError unless r is from 1 to min(d_out, d_in)."""
     check_rank(rank, most=min(E.shape))
     left, values, right = np.linalg.svd(E, full_matrices=False)
     return left[:, :rank] * values[:rank], right[:rank]
-
-
-def longest(rows, rank):
-    """The indices of the r longest rows, longest first. Raises ValueError unless r is from 1 to their number."""
-    check_rank(rank, most=len(rows))
-    return np.argsort(-np.linalg.norm(rows, axis=1))[:rank].tolist()
 
 
 def checked(W, T, name="T"):

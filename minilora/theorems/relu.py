@@ -24,11 +24,9 @@ where that lowers the rank (`best_partition`); and the dead units.
 
 import numpy as np
 
-from minilora.linalg import check_rank
+from minilora.linalg import check_count, check_rank
 from minilora.models.mlp import mlp, relu
 from minilora.theorems.linear import adapt_product, adapted, best_change, product
-
-SLACK = 1 + 1e-9  # on offsets, so that rounding at the edge of the ball clips nothing
 
 
 def relu_mlp(weights, x):
@@ -41,8 +39,7 @@ def uniform_partition(depth, target_depth):
 
     Raises ValueError unless 1 ≤ L̄ ≤ L.
     """
-    if not 1 <= target_depth <= depth:
-        raise ValueError(f"target_depth must be from 1 to the frozen depth, {depth}, got {target_depth}")
+    check_count("target_depth", target_depth, most=depth)
     share, rest = divmod(depth, target_depth)
     return (*[share] * (target_depth - 1), share + rest)
 
@@ -110,7 +107,7 @@ def lifting_biases(Ws, width, b_bar, radius, first):
     G, offset, biases = np.eye(Ws[0].shape[1], width), np.zeros(Ws[0].shape[1]), []
     for W in Ws[:-1]:
         G = W @ G
-        lift = SLACK * highest(-G, radius, first)
+        lift = (1 + 1e-9) * highest(-G, radius, first)  # so that rounding at the edge of the ball clips nothing
         biases.append(lift - W @ offset)
         offset = lift
     M, alive = Ws[-1] @ G, len(b_bar)
@@ -134,16 +131,15 @@ def error_bounds(weights, target, rank, partition, radius):
 
     sharp is δ_L̄. plain is max_{i < L̄} z_i · Σ_i m^(L̄−i) E_i with m = max_k (‖W̄_k‖_F + E_k).
     """
-    error, size, sizes, misses, slopes = 0.0, radius, [], [], []
+    error, sizes, misses, slopes = 0.0, [radius], [], []
     for Ws, W_bar, b_bar, ranks in runs(weights, target, partition, rank, radius):
         Q, C = best_change(Ws, corner(Ws, W_bar), ranks)
         M = (product(Ws) + Q @ C)[: len(W_bar), : W_bar.shape[1]]
         misses.append(np.linalg.norm(W_bar - M, 2))
         slopes.append(np.linalg.norm(W_bar) + misses[-1])
-        sizes.append(size)
-        error = np.linalg.norm(M, 2) * error + misses[-1] * size
-        size = np.linalg.norm(W_bar, 2) * size + np.linalg.norm(b_bar)
-    return error, max(sizes) * sum(max(slopes) ** i * miss for i, miss in enumerate(reversed(misses)))
+        error = np.linalg.norm(M, 2) * error + misses[-1] * sizes[-1]
+        sizes.append(np.linalg.norm(W_bar, 2) * sizes[-1] + np.linalg.norm(b_bar))
+    return error, max(sizes[:-1]) * sum(max(slopes) ** i * miss for i, miss in enumerate(reversed(misses)))
 
 
 def witness(weights, target, radius, rng, draws=1000):
@@ -188,8 +184,7 @@ def run_rank(Ws, W_bar):
     if len(W_bar) > len(P) or W_bar.shape[1] > P.shape[1] or any(len(W) < max(P.shape) for W in Ws[:-1]):
         return np.inf
     tolerance = 1e-10 * (np.linalg.norm(P, 2) + np.linalg.norm(W_bar, 2))
-    rank = np.linalg.matrix_rank(corner(Ws, W_bar) - P, tolerance)
-    return int(np.ceil(rank / len(Ws)))
+    return int(np.ceil(np.linalg.matrix_rank(corner(Ws, W_bar) - P, tolerance) / len(Ws)))
 
 
 def corner(Ws, W_bar):

@@ -76,9 +76,8 @@ def attention(weights, head, X, allowed, scale):
 
 def parts(weights, prefix):
     """The numbered parts below a prefix, in order: "blocks" -> ["blocks.0", "blocks.1", …]."""
-    place = prefix.count(".") + 1
-    numbers = {int(name.split(".")[place]) for name in weights if name.startswith(f"{prefix}.")}
-    return [f"{prefix}.{number}" for number in sorted(numbers)]
+    numbers = {name[len(prefix) + 1 :].split(".")[0] for name in weights if name.startswith(f"{prefix}.")}
+    return [f"{prefix}.{number}" for number in sorted(numbers, key=int)]
 
 
 def transformer_adapters(weights, target, rng=None):
@@ -119,8 +118,7 @@ def residual_adapters(weights, target, rng=None):
 
     Each head computes the target's scores and values as they are, C = F = I. Raises as `transformer_adapters` does.
     """
-    half = half_rank(weights, target)
-    identity = np.eye(len(weights["head.W"]))
+    half, identity = half_rank(weights, target), np.eye(len(weights["head.W"]))
     params = {name: {"W": target[name].astype(W.dtype)} for name, W in weights.items() if ".heads." not in name}
     for block in parts(weights, "blocks"):
         params |= adapt_heads(weights, target, block, identity, identity, half, rng)

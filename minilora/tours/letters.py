@@ -4,8 +4,7 @@ Five linear layers learn sans-serif letters of 12 × 12 pixels. Then each method
 uneven light and to letters turned by 90°, from 40 pictures of each letter.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections import namedtuple
 
 import numpy as np
 
@@ -15,11 +14,10 @@ from minilora.data.glyphs import ALPHABET, FRAKTUR, LIGHTING, SOURCE, TURNED, dr
 from minilora.models.mlp import init_mlp, mlp
 from minilora.plots import plot_accuracy, plot_readings
 from minilora.tables import aligned
-from minilora.tours.method import Method, adapt
+from minilora.tours.method import Length, Method, adapt
 from minilora.train import accuracy, cross_entropy, fit
 
 WIDTHS = (144, 144, 144, 144, 144, 26)
-TARGETS = (FRAKTUR, LIGHTING, TURNED)
 HIDDEN = "layers.[0-3].W"
 
 
@@ -43,30 +41,12 @@ METHODS = (
 )
 
 
-@dataclass(frozen=True)
-class Length:
-    """How long a tour trains, and on how much."""
-
-    pictures: int  # of each letter, to pretrain on
-    pretrain_steps: int
-    adapt_steps: int
+USUAL = Length(pretrain_steps=1000, adapt_steps=400, pictures=308)
+FAST = Length(pretrain_steps=300, adapt_steps=60, pictures=100)
 
 
-USUAL = Length(pictures=308, pretrain_steps=1000, adapt_steps=400)
-FAST = Length(pictures=100, pretrain_steps=300, adapt_steps=60)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one method did on one domain: accuracies from 0 to 1 and what the adapted network reads."""
-
-    trained: int
-    share: float
-    after: float
-    kept: float
-    merge_gap: float
-    seconds: float
-    read: np.ndarray
+class Outcome(namedtuple("Outcome", "trained share after kept merge_gap seconds read")):
+    """What one method did on one domain: accuracies (after, kept) from 0 to 1 and what the adapted network reads."""
 
 
 def pretrain(rng, length):
@@ -81,25 +61,19 @@ def mlp_loss(weights, x, labels):
     return cross_entropy(mlp(weights, x), labels)
 
 
-def measure(method, weights, domain, to_adapt, to_test, old, steps, rng):
+def measure(method, weights, domain, to_adapt, to_test, old, length, rng):
     """Train one method on one domain and measure it."""
-    attached, params, seconds = adapt(method, weights, mlp_loss, to_adapt, rng, steps=steps, batch=64, task=domain.name)
+    steps, task = length.adapt_steps, domain.name
+    attached, params, seconds = adapt(method, weights, mlp_loss, to_adapt, rng, steps=steps, batch=64, task=task)
     adapted = attached.bind(params)
-    logits = mlp(adapted, to_test[0])
-    merged_logits = mlp(attached.merge(params), to_test[0])
-    return Outcome(
-        trained=attached.trained,
-        share=attached.share,
-        after=accuracy(logits, to_test[1]),
-        kept=accuracy(mlp(adapted, old[0]), old[1]),
-        merge_gap=float(np.max(np.abs(logits - merged_logits))),
-        seconds=seconds,
-        read=np.argmax(logits, axis=1),
-    )
+    logits, merged_logits = mlp(adapted, to_test[0]), mlp(attached.merge(params), to_test[0])
+    after, kept = accuracy(logits, to_test[1]), accuracy(mlp(adapted, old[0]), old[1])
+    merge_gap = float(np.max(np.abs(logits - merged_logits)))
+    return Outcome(attached.trained, attached.share, after, kept, merge_gap, seconds, np.argmax(logits, axis=1))
 
 
 def run(out, seed, length, say=print):
-    """The whole tour: prints its story and its table, and writes two figures into the folder `out`.
+    """The whole tour: prints its story and its table, and writes two figures into the folder `out`, a Path.
 
     Returns the outcomes, {method name: {domain name: Outcome}}.
     """
@@ -110,18 +84,15 @@ def run(out, seed, length, say=print):
     say(f"A network of {sum(W.size for W in weights.values()):,} numbers has learnt to read {SOURCE.name} letters:")
     say(f"  {known:.1%} of new {SOURCE.name} letters are read rightly.")
     before, tests, outcomes = {}, {}, {method.name: {} for method in METHODS}
-    for domain in TARGETS:
-        to_adapt, tests[domain.name] = draw_letters(rng, domain, 40), draw_letters(rng, domain, 100)
-        before[domain.name] = accuracy(mlp(weights, tests[domain.name][0]), tests[domain.name][1])
+    for domain in (FRAKTUR, LIGHTING, TURNED):
+        to_adapt, to_test = draw_letters(rng, domain, 40), draw_letters(rng, domain, 100)
+        tests[domain.name], before[domain.name] = to_test, accuracy(mlp(weights, to_test[0]), to_test[1])
         say(f"  {before[domain.name]:.1%} of {domain.name} letters, which it has not met.")
         for method in METHODS:
-            outcomes[method.name][domain.name] = measure(
-                method, weights, domain, to_adapt, tests[domain.name], old, length.adapt_steps, rng
-            )
+            outcomes[method.name][domain.name] = measure(method, weights, domain, to_adapt, to_test, old, length, rng)
     say(f"\nLoRA r=4 trains this:\n{attach(weights, {HIDDEN: LoRA(rank=4)}, rng)}\n")
     say(result_table(before, outcomes, known))
-    for path in draw_figures(Path(out), weights, before, tests, outcomes):
-        say(f"wrote {path}")
+    say("\n".join(f"wrote {file}" for file in draw_figures(out, weights, before, tests, outcomes)))
     return outcomes
 
 
@@ -131,12 +102,10 @@ def result_table(before, outcomes, known):
     for name, by_domain in outcomes.items():
         results = list(by_domain.values())
         gains = [f"{100 * before[domain]:.1f} → {100 * result.after:.1f}" for domain, result in by_domain.items()]
-        kept = np.mean([result.kept for result in results])
-        gap = max(result.merge_gap for result in results)
-        seconds = sum(result.seconds for result in results)
-        first = results[0]
-        cells = (f"{100 * known:.1f} → {100 * kept:.1f}", f"{gap:.0e}" if gap else "0", f"{seconds:.1f}")
-        rows.append((name, f"{first.trained:,}", f"{first.share:.1%}", *gains, *cells))
+        kept = f"{100 * known:.1f} → {100 * np.mean([result.kept for result in results]):.1f}"
+        gap, seconds = max(result.merge_gap for result in results), sum(result.seconds for result in results)
+        counts = f"{results[0].trained:,}", f"{results[0].share:.1%}"
+        rows.append((name, *counts, *gains, kept, f"{gap:.0e}" if gap else "0", f"{seconds:.1f}"))
     note = "old kept: the letters it knew, mean over the domains. merged: largest difference of two logits. float32."
     return f"{aligned(rows)}\n{note}"
 
@@ -144,15 +113,10 @@ def result_table(before, outcomes, known):
 def draw_figures(out, weights, before, tests, outcomes, shown="LoRA r=4"):
     """The letters with what is read before and after the method `shown`, and accuracy against trained numbers."""
     alphabet, some = np.array(list(ALPHABET)), np.arange(0, 26, 2) * 100
-    panels = []
+    panels, points = [], {}
     for name, (images, labels) in tests.items():
-        early, late = np.argmax(mlp(weights, images[some]), axis=1), outcomes[shown][name].read[some]
-        title = f"{name}\n{before[name]:.0%} → {outcomes[shown][name].after:.0%}"
-        panels.append(
-            (title, images[some].reshape(-1, 12, 12), alphabet[labels[some]], alphabet[early], alphabet[late])
-        )
-    points = {
-        name: [(m.family, outcomes[m.name][name].trained, outcomes[m.name][name].after) for m in METHODS]
-        for name in before
-    }
+        late, early = outcomes[shown][name], np.argmax(mlp(weights, images[some]), axis=1)
+        characters = alphabet[[labels[some], early, late.read[some]]]
+        panels.append((f"{name}\n{before[name]:.0%} → {late.after:.0%}", images[some].reshape(-1, 12, 12), *characters))
+        points[name] = [(m.family, outcomes[m.name][name].trained, outcomes[m.name][name].after) for m in METHODS]
     return [plot_readings(panels, shown, out / "letters.png"), plot_accuracy(points, before, out / "accuracy.png")]

@@ -1,8 +1,7 @@
 """A way to adapt a network, as both tours compare them."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import namedtuple
 from fnmatch import fnmatchcase
 
 from minilora.adapters.hra import orthogonality_penalty
@@ -11,21 +10,16 @@ from minilora.quantize import quantize
 from minilora.train import fit
 
 
-@dataclass(frozen=True)
-class Method:
+class Length(namedtuple("Length", "pretrain_steps adapt_steps pictures", defaults=[None])):
+    """How many steps a tour trains, and for the letters: on how many pictures of each it pretrains."""
+
+
+class Method(namedtuple("Method", "family size adapters lr key strength four_bits", defaults=[own_name, 0.0, False])):
     """Adapters for patterns of names, and the peak learning rate that suits them.
 
-    key: how layers share. strength: λ, by which HRA's regulariser counts in the loss. four_bits: whether the adapted
-    weights are first replaced by their NF4 form.
+    family, size: what the table calls it. adapters, key: as for `attach`. strength: λ, by which HRA's regulariser
+    counts in the loss. four_bits: whether the adapted weights are first put into NF4.
     """
-
-    family: str
-    size: str
-    adapters: dict
-    lr: float
-    key: Callable = own_name
-    strength: float = 0.0
-    four_bits: bool = False
 
     @property
     def name(self):

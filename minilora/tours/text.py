@@ -5,7 +5,6 @@ character that comes next. 96 characters by pure guess are 6.58 bits; less is be
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from minilora.attach import kind
 from minilora.data import text
 from minilora.models.transformer import init_transformer, sample, transformer
 from minilora.tables import aligned
-from minilora.tours.method import Method, adapt
+from minilora.tours.method import Length, Method, adapt
 from minilora.train import cross_entropy, fit
 
 CONTEXT, WIDTH, DEPTH, HEADS = 32, 64, 4, 4
@@ -32,14 +31,6 @@ METHODS = (
     Method("HRA strict", "r=16", {LINEAR: HRAStrict(rank=16)}, lr=3e-3),
     Method("CondLoRA", "r=16", {LINEAR: CondLoRA(rank=16)}, lr=1e-2, key=kind),
 )
-
-
-@dataclass(frozen=True)
-class Length:
-    """How long a tour trains."""
-
-    pretrain_steps: int
-    adapt_steps: int
 
 
 USUAL = Length(pretrain_steps=2000, adapt_steps=400)
@@ -64,12 +55,6 @@ def all_windows(tokens):
     return places[:-1], places[1:]
 
 
-def continued(weights, start, rng):
-    """A text continued by 120 characters, drawn a little towards the likely ones."""
-    tokens = sample(weights, text.encode(start), 120, HEADS, rng, temperature=0.7)
-    return text.decode(tokens)
-
-
 def run(seed, length, say=print, start="def read(self, "):
     """The whole tour: prints its story, its table and samples.
 
@@ -79,34 +64,26 @@ def run(seed, length, say=print, start="def read(self, "):
     prose, held_prose = text.split(text.encode(text.prose())[:400_000])
     code, held_code = text.split(text.encode(text.code())[:200_000])
     first = init_transformer(rng, len(text.ALPHABET), CONTEXT, WIDTH, DEPTH, tied=False)
-    windows = all_windows(prose)
-    steps = length.pretrain_steps
-    weights = fit(next_character_loss, first, windows, rng, steps=steps, batch=16, lr=4e-3, label="pretraining")
+    data, steps = all_windows(prose), length.pretrain_steps
+    weights = fit(next_character_loss, first, data, rng, steps=steps, batch=16, lr=4e-3, label="pretraining")
     before = bits_per_character(weights, held_code), bits_per_character(weights, held_prose)
     say(f"A Transformer of {sum(W.size for W in weights.values()):,} numbers has learnt to continue English prose:")
     say(f"  {before[1]:.2f} bits per character on prose that it has not seen.")
     say(f"  {before[0]:.2f} bits per character on Python code, which it has not met.\n")
-    outcomes, samples = {}, {"before": continued(weights, start, np.random.default_rng(seed))}
+    outcomes, shown = {}, {"before": weights}
+    data, settings = all_windows(code), {"steps": length.adapt_steps, "batch": 16, "task": "code"}
     rows = [("bits per character", "trained", "share", "code", "prose kept", "seconds")]
     for method in METHODS:
-        attached, params, seconds = adapt(
-            method,
-            weights,
-            next_character_loss,
-            all_windows(code),
-            rng,
-            steps=length.adapt_steps,
-            batch=16,
-            task="code",
-        )
+        attached, params, seconds = adapt(method, weights, next_character_loss, data, rng, **settings)
         merged = attached.merge(params)
         after = bits_per_character(merged, held_code), bits_per_character(merged, held_prose)
         outcomes[method.name] = (attached.trained, *after, seconds)
         gains = [f"{early:.2f} → {late:.2f}" for early, late in zip(before, after)]
         rows.append((method.name, f"{attached.trained:,}", f"{attached.share:.1%}", *gains, f"{seconds:.1f}"))
         if method.family in ("full fine-tuning", "LoRA"):
-            samples[f"after {method.name}"] = continued(merged, start, np.random.default_rng(seed))
+            shown[f"after {method.name}"] = merged
     say(aligned(rows))
-    for name, sampled in samples.items():
-        say(f"\n--- {name}: {start!r} continued ---\n{sampled}")
+    for name, known in shown.items():
+        tokens = sample(known, text.encode(start), 120, HEADS, np.random.default_rng(seed), temperature=0.7)
+        say(f"\n--- {name}: {start!r} continued ---\n{text.decode(tokens)}")
     return outcomes

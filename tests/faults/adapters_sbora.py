@@ -3,13 +3,14 @@
 FILE = "adapters/sbora.py"
 TESTS = "test_contract.py test_formulas.py test_sbora.py"
 FAULTS = [  # (what stands there, what the fault puts in its place)
-    ('update = linear(params["B"], pick(x, frozen["cols"]))', 'update = linear(params["B"], x[..., : self.rank])'),
-    ('return base + scale_of(self) * update', 'return base + update'),
-    ('merged[self.region(frozen)] += scale_of(self) * params["B"]', 'merged[self.region(frozen)] += params["B"]'),
-    ('merged[self.region(frozen)] += scale_of(self) * params["A"]', 'merged[self.region(frozen)] += params["A"]'),
-    ('merged[self.region(frozen)] += scale_of(self) * params["B"]', 'merged = merged + scale_of(self) * params["B"] @ np.eye(merged.shape[1])[frozen["cols"]]'),
-    ('merged[self.region(frozen)] += scale_of(self) * params["A"]', 'merged = merged + scale_of(self) * np.eye(len(merged))[:, frozen["rows"]] @ params["A"]'),
-    ('merged[self.region(frozen)] += scale_of(self) * params["B"]', 'merged[self.region(frozen)] -= scale_of(self) * params["B"]'),
+    ('low = self.scale * pick(x, frozen["cols"])', 'low = self.scale * x[..., : self.rank]'),
+    ('low = self.scale * pick(x, frozen["cols"])', 'low = pick(x, frozen["cols"])'),
+    ('low = self.scale * linear(params["A"], x)', 'low = linear(params["A"], x)'),
+    ('merged[self.region(frozen)] += self.scale * params["B"]', 'merged[self.region(frozen)] += params["B"]'),
+    ('merged[self.region(frozen)] += self.scale * params["A"]', 'merged[self.region(frozen)] += params["A"]'),
+    ('merged[self.region(frozen)] += self.scale * params["B"]', 'merged = merged + self.scale * params["B"] @ np.eye(merged.shape[1])[frozen["cols"]]'),
+    ('merged[self.region(frozen)] += self.scale * params["A"]', 'merged = merged + self.scale * np.eye(len(merged))[:, frozen["rows"]] @ params["A"]'),
+    ('merged[self.region(frozen)] += self.scale * params["B"]', 'merged[self.region(frozen)] -= self.scale * params["B"]'),
     ('return slice(None), frozen["cols"]', 'return slice(None), np.sort(frozen["cols"])'),
     ('return frozen["rows"], slice(None)', 'return np.sort(frozen["rows"]), slice(None)'),
     ('return frozen["rows"], slice(None)', 'return slice(None), frozen["rows"]'),

@@ -4,11 +4,11 @@ FILE = "attach.py"
 TESTS = "test_attach.py"
 FAULTS = [  # (what stands there, what the fault puts in its place)
     ('if not names:', 'if False:'),
-    ('if name in chosen:', 'if False:'),
-    ('params.setdefault(key(name), start)', 'params[key(name)] = start'),
-    ('params.setdefault(key(name), start)', 'params.setdefault(name, start)'),
+    ('if twice := chosen.keys() & names:', 'if twice := "":'),
+    ('params.setdefault(keys[name], start)', 'start'),
+    ('params.setdefault(keys[name], start)', 'params.setdefault(name, start)'),
     ('chosen[shared] != adapter or ', ''),
-    (' or shapes(params[key(name)]) != shapes(start)', ''),
+    (' or shapes(own) != shapes(start)', ''),
     ('return self.adapter.forward(self.params, self.frozen, x)', "return linear(self.frozen['W'], x)"),
     ('bound = dict(self.weights)', 'bound = self.weights'),
     ('merged[name] = adapter.merge', 'adapter.merge'),

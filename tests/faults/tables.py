@@ -3,5 +3,5 @@
 FILE = "tables.py"
 TESTS = "test_attach.py test_tour.py"
 FAULTS = [  # (what stands there, what the fault puts in its place)
-    ('cell.rjust(width) if i else', ''),
+    ('cell.rjust(n) if i else', ''),
 ]  # fmt: skip

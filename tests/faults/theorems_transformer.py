@@ -58,7 +58,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('allowed_by(mask, np.shape(X)[-2])', 'mask(np.shape(X)[-2])'),
     ('softmax(scores, allowed)', 'softmax(scores, allowed | True)'),
     ('(q @ np.swapaxes(k, -1, -2))', '(k @ np.swapaxes(q, -1, -2))'),
-    ('sorted(numbers)', 'sorted(numbers, key=str)'),
+    ('sorted(numbers, key=int)', 'sorted(numbers)'),
     ('if np.ndim(X) < 2:', 'if np.ndim(X) < 1:'),
     ('mask=everything, scale=1.0', 'mask=everything, scale=0.5'),
     ('residual=False):', 'residual=True):'),

@@ -8,5 +8,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('key=kind', 'key=str'),
     ('Method("LoRA", "r=8", {LINEAR: LoRA(rank=8)}', 'Method("LoRA", "r=8", {LINEAR: LoRA(rank=4)}'),
     ('tied=False', 'tied=True'),
-    ('outcomes, samples = {}, {"before"', 'outcomes, samples = {}, {"earlier"'),
+    ('outcomes, shown = {}, {"before"', 'outcomes, shown = {}, {"earlier"'),
 ]  # fmt: skip
