@@ -25,8 +25,6 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
 
-from dataclasses import replace
-
 import autograd.numpy as anp
 import matplotlib.pyplot as plt
 import numpy as np
@@ -729,7 +727,7 @@ assert 0 < gap < 1e-4 and np.linalg.norm(merged - original) / np.linalg.norm(ori
 # %% [markdown]
 # ### Exercise 3 (hard): upside down, strictly
 #
-# `replace(TURNED, angle=180.0)` draws letters upside down. Show that for this task *strict* HRA is exact too, in the
+# `TURNED._replace(angle=180.0)` draws letters upside down. Show that for this task *strict* HRA is exact too, in the
 # first layer, and say why it was not for 90°. What is its rank, and which vectors are the mirrors? Check that the
 # network reads upside-down letters without training.
 #
@@ -746,7 +744,7 @@ assert np.array_equal(half_turn, np.eye(144)[::-1]) and np.array_equal(half_turn
 assert not np.array_equal(turn @ turn, np.eye(144))  # a quarter turn is not its own inverse, so I − 2P cannot be it
 swaps = (np.eye(144) - np.eye(144)[::-1])[:, :72]
 assert np.array_equal(HRAStrict(72).merge({"U": swaps}, {"W": np.eye(144)}).round(12), half_turn)
-upside_down = draw_letters(rng, replace(TURNED, angle=180.0), 100)
+upside_down = draw_letters(rng, TURNED._replace(angle=180.0), 100)
 flipped = HRAStrict(72).merge({"U": swaps}, {"W": network["layers.0.W"].astype(np.float64)}).astype(np.float32)
 share = reads({**network, "layers.0.W": flipped}, upside_down)
 print(f"upside down: {reads(network, upside_down):.1%} before, {share:.1%} with 72 mirrors that were never trained")

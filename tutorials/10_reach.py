@@ -122,15 +122,38 @@ print(f"HRA, one reflection: {distance(reached, W, T):.3f}")
 #
 # CondLoRA stays inside the column space and the row space of $W$. Our $W$ is invertible, so both are everything. With
 # a single matrix, CondLoRA can then reach what LoRA can, and nothing else.
+#
+# To compare all of them fairly, give each as many trained numbers as LoRA of rank $r$ has: on a square matrix twice the
+# rank, and CondLoRA the same rank. An even number of reflections keeps $W$ itself within HRA's reach.
 
 # %%
-rows = reachable.distances(W, T, [rank], rng)
+
+
+def distances(W, T, rank, rng):
+    """Rows (adapter, rank, trained numbers, distance) for a square W: every adapter with the numbers of LoRA(rank)."""
+    nearest = [
+        reachable.best_lora(W, T, rank),
+        reachable.best_condlora(W, T, rank),
+        reachable.best_sbora_fa(W, T, 2 * rank),
+        reachable.best_sbora_fb(W, T, 2 * rank),
+        reachable.best_hra(W, T, 2 * rank, rng),
+        reachable.best_hra_strict(W, T, 2 * rank),
+    ]
+    rows = []
+    for adapter, params, frozen in nearest:
+        trained = sum(array.size for array in params.values())
+        reached = adapter.merge(params, frozen)
+        rows.append((type(adapter).__name__, adapter.rank, trained, distance(reached, W, T)))
+    return rows
+
+
+rows = distances(W, T, rank, rng)
 print("adapter      rank  trained  distance")
 for name, own_rank, trained, found in rows:
     print(f"{name:<12} {own_rank:>4}  {trained:>7}  {found:>8.3f}")
 
 assert {trained for _, _, trained, _ in rows} == {128}  # equal numbers: the comparison is fair
-found = {name: distance for name, _, _, distance in rows}
+found = {name: found for name, _, _, found in rows}
 assert abs(found["CondLoRA"] - found["LoRA"]) < 1e-9
 assert abs(found["LoRA"] - by_hand_lora) < 1e-12
 
@@ -172,7 +195,7 @@ table = {}
 for _ in range(draws):
     W = rng.standard_normal((d, d)) / d**0.5
     for kind_of_target, T in nine_targets(rng, W).items():
-        row = {name: found for name, _, _, found in reachable.distances(W, T, [2], rng)}
+        row = {name: found for name, _, _, found in distances(W, T, 2, rng)}
         rest = rng.permutation(d)[4:]  # the columns that random choice does not get
         row["FA random"] = np.linalg.norm((T - W)[:, rest]) / np.linalg.norm(T - W)
         for name, found in row.items():
@@ -409,7 +432,7 @@ def trained_distance(adapter, W, T, rng, steps, lr):
 # %%
 W = rng.standard_normal((d, d)) / d**0.5
 T = nine_targets(rng, W)["random change"]
-possible = {name: found for name, _, _, found in reachable.distances(W, T, [4], rng)}
+possible = {name: found for name, _, _, found in distances(W, T, 4, rng)}
 cases = [
     ("LoRA", LoRA(4), 0.05),
     ("CondLoRA", CondLoRA(4), 0.05),

@@ -442,14 +442,12 @@ assert np.mean(np.abs(signs @ np.ones(SEEDS)) >= SEEDS) == 2 / 32  # all five of
 #
 # <details><summary>Hint</summary>
 #
-# `dataclasses.replace(method, lr=1e-3)` gives a method with another learning rate.
+# `method._replace(lr=1e-3)` gives a method with another learning rate.
 #
 # </details>
 
 # %% tags=["hide-cell"]
 # Solution 3: at about equal accuracy full fine-tuning keeps far more of the old letters than LoRA does.
-from dataclasses import replace
-
 by_name = {method.name: method for method in methods}
 result = {}
 for name, lr in (("full fine-tuning", 1e-3), ("LoRA r=16", 3e-3)):
@@ -457,7 +455,7 @@ for name, lr in (("full fine-tuning", 1e-3), ("LoRA r=16", 3e-3)):
     for seed in range(2):
         pictures = draw_letters(np.random.default_rng([4, seed]), TURNED, 40)
         attached, params, _ = adapt(
-            replace(by_name[name], lr=lr),
+            by_name[name]._replace(lr=lr),
             network,
             letters.mlp_loss,
             pictures,

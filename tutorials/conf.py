@@ -53,9 +53,19 @@ autodoc_typehints = "none"
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+HEADER = """\
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+"""
 CSS = """
 .content { width: 51em; }
-div.highlight pre { font-size: 80%; }
+div.highlight pre { font-size: 75%; }
 div.cell_output pre { font-size: 75%; line-height: 1.35; }
 div.highlight-none pre { font-size: 72%; line-height: 1.4; white-space: pre-wrap; }
 div.cell_output img { max-width: 100%; height: auto; background: white; }
@@ -87,8 +97,7 @@ def write_notebooks():
     folder = BUILD / "notebooks"
     folder.mkdir(parents=True, exist_ok=True)
     for script in HERE.glob("[0-9][0-9]_*.py"):
-        notebook = jupytext.read(script, fmt="py:percent")
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook = jupytext.reads(HEADER + script.read_text(encoding="utf-8"), fmt="py:percent")
         jupytext.write(notebook, folder / f"{script.stem}.ipynb")
 
 
@@ -107,12 +116,13 @@ def write_api_pages():
     (folder / "index.md").write_text("\n".join(lines), encoding="utf-8")
 
 
-def link_downloads(app, document, source):
-    """Put links to the notebook and to the script below the first cell of a tutorial."""
+def prepare_tutorial(app, document, source):
+    """Say that a tutorial is Python, add links to its downloads, and let links to source files lead to their pages."""
     if re.match(r"\d\d_", document):
         links = f"{{download}}`notebook <_build/notebooks/{document}.ipynb>` · {{download}}`script <{document}.py>`"
         cell = f"\n# %% [markdown]\n# *Download this page:* {links}\n\n# %%\n"
-        source[0] = source[0].replace("\n# %%\n", cell, 1)
+        text = HEADER + source[0].replace("\n# %%\n", cell, 1)
+        source[0] = re.sub(r"\]\(\.\./([\w/]+)\.py\)", lambda found: f"](api/{found[1].replace('/', '.')}.rst)", text)
 
 
 def as_paragraphs(app, what, name, thing, options, lines):
@@ -141,5 +151,5 @@ def setup(app):
     write_static_files()
     write_notebooks()
     write_api_pages()
-    app.connect("source-read", link_downloads)
+    app.connect("source-read", prepare_tutorial)
     app.connect("autodoc-process-docstring", as_paragraphs)

@@ -1,0 +1,671 @@
+# %% [markdown]
+# # Counting: what an adapter saves in numbers, in memory and in time, and what it does not
+#
+# **You will learn** to count trained numbers for models of billions of weights without loading one; where the memory of
+# training goes, and which part of it LoRA takes away; and why a hundredth of the numbers does not mean a hundredth of
+# the time. **Before this:** [tutorial 2](02_lora_by_hand.py). **Time:** 40 minutes to read, 10 seconds to run.
+#
+# LoRA trains "0.7 % of the parameters" of LLaMA 3, a language model of eight billion numbers. Does it then need 0.7 %
+# of the memory, and 0.7 % of the time? No, and no. The answers are about a fifth, and about two thirds. All of this can
+# be counted in advance. Here you count it by hand, and then you hold a clock beside it.
+
+# %%
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+
+import math
+import time
+import tracemalloc
+
+import autograd.numpy as np  # NumPy, but autograd can differentiate through it
+import matplotlib.pyplot as plt
+from autograd import grad
+from autograd.core import VJPNode
+from autograd.tracer import new_box, trace_stack
+
+from minilora.__main__ import main
+from minilora.adapters import HRA, CondLoRA, Full, LoRA, SBoRAFA, SBoRAFB
+from minilora.attach import attach, kind, own_name
+from minilora.linalg import linear
+from minilora.models.mlp import init_mlp, mlp
+from minilora.quantize import quantize
+from minilora.shapes import MODELS, trained
+from minilora.tours import count
+from minilora.train import adam, adam_start, cross_entropy, leaves, rebuild, value_and_grad
+
+plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
+plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+BLUE, SKY, ORANGE, YELLOW, GREEN, GREY = "#0072b2", "#7cc0ea", "#d55e00", "#e6a532", "#009e73", "#8a8f98"
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# ## One matrix
+#
+# $W$ `(d_out, d_in)` has $d_{out} d_{in}$ numbers. LoRA of rank $r$ trains $A$ `(r, d_in)` and $B$ `(d_out, r)`. The
+# share of the two is
+#
+# $$\rho = \frac{r\,(d_{out} + d_{in})}{d_{out}\, d_{in}}. \tag{1}$$
+#
+# For a square matrix that is $2r/d$: the wider the model, the smaller the share at the same rank. Keep $\rho$ in mind,
+# it comes back when you count time.
+
+
+# %%
+def lora_share(rank, d_out, d_in):
+    return rank * (d_out + d_in) / (d_out * d_in)
+
+
+for d in (144, 768, 4096):
+    print(f"{d:4} × {d:4}: {d * d:10,} numbers, LoRA of rank 8 trains {8 * (d + d):6,}, {lora_share(8, d, d):6.2%}")
+assert lora_share(8, 4096, 4096) == 1 / 256
+assert lora_share(72, 144, 144) == 1  # at half of the full rank nothing is saved
+
+# %% [markdown]
+# ## A model
+#
+# LLaMA-7B has 32 layers that are alike. Each has seven matrices. Four belong to the *attention*, by which the words of
+# a text look at each other: q, k, v and o, all $4096 \times 4096$. Three are an MLP: gate and up go from 4,096 numbers
+# to 11,008, down goes back. For counting, you need to know no more than that.
+#
+# Adapt q, k, v, up and down with rank 32, as the authors of SBoRA (tutorial 4) did for their comparison. They report
+# 56.1 million numbers for LoRA.
+
+# %%
+layers, d, hidden, rank = 32, 4096, 11_008, 32
+in_a_layer = 3 * rank * (d + d) + rank * (hidden + d) + rank * (d + hidden)
+by_hand = layers * in_a_layer
+print(f"{in_a_layer:,} in one layer, {by_hand:,} in all")
+assert by_hand == 56_098_816 and f"{by_hand / 1e6:.1f}" == "56.1"
+
+# %% [markdown]
+# The rest of the model is not much. Each word (or piece of one) that the model knows has a vector of 4,096 numbers at
+# the entrance and one more at the exit, for 32,000 of them. And there are two vectors of scales in each layer, and one
+# at the end. So "7B" is 6.7 billion, nearly all of them in those seven matrices.
+
+# %%
+matrices = layers * (4 * d * d + 3 * d * hidden)
+total = matrices + 2 * 32_000 * d + (2 * layers + 1) * d
+print(f"{total:,} numbers, {matrices / total:.1%} of them in 7 × 32 matrices; LoRA trains {by_hand / total:.2%}")
+assert total == MODELS["llama-7b"].total == 6_738_415_616
+assert matrices == sum(math.prod(shape) for shape in MODELS["llama-7b"].shapes().values())
+
+# %% [markdown]
+# ## Without loading a weight
+#
+# The library counts differently: it lets the adapter do what it always does, and counts the arrays that it gets. So no
+# second formula can disagree with the code. But `init` wants a $W$, and those of LLaMA-7B in float32 fill more than 25
+# GB. The way out is a stand-in: one zero in memory that NumPy shows as a matrix of any shape. A step to the next row or
+# column (a *stride*) goes 0 bytes forward.
+
+# %%
+stand_in = np.broadcast_to(np.float32(0), (hidden, d))
+params, _ = LoRA(rank=32).init(rng, stand_in)
+print("shape", stand_in.shape, " strides", stand_in.strides, " in memory:", stand_in.base.nbytes, "bytes")
+assert 4 * matrices > 25e9 and stand_in.strides == (0, 0) and stand_in.base.nbytes == 4
+assert sum(array.size for array in params.values()) == rank * (hidden + d)
+
+# %% [markdown]
+# `MODELS` has the tables of sizes of five released models, with the names that the released weights have. `trained`
+# counts what an adapter trains on all these shapes.
+
+# %%
+FIVE = ("q", "k", "v", "up", "down")
+shapes = MODELS["llama-7b"].shapes(FIVE)
+for name in list(shapes)[:5]:
+    print(f"{name:38} {shapes[name]}")
+assert len(shapes) == 5 * 32
+assert trained(LoRA(rank=32), shapes) == by_hand
+
+# %% [markdown]
+# ## Other adapters, in one line each
+#
+# You will meet these in later tutorials. For counting, it is enough to know which arrays they train for $W$
+# `(d_out, d_in)`. (A *kind* is all the q of the model, or all the k, and so on.)
+#
+# | adapter | what it trains | numbers | explained in |
+# | :-- | :-- | :-- | :-- |
+# | LoRA | $A$ and $B$ | $r\,(d_{out} + d_{in})$ | [tutorial 2](02_lora_by_hand.py) |
+# | SBoRA-FA | only $B$; $A$ is frozen | $r\, d_{out}$ | [tutorial 4](04_sbora.py) |
+# | SBoRA-FB | only $A$; $B$ is frozen | $r\, d_{in}$ | [tutorial 4](04_sbora.py) |
+# | HRA | $r$ vectors that turn the input of $W$ | $r\, d_{in}$ | [tutorial 5](05_hra.py) |
+# | CondLoRA | two matrices that *all* layers share | LoRA's, once for each kind | [tutorial 6](06_condlora.py) |
+#
+# LLaMA 3 has a surprise in store. Its k and v are narrower, $1024 \times 4096$, because several parts of q share one of
+# k and of v. Count again by hand. SBoRA's authors report 56.6 million for LoRA, 25.2 for FA and 31.5 for FB. And for
+# CondLoRA, its authors report 294,912 numbers for LoRA on q and v of RoBERTa-base, and 24,576 for theirs.
+
+# %%
+d, kv, hidden = 4096, 1024, 14_336
+outputs, inputs = d + kv + kv + hidden + d, d + d + d + d + hidden  # of q, k, v, up, down
+by_hand = [layers * rank * numbers for numbers in (outputs + inputs, outputs, inputs)]
+assert by_hand == [56_623_104, 25_165_824, 31_457_280]
+assert [f"{number / 1e6:.1f}" for number in by_hand] == ["56.6", "25.2", "31.5"]
+llama3, llama = MODELS["llama3-8b"].shapes(FIVE), MODELS["llama-7b"].shapes(FIVE)
+assert [trained(adapter(32), llama3) for adapter in (LoRA, SBoRAFA, SBoRAFB)] == by_hand
+assert [trained(adapter(32), llama) for adapter in (LoRA, SBoRAFA, SBoRAFB)] == [56_098_816, 28_049_408, 28_049_408]
+print("LLaMA 3, LoRA, FA, FB:", *(f"{number:,}" for number in by_hand))
+
+# %% [markdown]
+# On LLaMA-7B, FA and FB are equal, because for each matrix that goes up there is one that goes down. On LLaMA 3, k and
+# v have short outputs, so there it is cheaper to train $B$. In both cases FA and FB together train what LoRA trains.
+#
+# CondLoRA needs one thing more: that matrices of one kind share. In this library sharing is a *key*. A weight's key is
+# normally its own name; `kind` replaces the layer's number by a star, and matrices with one key count once. (The cell
+# also counts HRA on q and v of LLaMA-7B: 64 matrices with 32 vectors each.)
+
+# %%
+roberta = MODELS["roberta-base"].shapes(("q", "v"))
+name = next(iter(roberta))
+print(f"own_name: {own_name(name)}\nkind:     {kind(name)}")
+alone, shared = trained(LoRA(8), roberta), trained(CondLoRA(8), roberta, key=kind)
+assert (alone, shared) == (12 * 2 * 8 * (768 + 768), 2 * 8 * (768 + 768)) == (294_912, 24_576)
+assert trained(HRA(32), MODELS["llama-7b"].shapes(("q", "v"))) == 64 * 32 * 4096 == 8_388_608
+print("LLaMA-7B, q and v, rank 32: HRA 8,388,608")
+print(f"RoBERTa-base, q and v, rank 8: LoRA {alone:,}, CondLoRA {shared:,}")
+
+# %% [markdown]
+# Here are all five on LLaMA 3 at rank 32, split by the matrices that they adapt.
+
+# %%
+adapters = {"LoRA": LoRA, "SBoRA-FB": SBoRAFB, "HRA": HRA, "SBoRA-FA": SBoRAFA, "CondLoRA": CondLoRA}
+figure, axis = plt.subplots(figsize=(7.2, 3.0))
+for row, (label, adapter) in enumerate(adapters.items()):
+    key, left = kind if label == "CondLoRA" else own_name, 0.0
+    for part, colour in zip(FIVE, (BLUE, SKY, GREEN, YELLOW, ORANGE)):
+        numbers = trained(adapter(32), MODELS["llama3-8b"].shapes((part,)), key)
+        axis.barh(row, numbers / 1e6, left=left, color=colour, label=part if row == 0 else None)
+        left += numbers / 1e6
+    axis.text(left + 0.6, row, f"{left:.1f}", va="center")
+    assert math.isclose(left, trained(adapter(32), llama3, key) / 1e6)
+axis.set(yticks=range(5), yticklabels=adapters, xlabel="trained numbers (millions)", xlim=(0, 62))
+axis.invert_yaxis()
+axis.legend(frameon=False, loc="lower right", ncols=5, title="matrix")
+plt.show()
+assert trained(CondLoRA(32), llama3, key=kind) == trained(LoRA(32), llama3) // 32  # 32 layers share
+
+# %% [markdown]
+# None of this says which adapter *learns* best: a number that CondLoRA trains is not the same as one that LoRA trains.
+# [Tutorial 11](11_bake_off.py) compares them at equal counts.
+#
+# ## The same from the command line
+#
+# To count for any of the five models, type
+#
+# ```
+# python -m minilora count llama3-8b --adapter lora --rank 32 --targets q,k,v,up,down
+# ```
+#
+# It prints this:
+
+# %%
+main(["count", "llama3-8b", "--adapter", "lora", "--rank", "32", "--targets", "q,k,v,up,down"])
+counted = count.run("llama3-8b", "lora", 32, FIVE, say=lambda text: None)  # the same from Python, without printing
+assert counted == {"full fine-tuning": 8_030_261_248, "lora": 56_623_104}
+
+# %% [markdown]
+# So much for the numbers. The other columns are about memory, and that comes next.
+#
+# ## Memory: what training keeps
+#
+# Adam keeps two running means for each number that it trains (tutorial 1), its two *moments*. And each trained number
+# has a gradient. In float32 that makes 4 bytes for the number, 4 for the gradient and 8 for Adam: 16 bytes. A frozen
+# number needs only itself. See it on a small network, eight layers of width 512, with all its matrices trained, or with
+# LoRA of rank 8.
+
+# %%
+weights = init_mlp(rng, widths=(512,) * 9)
+everywhere = attach(weights, {"*.W": LoRA(rank=8)}, rng)
+at_the_end = attach(weights, {"layers.[67].W": LoRA(rank=8)}, rng)  # only the last two layers, for later
+ways = {"full": attach(weights, {"*.W": Full()}, rng), "LoRA": everywhere, "LoRA, last two layers": at_the_end}
+x, labels = rng.standard_normal((512, 512)).astype(np.float32), rng.integers(512, size=512)
+
+
+def loss(params, way, x, labels):
+    return cross_entropy(mlp(ways[way].bind(params), x), labels)
+
+
+# %%
+for way in ("full", "LoRA"):
+    params = ways[way].params
+    _, gradient = value_and_grad(loss, params, way, x, labels)
+    state = adam_start(params)
+    sizes = [sum(array.nbytes for array in leaves(tree)) for tree in (params, gradient)]
+    moments = state.mean.nbytes + state.square.nbytes
+    print(f"{way:5} trained {sizes[0]:9,} bytes, gradient {sizes[1]:9,}, Adam {moments:10,}")
+    assert sizes[0] == sizes[1] == moments / 2 == 4 * ways[way].trained
+
+# %% [markdown]
+# For a large model the frozen weights are kept in *float16* (or a relative of it), 2 bytes for a number. Full
+# fine-tuning then usually keeps: the weight in float16 (2 bytes), its gradient (2), a copy of the weight in float32 to
+# which small steps can be added (4), and Adam's moments in float32 (8). By chance this makes 16 bytes again. So there
+# is one rule for both:
+#
+# $$\text{bytes} \approx 2 \cdot \text{frozen numbers} + 16 \cdot \text{trained numbers}. \tag{2}$$
+#
+# **QLoRA** stores the frozen matrices smaller still, in a format of four bits for each number called NF4, with a little
+# extra for its scales ([tutorial 4](04_sbora.py) explains how). The trained $A$ and $B$ stay as they are.
+
+# %%
+model = MODELS["llama3-8b"]
+in_matrices = sum(math.prod(shape) for shape in model.shapes().values())
+bits = quantize(rng.standard_normal((512, 512)).astype(np.float32), double=True).bits
+base16 = 2 * model.total / 1e9  # GB, 10⁹ bytes
+base4 = (2 * (model.total - in_matrices) + in_matrices * bits / 8) / 1e9
+small = 16 * trained(LoRA(rank=32), llama3) / 1e9
+print(f"NF4 takes {bits:.2f} bits a number: frozen model {base16:.1f} GB in float16, {base4:.1f} GB in NF4")
+print(f"full fine-tuning {16 * model.total / 1e9:.0f} GB, LoRA {base16 + small:.1f} GB, QLoRA {base4 + small:.1f} GB")
+assert 4.1 < bits < 4.2 and round(16 * model.total / 1e9) == 128
+assert round(base16 + small, 1) == 17.0 and round(base4 + small, 1) == 6.6
+
+# %% [markdown]
+# A model that takes 128 GB to train fully takes 17 GB with LoRA. What has gone is not the model, it is the 14 extra
+# bytes for each of its numbers. And what is left is nearly all *frozen weights*: the adapter with all its company takes
+# 0.9 GB. So with LoRA in place, halving the rank saves almost nothing, while storing the base in four bits saves the
+# most. That is the step from LoRA to QLoRA.
+#
+# ## The part that the rule forgets: activations
+#
+# To send a gradient backwards, the tape keeps what the forward pass computed (tutorial 1): the *activations*. Do
+# adapters save these? Measure: run the forward pass on a tape, and see how much memory is held while the tape lives.
+# The unit is one activation, an array with one vector of width 512 for each of the 512 inputs.
+
+
+# %%
+def tape(way, x, labels):
+    """Memory that the tape of the loss keeps, in units of one activation."""
+    params = ways[way].params
+    tracemalloc.start()
+    with trace_stack.new_trace() as trace:
+        boxes = [new_box(array, trace, VJPNode.new_root()) for array in leaves(params)]
+        end = loss(rebuild(params, iter(boxes)), way, x, labels)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert end._value > 0  # end is the last note of the tape, and through it all others are still alive here
+    return kept / x.nbytes
+
+
+kept = {way: tape(way, x, labels) for way in ways}
+for way, activations in kept.items():
+    print(f"{way:21} trains {ways[way].trained:9,} numbers, the tape keeps {activations:.1f} activations")
+assert 7.5 < kept["full"] < 9 and 0.95 < kept["LoRA"] / kept["full"] < 1.1
+assert kept["LoRA, last two layers"] < 0.5 * kept["full"]
+
+# %% [markdown]
+# LoRA keeps as many activations as full fine-tuning: about one for each of the eight layers, and thin ones of $r$
+# numbers in addition. To pass gradients on, the tape has to know where each ReLU was open, and the gradient for $A$
+# needs the layer's input. Only if no early layer has an adapter is there nothing to keep for the early layers, as the
+# last row shows.
+#
+# For LLaMA 3, count what one layer must keep for one word at the least: inputs, sums and products, six vectors of width
+# $d$ (the inputs of the two scalings, their outputs, q, and the output of the attention), k and v, and three of the
+# MLP's hidden width (gate, up, and their product). In float16, for one text of 2,048 words:
+
+# %%
+words = 2048
+one_layer = 6 * d + 2 * kv + 3 * hidden
+activations = 2 * words * layers * one_layer / 1e9
+print(f"{one_layer:,} numbers for a word in a layer, {activations:.1f} GB for {words:,} words")
+thin = 5 * rank / one_layer
+print(f"LoRA on five matrices adds {thin:.2%}")
+assert one_layer == 69_632 and 9.0 < activations < 9.3 and thin < 0.003
+
+# %%
+parts = {
+    "weights in float16 or NF4": (base16, base16, base4),
+    "trained in float32, gradient, Adam": (16 * model.total / 1e9 - base16, small, small),
+    "activations, 2,048 words": (activations,) * 3,
+}
+figure, axis = plt.subplots(figsize=(7.2, 2.9))
+left = np.zeros(3)
+for (label, sizes), colour in zip(parts.items(), (BLUE, ORANGE, GREY)):
+    axis.barh(range(3), sizes, left=left, height=0.6, color=colour, label=label)
+    left = left + np.array(sizes)
+for row, size in enumerate(left):
+    axis.text(size + 1.5, row, f"{size:.0f} GB", va="center", bbox={"color": "white", "pad": 1}, zorder=3)
+for card in (24, 80):
+    axis.axvline(card, color="black", linestyle=":", linewidth=1)
+    axis.text(card + 1, 2.62, f"a card of {card} GB", size=9, ha="left", va="center")
+axis.set(yticks=range(3), yticklabels=["full", "LoRA", "QLoRA"], xlabel="memory to train LLaMA 3 8B (GB)")
+axis.set(xlim=(0, 155), ylim=(2.85, -0.5))
+axis.legend(frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.48))
+plt.show()
+assert left[0] > 80 > left[1] > 24 > left[2]
+assert 0.15 < left[1] / left[0] < 0.25 and activations > base4 > small
+
+# %% [markdown]
+# LoRA needs about a fifth of what full fine-tuning needs, far from 0.7 %. And with QLoRA the activations are the
+# largest part. They grow with the number of words, in which adapters have no say. The usual remedy is to keep only the
+# input of each layer, $d$ numbers instead of 69,632, and to compute the rest again when the backward pass gets there
+# (*checkpointing*). That costs one more forward pass.
+#
+# ## Time: count the products
+#
+# Nearly all of the time goes into matrix products. Multiplying `(n, d_in)` by `(d_in, d_out)` takes
+# $n \, d_{in} \, d_{out}$ multiplications, each with an addition. Write one layer's forward and backward pass by hand,
+# with a product that counts. `slope` is what arrives from the layers above, the gradient for $y$.
+
+# %%
+counts = []
+
+
+def product(X, Y):
+    counts.append(X.shape[0] * X.shape[1] * Y.shape[1])
+    return X @ Y
+
+
+def full_layer(W, x, slope):
+    y = product(x, W.T)
+    for_w = product(slope.T, x)
+    for_x = product(slope, W)  # goes on to the layer below
+    return y, for_w, for_x
+
+
+# %% [markdown]
+# Three products of the same size: one forward, two backward. Now the same layer with a frozen $W$ and LoRA (with
+# $s = 1$) beside it.
+
+
+# %%
+def lora_layer(W, A, B, x, slope):
+    low = product(x, A.T)  # (n, r)
+    y = product(x, W.T) + product(low, B.T)
+    for_b = product(slope.T, low)
+    for_low = product(slope, B)
+    for_a = product(for_low.T, x)
+    for_x = product(slope, W) + product(for_low, A)  # through the frozen W, and through the adapter
+    return y, for_a, for_b, for_x
+
+
+# %% [markdown]
+# Is that right? Autograd must find the same gradients. A loss whose gradient for $y$ is `slope` is the sum of all
+# products of their entries.
+
+# %%
+n, d_out, d_in, r = 64, 96, 80, 4
+W, A, B = (rng.standard_normal(shape) for shape in ((d_out, d_in), (r, d_in), (d_out, r)))
+x_in, slope = rng.standard_normal((n, d_in)), rng.standard_normal((n, d_out))
+y, for_w, for_x = full_layer(W, x_in, slope)
+full_cost = sum(counts)
+counts.clear()
+y, for_a, for_b, for_x_lora = lora_layer(W, A, B, x_in, slope)
+lora_cost = sum(counts)
+auto = grad(lambda A, B, x: np.sum(slope * (linear(W, x) + linear(B, linear(A, x)))), (0, 1, 2))(A, B, x_in)
+assert all(np.allclose(mine, theirs) for mine, theirs in zip((for_a, for_b, for_x_lora), auto))
+assert np.allclose(for_w, slope.T @ x_in) and np.allclose(for_x, slope @ W)
+assert full_cost == 3 * n * d_out * d_in
+assert lora_cost == 2 * n * d_out * d_in + 3 * n * r * (d_out + d_in)
+print(f"multiplications: full {full_cost:,}, LoRA {lora_cost:,}, ratio {lora_cost / full_cost:.2f}")
+
+# %% [markdown]
+# There is the whole answer. LoRA saves one product of three, the one that makes `for_w`. The other two have to be
+# computed: $W x$, because the network needs its output, and the product of the slope with $W$, because the adapters in
+# the layers below wait for their gradient. On top come the thin products. With the share $\rho$ of (1),
+#
+# $$\frac{\text{LoRA's cost}}{\text{cost of full fine-tuning}} = \frac{2 + 3\rho}{3}. \tag{3}$$
+#
+# With adapters in every layer it cannot fall below two thirds, however few numbers are trained. And LLaMA 3? Two of its
+# seven matrices have no adapter, but they are frozen and must be passed through as well, so (3) holds for all seven
+# together, with $\rho$ the trained numbers divided by all numbers in matrices.
+
+# %%
+assert math.isclose(lora_cost / full_cost, (2 + 3 * lora_share(r, d_out, d_in)) / 3)
+rho = trained(LoRA(rank=32), llama3) / in_matrices
+ratio = (2 + 3 * rho) / 3
+print(f"LoRA trains {trained(LoRA(32), llama3) / model.total:.2%} of the numbers, computes {ratio:.1%} of the products")
+assert 0.66 < ratio < 0.68
+assert all((2 + 3 * lora_share(rank, 4096, 4096)) / 3 > 2 / 3 for rank in (1, 8, 32))
+assert lora_share(4096 // 6, 4096, 4096) < 1 / 3 < lora_share(4096 // 6 + 1, 4096, 4096)  # above d/6 LoRA is dearer
+
+# %% [markdown]
+# (Below rank $d/6$ LoRA is cheaper than full fine-tuning, above it is dearer, as the last assert says for $d = 4096$.
+# The attention multiplies q, k and v with each other as well. No weight takes part in that, so it costs the same with
+# and without adapters, and the true ratio is a little closer to 1.)
+#
+# ## Time: look at the clock
+#
+# Back to the eight layers of width 512. Count in units of one product `(512, 512)` by `(512, 512)`. Full fine-tuning
+# has 8 forward, 8 for the weights, and 7 to pass on, since nobody waits below the first layer. LoRA saves 8 and adds
+# thin products. If only the last two layers have adapters, one product passes a gradient on from one to the other, and
+# that is all there is of the backward pass besides the thin ones.
+
+# %%
+share = lora_share(8, 512, 512)
+predicted = {  # forward, passing gradients on, gradients of weights, thin products
+    "full": (8, 7, 8, 0),
+    "LoRA": (8, 7, 0, 3 * 8 * share),
+    "LoRA, last two layers": (8, 1, 0, 3 * 2 * share),
+}
+for way, products in predicted.items():
+    print(f"{way:21} {sum(products):5.2f} products, {sum(products) / 23:.2f} of full fine-tuning")
+assert 2 / 3 < sum(predicted["LoRA"]) / 23 < 0.7
+
+# %% [markdown]
+# Now measure. Clocks are shaky, so take turns (what disturbs one way then disturbs all), measure the processor's time
+# instead of the wall clock's, and take the median. Adam's step is timed apart.
+
+
+# %%
+def seconds(task, *inputs):
+    start = time.process_time()
+    result = task(*inputs)
+    return time.process_time() - start, result
+
+
+def clock(n, rounds):
+    """Median seconds {way: (gradient, Adam's step)} for n inputs, the ways taking turns."""
+    found = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, attached in ways.items():
+            params, state = attached.params, adam_start(attached.params)
+            backward, (_, gradient) = seconds(value_and_grad, loss, params, way, x[:n], labels[:n])
+            step, _ = seconds(adam, params, gradient, state, 1e-3)
+            found[way].append((backward, step))
+    return {way: np.median(times, axis=0) for way, times in found.items()}
+
+
+# %%
+times = {n: clock(n, rounds) for n, rounds in ((512, 9), (64, 15), (8, 25))}
+measured = {way: times[512][way][0] / times[512]["full"][0] for way in ways}
+for way, products in predicted.items():
+    print(f"{way:21} counted {sum(products) / 23:.2f}, measured {measured[way]:.2f}")
+assert 0.5 < measured["LoRA"] < 1.1 and measured["LoRA, last two layers"] < measured["LoRA"]
+
+# %%
+figure, axis = plt.subplots(figsize=(7.2, 2.8))
+left = np.zeros(3)
+kinds = ("forward", "passing gradients on", "gradients of W", "thin products")
+for label, sizes, colour in zip(kinds, zip(*predicted.values()), (BLUE, SKY, ORANGE, GREEN)):
+    axis.barh(range(3), np.array(sizes) / 23, left=left, height=0.55, color=colour, label=label)
+    left = left + np.array(sizes) / 23
+axis.plot(list(measured.values()), range(3), "D", color="black", markersize=7, label="measured time")
+axis.set(yticks=range(3), yticklabels=["full", "LoRA", "LoRA in the\nlast two layers"], xlim=(0, 1.25))
+axis.set(xlabel="cost of a gradient, as a share of full fine-tuning")
+axis.invert_yaxis()
+figure.legend(frameon=False, loc="outside upper center", ncols=5, columnspacing=1.0, handlelength=1.2)
+plt.show()
+trained_share = everywhere.trained / ways["full"].trained
+print(f"LoRA trains {trained_share:.1%} of the numbers in {measured['LoRA']:.0%} of the time")
+assert trained_share == share == 1 / 32
+
+# %% [markdown]
+# A 32nd of the numbers, and more than half of the time. What decides is not how many numbers are trained, but how far
+# *down* the gradient has to go, as the last bar shows. And even there the forward pass has to be paid in full. (Biases,
+# ReLUs and the tape itself take time too and are not in the count, so the diamonds do not sit exactly where the bars
+# end.)
+#
+# ## Where fewer numbers do save time
+#
+# One part of a step does shrink with the numbers: Adam's own arithmetic, a few operations for each trained number,
+# however many inputs there are. For a few inputs it can be the larger part of the step.
+
+# %%
+for n, medians in times.items():
+    (full_gradient, full_step), (gradient, step) = medians["full"], medians["LoRA"]
+    print(
+        f"{n:3} inputs: Adam takes {full_step / (full_gradient + full_step):4.0%} of full fine-tuning's time; "
+        f"LoRA needs {gradient / full_gradient:4.0%} for the gradient, "
+        f"{(gradient + step) / (full_gradient + full_step):4.0%} for all"
+    )
+    assert step < 0.5 * full_step
+steps = {n: medians["full"][1] / sum(medians["full"]) for n, medians in times.items()}
+assert steps[8] > steps[512]
+
+# %% [markdown]
+# So in a notebook with a tiny batch LoRA may seem several times as fast. That is Adam (and this library's Adam makes
+# several passes over memory, where others make one). With thousands of words in a step, the products win and (3)
+# holds. On a graphics card two more things count. The thin products are too small to keep it busy, so they cost more
+# than their share. And the memory that LoRA saves can hold a larger batch, or saves you a second card; in this way LoRA
+# *can* make training faster.
+#
+# ## After training: no cost at all
+#
+# Left beside $W$, the adapter costs the share $\rho$ of (1) in additional products, and two more calls for each matrix.
+# Merged, it costs nothing: $W'$ is a matrix of the same shape as $W$, and the network does what it did before.
+
+# %%
+merged = everywhere.merge(everywhere.params)
+assert {name: (W.shape, W.dtype) for name, W in merged.items()} == {
+    name: (W.shape, W.dtype) for name, W in weights.items()
+}
+own = {name: W.copy() for name, W in weights.items()}  # each has arrays of its own, so none warms another's cache
+networks = {"no adapter": own, "merged": merged, "beside W": everywhere.bind(everywhere.params)}
+for n in (8, 512):
+    found = {name: [] for name in networks}
+    for _ in range(15):
+        for name, network in networks.items():
+            found[name].append(seconds(mlp, network, x[:n])[0])
+    medians = {name: np.median(spent) / np.median(found["no adapter"]) for name, spent in found.items()}
+    print(
+        f"{n:3} inputs, time of a forward pass:", *(f"{name} {ratio:.2f}" for name, ratio in medians.items()), sep="  "
+    )
+
+# %% [markdown]
+# (Without an adapter and merged, the same products of the same size are computed, so what differs from 1.00 there is
+# the clock.) What you save on disk is real too, and there the share of the numbers is the share of the bytes. For 100
+# tasks, compare 100 full copies of LLaMA 3 with one copy and 100 adapters, all in float16.
+
+# %%
+copies, adapters_too = 100 * base16, base16 + 100 * 2 * trained(LoRA(rank=32), llama3) / 1e9
+print(f"100 models {copies:,.0f} GB, one model and 100 adapters {adapters_too:,.0f} GB")
+assert copies > 40 * adapters_too
+
+# %% [markdown]
+# To sum up, for LLaMA 3 and LoRA of rank 32 on five matrices:
+#
+# | what | share of full fine-tuning | why |
+# | :-- | :-- | :-- |
+# | trained numbers, gradients, Adam, disk | 0.7 % | these go with the trained numbers |
+# | memory of training | a fifth | the frozen weights and the activations stay |
+# | products for one gradient | two thirds | the gradient has to pass through the frozen layers |
+# | products after merging | all of them | it is the same network |
+#
+# ## Exercises
+
+# %% [markdown]
+# ### Exercise 1 (easy): more places, or more rank?
+#
+# On LLaMA 3, rank 32 on five matrices trains 56,623,104 numbers. Somebody suggests all seven matrices instead. Which
+# rank may you take without training more numbers? And which rank if you adapt only q and v?
+
+# %% tags=["hide-cell"]
+# Solution 1: each rank costs the sum of all d_out + d_in, so divide: 21 on all seven matrices, 132 on q and v.
+budget = trained(LoRA(rank=32), llama3)
+for targets, best in (("q k v o gate up down", 21), ("q v", 132)):
+    chosen = MODELS["llama3-8b"].shapes(targets.split())
+    one = trained(LoRA(rank=1), chosen)
+    print(f"{targets}: {one:,} for each rank, so rank {budget // one}")
+    assert budget // one == best
+    assert trained(LoRA(rank=best), chosen) <= budget < trained(LoRA(rank=best + 1), chosen)
+
+# %% [markdown]
+# ### Exercise 2 (medium): merge in every step?
+#
+# In tutorial 1 you trained LoRA by making $W' = W + B A$ in each step and using it like any matrix. Write this layer
+# with the counting `product`, check its gradients against `lora_layer`, and compare the costs. When is it the cheaper
+# way?
+#
+# <details><summary>Hint</summary>
+#
+# Backward, you first get the gradient $G$ for $W'$, and from it those for $A$ and $B$ by (2) of tutorial 2.
+#
+# </details>
+
+
+# %% tags=["hide-cell"]
+# Solution 2: it needs G, the very product that LoRA saves, so for n inputs it is dearer unless the rank is above d/6.
+def merging_layer(W, A, B, x, slope):
+    W = W + product(B, A)
+    y, G, for_x = full_layer(W, x, slope)
+    return y, product(B.T, G), product(G, A.T), for_x
+
+
+def costs(d, r, n):
+    W, A, B = np.ones((d, d)), np.ones((r, d)), np.ones((d, r))
+    for layer in (lora_layer, merging_layer):
+        counts.clear()
+        layer(W, A, B, np.ones((n, d)), np.ones((n, d)))
+        yield sum(counts)
+
+
+thin_way, dense_way = lora_layer(W, A, B, x_in, slope), merging_layer(W, A, B, x_in, slope)
+assert all(np.allclose(one, other) for one, other in zip(thin_way, dense_way))
+d_small = 60
+for r_small in (4, 10, 15):
+    for n_small in (10, 100, 1000):
+        thin_cost, dense_cost = costs(d_small, r_small, n_small)
+        assert thin_cost == 2 * n_small * d_small**2 + 6 * n_small * r_small * d_small
+        assert dense_cost == 3 * n_small * d_small**2 + 3 * r_small * d_small**2
+        assert (dense_cost < thin_cost) == (n_small * (6 * r_small - d_small) > 3 * r_small * d_small)
+        print(f"rank {r_small:2} of {d_small}, {n_small:4} inputs: merging costs {dense_cost / thin_cost:.2f} as much")
+
+# %% [markdown]
+# ### Exercise 3 (hard): how long a text fits?
+#
+# You have a card of 24 GB and want to train LLaMA 3 8B with QLoRA, rank 32 on the five matrices. How many words fit
+# into a step? How many if you keep only the input of each layer, and compute one layer at a time again? What does that
+# do to the ratio (3)? Then check the idea on the small network: for four, two and one adapted layers at the end, how
+# many activations does the tape keep?
+#
+# <details><summary>Hint</summary>
+#
+# With checkpointing, one layer has to hold all its 69,632 numbers for each word while it is computed again, and the
+# others hold $d$ each. Full fine-tuning without checkpointing still costs 3.
+#
+# </details>
+
+# %% tags=["hide-cell"]
+# Solution 3: checkpointing lets about ten times as many words in, and uses up what LoRA saves in (3).
+free = 24e9 - (base4 + small) * 1e9
+plain = int(free // (2 * layers * one_layer))
+checkpointed = int(free // (2 * (layers * d + one_layer)))
+print(f"{plain:,} words, with checkpointing {checkpointed:,}")
+assert 3_500 < plain < 4_500 and 10 < checkpointed / plain < 12
+recomputing = (3 + 3 * rho + rho) / 3  # one more W x, and one more B (A x): ρ of a product
+print(f"cost of (3): {ratio:.2f}, with checkpointing {recomputing:.2f}")
+assert math.isclose(recomputing, ratio + (1 + rho) / 3) and 1 < recomputing < 1.02
+for first in (4, 6, 7):
+    ways["end"] = attach(weights, {f"layers.[{first}-7].W": LoRA(rank=8)}, rng)
+    found = tape("end", x, labels)
+    print(f"adapters in the last {8 - first} layers: {found:.1f} activations")
+    assert 8 - first <= found < 8 - first + 2
+del ways["end"]
+
+# %% [markdown]
+# ## Where to go next
+#
+# The frozen weights are what is left of the memory. [Tutorial 4](04_sbora.py) stores them in four bits, and halves the
+# trained numbers as well.
+#
+# ## References
+#
+# - Edward Hu and others, 2021, *LoRA: Low-Rank Adaptation of Large Language Models*,
+#   [arXiv 2106.09685](https://arxiv.org/abs/2106.09685).
+# - Samyam Rajbhandari and others, 2019, *ZeRO: Memory Optimizations Toward Training Trillion Parameter Models*,
+#   [arXiv 1910.02054](https://arxiv.org/abs/1910.02054) (the 16 bytes for each trained number).
+# - Tim Dettmers and others, 2023, *QLoRA: Efficient Finetuning of Quantized LLMs*,
+#   [arXiv 2305.14314](https://arxiv.org/abs/2305.14314).
+# - Lai-Man Po and others, 2024, *SBoRA: Low-Rank Adaptation with Regional Weight Updates*,
+#   [arXiv 2407.05413](https://arxiv.org/abs/2407.05413) (published counts).
+# - Hwichan Kim and others, 2024, *A Single Linear Layer Yields Task-Adapted Low-Rank Matrices*,
+#   [arXiv 2403.14946](https://arxiv.org/abs/2403.14946) (published counts).

@@ -1,0 +1,505 @@
+# %% [markdown]
+# # Expressive power II: with biases that lift the ReLUs, adapters turn one ReLU network into another
+#
+# **You will learn**
+#
+# - how a bias makes a ReLU harmless on a ball of inputs, so that layers in a row become one product of matrices;
+# - which rank turns a frozen network into a given smaller one, exactly, and what is lost below that rank;
+# - what cannot be spared: the ball, the biases, and an adapter on the first layer.
+#
+# **Before this:** [tutorial 7](07_expressive_linear.py): products of adapted matrices and `adapt_product`.
+# **Time:** 40 minutes to read, 5 seconds to run.
+#
+# A product of frozen matrices with adapters reaches any matrix once the ranks add up to enough. In a real network there
+# are ReLUs between the matrices, and each of them throws away half of what it sees. Can a *random* ReLU network still
+# be turned into any other one, by adapters of low rank? It can, if it is deeper than the other, and if the biases may
+# change too.
+
+# %%
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+
+from itertools import pairwise
+
+import autograd.numpy as np
+import matplotlib.pyplot as plt
+
+from minilora.adapters import Full, LoRA
+from minilora.attach import attach
+from minilora.models.mlp import relu
+from minilora.theorems.linear import adapt_product, adapted, product
+from minilora.theorems.relu import (
+    best_partition,
+    error_bounds,
+    needed_rank,
+    relu_adapters,
+    relu_mlp,
+    uniform_partition,
+    witness,
+)
+from minilora.train import fit
+
+plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
+plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7280"
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# ## The networks
+#
+# A network here has a ReLU after *every* layer, the last one included: $x \to \mathrm{relu}(W_0 x + b_0) \to
+# \mathrm{relu}(W_1 \cdot + b_1) \to \dots$ That is `relu_mlp`. The weights are random: matrices with singular values
+# between ½ and 2, and random biases. Inputs come from the ball $\lVert x \rVert \le \rho$.
+
+
+# %%
+def with_values(values, d_out, d_in):
+    left, _, right = np.linalg.svd(rng.standard_normal((d_out, d_in)), full_matrices=False)
+    return (left * values) @ right  # random directions, these singular values
+
+
+def net(*widths):
+    weights = {}
+    for number, (d_in, d_out) in enumerate(pairwise(widths)):
+        weights[f"layers.{number}.W"] = with_values(rng.uniform(0.5, 2, min(d_out, d_in)), d_out, d_in)
+        weights[f"layers.{number}.b"] = 0.5 * rng.standard_normal(d_out)
+    return weights
+
+
+def ball(width, radius, count=2000):
+    x = rng.standard_normal((count, width))
+    x = radius * x / np.linalg.norm(x, axis=1, keepdims=True)  # half of them stay on the surface
+    return x * np.where(np.arange(count) % 2, rng.random(count), 1.0)[:, None]
+
+
+def worst(weights, target, x):
+    return np.max(np.linalg.norm(relu_mlp(weights, x) - relu_mlp(target, x), axis=1))
+
+
+# %% [markdown]
+# ## One unit, lifted
+#
+# A unit computes $\mathrm{relu}(w x)$ and loses every $x$ on the wrong side of 0. Now give it the bias
+# $c = |w|\,\rho$, the largest value that $-w x$ takes on $|x| \le \rho$. Then $w x + c \ge 0$ on the whole ball, the
+# ReLU does nothing there, and the next layer can subtract $c$ again. What comes out is $w x$, as if there were no ReLU.
+
+# %%
+w, radius = 1.5, 1.0
+x = np.linspace(-2, 2, 401)
+c = abs(w) * radius
+stages = {"relu(w x)": relu(w * x), "relu(w x + c)": relu(w * x + c), "relu(w x + c) − c": relu(w * x + c) - c}
+inside = abs(x) <= radius
+assert np.allclose(stages["relu(w x + c) − c"][inside], w * x[inside])
+assert np.all(stages["relu(w x + c) − c"][x < -radius - 1e-9] > w * x[x < -radius - 1e-9])
+
+# %%
+figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.8), sharey=True)
+for axis, (name, y) in zip(axes, stages.items()):
+    axis.axvspan(-radius, radius, color="#e5e7eb", lw=0)
+    axis.plot(x, w * x, color=GREY, ls=":", lw=1.5)
+    axis.plot(x, y, color=BLUE, lw=2)
+    axis.set(title=name, xlabel="x")
+axes[0].annotate("w x", (-1.7, -2.4), xytext=(-0.9, -2.6), color=GREY)
+axes[1].annotate("the ball", (0, -2.6), ha="center", color=GREY)
+plt.show()
+
+# %% [markdown]
+# The third picture is the whole trick. Inside the ball (grey) the blue line is $w x$. Outside, on the left, it is not.
+#
+# In more dimensions the lowest value of unit $j$ on the ball is $-\rho\,\lVert w_j \rVert$, with $w_j$ the $j$-th row
+# of $W$ (Cauchy–Schwarz; it is taken at $x = -\rho\,w_j / \lVert w_j \rVert$). So the offset of unit $j$ is
+# $c_j = \rho\,\lVert w_j \rVert$, one number for each unit. This is no estimate from samples: no $x$ of the ball is
+# clipped, and with any smaller $c_j$ one would be.
+
+# %%
+W = net(6, 6)["layers.0.W"]
+c = radius * np.linalg.norm(W, axis=1)
+lowest = -radius * W / np.linalg.norm(W, axis=1, keepdims=True)  # row j: the x at which unit j is lowest
+for points in (ball(6, radius), lowest):
+    assert np.allclose(relu(points @ W.T + c) - c, points @ W.T)
+assert np.allclose(np.diag(lowest @ W.T + c), 0)  # there is nothing to spare
+print("offsets:", c.round(2))
+
+# %% [markdown]
+# ## Two frozen layers become one layer of the target
+#
+# Frozen: $\mathrm{relu}(W_1\,\mathrm{relu}(W_0 x + b_0) + b_1)$. Target: $\mathrm{relu}(\bar W x + \bar b)$. Three
+# steps, by hand.
+#
+# 1. Tutorial 7: adapters of rank ½ D on $W_0$ and $W_1$ with $W'_1 W'_0 = \bar W$.
+# 2. Lift the ReLU between: $b'_0 = c$ with $c_j = \rho$ times the length of row $j$ of the *adapted* $W'_0$.
+# 3. Take the offset out again, and put the target's bias in: $b'_1 = \bar b - W'_1 c$.
+#
+# Then $W'_1\,\mathrm{relu}(W'_0 x + c) + b'_1 = W'_1 W'_0 x + W'_1 c + \bar b - W'_1 c = \bar W x + \bar b$. The last
+# ReLU is not lifted: the target has it too.
+
+# %%
+D = 6
+weights, single = net(D, D, D), net(D, D)
+W_bar, b_bar = single["layers.0.W"], single["layers.0.b"]
+
+own = adapt_product([weights["layers.0.W"], weights["layers.1.W"]], W_bar, ranks=D // 2)
+W0, W1 = adapted([weights["layers.0.W"], weights["layers.1.W"]], own)
+c = radius * np.linalg.norm(W0, axis=1)
+by_hand = {"layers.0.W": W0, "layers.0.b": c, "layers.1.W": W1, "layers.1.b": b_bar - W1 @ c}
+
+x = ball(D, radius)
+print(f"before: {worst(weights, single, x):.2f}   after: {worst(by_hand, single, x):.0e}   (largest error in the ball)")
+assert worst(by_hand, single, x) < 1e-11
+assert worst(weights, single, x) > 0.1
+
+# %% [markdown]
+# The library does the same with `relu_adapters`. It returns params for ordinary adapters: LoRA on every matrix, and
+# the biases trained in full.
+
+# %%
+params = relu_adapters(weights, single, rank=3, partition=(2,), radius=radius)
+attached = attach(weights, {"*.W": LoRA(3), "*.b": Full()}, rng)
+merged = attached.merge(params)
+print(attached)
+assert worst(attached.bind(params), single, x) < 1e-11
+assert all(np.allclose(merged[name], by_hand[name]) for name in weights)
+
+
+# %% [markdown]
+# ## Far outside, it fails; and why the ball is not made huge
+#
+# The theorem holds for every $x$ in the ball and promises nothing outside. How does it fail? Build the adapters for
+# three balls, of radius 1, 100 and 10,000, and measure the error at inputs of every length.
+
+
+# %%
+def adapt(weights, target, rank, partition, radius):
+    attached = attach(weights, {"*.W": LoRA(rank), "*.b": Full()}, rng)
+    return attached.merge(relu_adapters(weights, target, rank, partition, radius, rng))
+
+
+lengths = np.logspace(-2, 6, 49)
+directions = ball(D, 1.0, 400)[::2]  # unit vectors
+errors = {}
+for radius in (1, 100, 10_000):
+    lifted = adapt(weights, single, 3, (2,), radius)
+    errors[radius] = np.array([worst(lifted, single, length * directions) for length in lengths])
+    inside, outside = errors[radius][lengths <= radius], errors[radius][lengths >= 100 * radius]
+    print(f"radius {radius:6,}: error inside {inside.max():.0e}, from 100 × the radius on {outside.min():.0e} or more")
+    assert inside.max() < 1e-12 * radius + 1e-11
+    assert outside.min() > 1e-3 * radius
+
+# %%
+figure, axis = plt.subplots(figsize=(7.2, 3.2))
+for (radius, error), colour in zip(errors.items(), (BLUE, ORANGE, GREEN)):
+    axis.loglog(lengths, np.maximum(error, 1e-17), color=colour)
+    axis.axvline(radius, color=colour, ls=":", lw=1)
+    axis.annotate(f"ρ = {radius:,}", (lengths[0], error[0] * 2), color=colour)
+axis.set(xlabel="length of the input ‖x‖", ylabel="largest error")
+plt.show()
+
+# %% [markdown]
+# Each curve is rounding up to its radius (dotted line) and jumps there. The price of a larger ball is on the left: the
+# offsets grow with the radius, and adding a large number and subtracting it again costs digits. In float64 there are
+# plenty, in float32 far fewer. So the offsets should be as small as they can be, and no "large enough" guess. Biases
+# fitted to a *sample* of inputs, as is easier to write, are exact on that sample and can fail on the next input.
+#
+# ## More layers: cut the frozen network into runs
+#
+# A target of $\bar L$ layers and a frozen network of $L \ge \bar L$ layers: cut the frozen layers into $\bar L$ runs,
+# one for each layer of the target. All ReLUs inside a run are lifted, the last one of each run does the target's work.
+#
+#     frozen    x ─ relu W_0 ─ relu W_1 ─ relu W_2 ─ relu W_3 ─ relu W_4        runs {0, 1} and {2, 3, 4},
+#     target    x ─ ─ ─  relu W̄_0 ─ ─ ─ ─ ─ ─ ─ ─ ─ relu W̄_1 ─ ─ ─ ─ ─          the partition (2, 3)
+#
+# By tutorial 7, a run of $n$ layers needs rank $\lceil \mathrm{rank}(\bar W - \prod W_l) / n \rceil$, and the rank of
+# the whole is the largest over the runs. For random matrices of width $D$ that is $\lceil D / n \rceil$: the depth that
+# is left over pays for the rank.
+
+# %%
+D, target = 8, net(8, 8, 8)
+x = ball(D, 1.0)
+for L in (2, 4, 6, 8):
+    weights = net(*[D] * (L + 1))
+    partition = uniform_partition(L, 2)
+    rank = needed_rank(weights, target, partition)
+    error = worst(adapt(weights, target, rank, partition, 1.0), target, x)
+    print(f"{L} frozen layers, partition {partition}: rank {rank}, error {error:.0e}")
+    assert rank == -(-D // (L // 2))
+    assert error < 1e-8
+
+# %% [markdown]
+# Equal runs are not always best. If the target's first layer is near the first frozen one, that run can be short, and
+# the other gets more layers. `best_partition` finds the best cut, by going through the target's layers and keeping,
+# for each number of frozen layers used so far, the cut with the smallest rank (dynamic programming).
+
+# %%
+D = 6
+weights, target = net(D, D, D, D, D), net(D, D, D)
+target["layers.0.W"] = weights["layers.0.W"] + np.ones((D, D))  # a change of rank 1
+for partition in ((1, 3), (2, 2), (3, 1)):
+    print(f"partition {partition}: rank {needed_rank(weights, target, partition)}")
+assert uniform_partition(4, 2) == (2, 2)
+assert best_partition(weights, target) == (1, 3)
+assert [needed_rank(weights, target, partition) for partition in ((1, 3), (2, 2), (3, 1))] == [2, 3, 6]
+
+# %% [markdown]
+# ## Below the needed rank
+#
+# With a smaller rank, run $i$ becomes the best approximation $M_i$ of $\bar W_i$ and misses it by a singular value,
+# $E_i = \sigma_{R n_i + 1}(\bar W_i - \prod W_l)$. A ReLU never moves two points further apart, so the error after run
+# $i$ is at most
+#
+# $$\delta_i = \lVert M_i \rVert\, \delta_{i-1} + E_i\, z_{i-1} \tag{1}$$
+#
+# where $z_{i-1}$ bounds the length of what the target computes there. `error_bounds` returns this bound and a plainer,
+# larger one in which only the target's norms and the $E_i$ occur. Take a target that differs from the frozen runs by
+# singular values from 2 down to 0.002, so that each rank does something.
+
+# %%
+D, partition = 12, (2, 2)
+weights = net(*[D] * 5)
+target = net(D, D, D)
+for run in (0, 1):
+    frozen = product([weights[f"layers.{2 * run}.W"], weights[f"layers.{2 * run + 1}.W"]])
+    target[f"layers.{run}.W"] = frozen + with_values(np.geomspace(2, 2e-3, D), D, D)
+x, ranks = ball(D, 1.0), range(1, 8)
+measured = np.array([worst(adapt(weights, target, rank, partition, 1.0), target, x) for rank in ranks])
+sharp, plain = np.array([error_bounds(weights, target, rank, partition, 1.0) for rank in ranks]).T
+print("rank     ", *[f"{rank:8}" for rank in ranks])
+for name, line in (("measured", measured), ("bound (1)", sharp), ("plain", plain)):
+    print(f"{name:9}", *[f"{error:8.1e}" for error in line])
+assert needed_rank(weights, target, partition) == 6
+assert np.all(measured <= sharp + 1e-9) and np.all(sharp <= plain + 1e-9)
+assert measured[5] < 1e-9 and measured[4] > 1e-4
+
+# %%
+figure, axis = plt.subplots(figsize=(7.2, 3.2))
+for line, colour, marker, name in (
+    (plain, GREY, "s", "plain bound"),
+    (sharp, ORANGE, "^", "bound (1)"),
+    (measured, BLUE, "o", "measured, largest of 2,000 inputs"),
+):
+    axis.semilogy(ranks, line, color=colour, marker=marker, label=name)
+axis.annotate("needed rank", (6.05, 1e-5), color=GREY)
+axis.axvline(6, color=GREY, ls=":", lw=1)
+axis.set(xlabel="rank R of each adapter", ylabel="error on the ball")
+axis.legend(frameon=False, loc="lower left")
+plt.show()
+
+# %% [markdown]
+# The measured error lies below bound (1), and bound (1) below the plain one: bounds have to hold for the worst network
+# with these norms, and the measured error is that of one network on some inputs. All three fall with the rank, and at
+# the needed rank, 6, the error falls to rounding.
+#
+# ## Narrower targets: dead units
+#
+# The frozen network has width 12, the target only width 3. The textbook way is to pad the target with zeros to 12 × 12.
+# But the frozen product has entries there, and to make them zero takes rank. There is a cheaper way. Make the nine
+# units that the target lacks **dead**: give them so low a bias that they are always 0. Then nobody sees what their rows
+# hold, and the columns that read them do not matter either. All but a 3 × 3 corner may stay as it is frozen.
+
+# %%
+D, width = 12, 3
+frozen = [with_values(rng.uniform(0.5, 2, D), D, D) for _ in range(3)]
+W_bar = with_values(rng.uniform(0.5, 2, width), width, width)
+P = product(frozen)
+zeros, corner = np.zeros((D, D)), P.copy()
+zeros[:width, :width] = corner[:width, :width] = W_bar
+ranks = [int(np.linalg.matrix_rank(goal - P)) for goal in (zeros, corner)]
+print(f"change of the product when the target is padded with zeros: rank {ranks[0]}; in the corner only: {ranks[1]}")
+assert ranks == [12, 3]
+
+# %% [markdown]
+# With runs of three layers, padding with zeros needs rank 12/3 = 4, dead units 3/3 = 1. In general it is
+# $\lceil w / n \rceil$ for a target of width $w$, however wide the frozen network is. `relu_adapters` does this when
+# the target is narrower. (Here the target also has fewer inputs: it sees the first three entries of $x$, and the others
+# must be 0.)
+
+# %%
+weights, target = net(*[D] * 7), net(3, 3, 3)
+padded = {}
+for name, array in target.items():
+    padded[name] = np.zeros([D] * array.ndim)
+    padded[name][tuple(slice(size) for size in array.shape)] = array
+needed = [needed_rank(weights, wanted, (3, 3)) for wanted in (padded, target)]
+print("rank needed with zeros:", needed[0], "  with dead units:", needed[1])
+assert needed == [4, 1]
+
+x = ball(width, 1.0)
+y = relu_mlp(adapt(weights, target, 1, (3, 3), 1.0), np.pad(x, ((0, 0), (0, D - width))))
+print(f"rank 1: largest error {np.max(abs(y[:, :width] - relu_mlp(target, x))):.0e}")
+assert np.max(abs(y[:, :width] - relu_mlp(target, x))) < 1e-8
+assert np.all(y[:, width:] == 0)  # dead means exactly 0
+
+# %% [markdown]
+# Six random layers of width 12, changed by rank 1 each, compute what a random 3-3-3 network computes.
+#
+# ## What cannot be spared: the first layer
+#
+# It is common to adapt only the last layers. Is that enough, with any rank? Look at the *first* layer, frozen. Where
+# one of its ReLUs is off, it maps different inputs to the same output, and no later layer can tell them apart.
+#
+# Take an input $x$ at which unit $j$ is off, with pre-activation $z_j < 0$. Move to $x'$ with three times that $z_j$
+# and all other pre-activations the same: solve $W_0 (x' - x) = 2 z_j e_j$. The first layer hides the difference. If the
+# target tells $x$ and $x'$ apart, then *every* network on this first layer errs at one of them by at least half the
+# distance of the two wanted outputs. `witness` searches for such a pair.
+
+# %%
+weights, target = net(2, 2, 16, 2), net(2, 2)
+weights["layers.0.b"], weights["layers.2.b"] = np.array([0.3, -0.2]), np.ones(2)
+target["layers.0.W"], target["layers.0.b"] = np.array([[1.0, -0.6], [0.5, 1.0]]), np.array([2.0, 2.0])
+radius = 2.0
+first, twin, bound = witness(weights, target, radius, rng)
+pair = np.array([first, twin])
+hidden = relu(pair @ weights["layers.0.W"].T + weights["layers.0.b"])
+print("inputs:               ", *pair.round(2))
+print("after the first layer:", *hidden.round(2))
+print("wanted:               ", *relu_mlp(target, pair).round(2))
+print(f"any network on this first layer errs by {bound:.2f} or more at one of the two")
+assert np.allclose(hidden[0], hidden[1])
+assert bound > 0.1
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.5))
+x = ball(2, radius, 6000)
+before = x @ weights["layers.0.W"].T + weights["layers.0.b"]
+unit = np.argmax(abs((pair[1] - pair[0]) @ weights["layers.0.W"].T))
+off = before[:, unit] < 0
+for axis, points in zip(axes, (x, relu(before))):
+    axis.scatter(*points[~off].T, s=2, color="#cbd5e1")
+    axis.scatter(*points[off].T, s=2, color="#f0b27a")
+axes[0].annotate("", twin, first, arrowprops={"arrowstyle": "->", "lw": 1.5})
+axes[0].plot(*pair.T, "o", color=BLUE)
+for point, name, place in zip(pair, ("x", "x′"), ((6, 5), (-15, 3))):
+    axes[0].annotate(name, point, xytext=place, textcoords="offset points", size=13)
+axes[1].plot(*hidden[0], "o", color=BLUE)
+axes[1].annotate("x and x′", hidden[0], xytext=(8, 5), textcoords="offset points", size=13)
+axes[0].set(
+    title=f"inputs; orange: unit {unit} is off", xlabel="first entry of x", ylabel="second entry of x", aspect="equal"
+)
+axes[1].set(title="after the frozen first layer", xlabel="unit 0", ylabel="unit 1", aspect="equal")
+plt.show()
+
+# %% [markdown]
+# All the orange part of the ball is pressed onto one line on the right, and $x$, $x'$ onto one point of it. Train all
+# that comes after the first layer in full, matrices and biases, with 16 units in the middle, and see what is left.
+
+
+# %%
+def loss(params, x, y):
+    return np.sum((relu_mlp(later.bind(params), x) - y) ** 2) / len(x)
+
+
+later = attach(weights, {"layers.[12].*": Full()}, rng)
+x = np.concatenate([ball(2, radius, 1000), np.repeat(pair, 100, axis=0)])
+trained = later.merge(fit(loss, later.params, (x, relu_mlp(target, x)), rng, steps=500, batch=100, lr=1e-2))
+left_over = worst(trained, target, pair)
+everything = adapt(weights, target, 1, (3,), radius)
+print(f"later layers trained in full: error at x or x' {left_over:.2f}, at least {bound:.2f}")
+print(f"rank 1 on all three layers:   error in all the ball {worst(everything, target, ball(2, radius)):.0e}")
+assert left_over >= bound * (1 - 1e-9)
+assert worst(everything, target, ball(2, radius)) < 1e-9
+
+# %% [markdown]
+# Rank 1 on every layer beats full training of all layers but the first. (This is about targets in general. If all units
+# of the first layer are on wherever the target varies, or if the target has the same first layer, then nothing is lost
+# there, and the last layers can do.)
+#
+# ## What cannot be spared: the biases
+#
+# LoRA as it is used leaves biases alone. Suppose there are none: then every layer maps $t x$ to $t$ times what it makes
+# of $x$, for $t > 0$, and so does the whole network (it is *positively homogeneous*). In particular $f(0) = 0$,
+# whatever the adapters are. A target with $\bar f(0) \ne 0$ is missed by at least $\lVert \bar f(0) \rVert$.
+
+# %%
+weights = {name: array * name.endswith("W") for name, array in net(4, 4, 4).items()}
+changed = {name: array + rng.standard_normal(array.shape) * name.endswith("W") for name, array in weights.items()}
+x = ball(4, 1.0)
+assert np.allclose(relu_mlp(changed, 7 * x), 7 * relu_mlp(changed, x))
+assert np.all(relu_mlp(changed, np.zeros(4)) == 0)
+
+target = net(4, 4)
+target["layers.0.b"] = np.ones(4)
+right = relu_adapters(weights, target, 2, (2,), 1.0)
+matrices_only = attach(weights, {"*.W": LoRA(2)}, rng)
+params = {name: own for name, own in right.items() if name.endswith("W")}
+error = worst(matrices_only.merge(params), target, np.zeros((1, 4)))
+print(f"the right adapters without the biases: error {error:.2f} at 0")
+assert np.isclose(error, np.linalg.norm(np.ones(4)))
+
+# %% [markdown]
+# ## Exercises
+#
+# ### Exercise 1 (easy): offsets that are a little too small
+#
+# Take `by_hand` from above, and make its offsets 1 % smaller, in both biases. At how many of 2,000 random inputs of the
+# ball does it differ from the target? At which input is it certain to differ from $\bar W x + \bar b$ before the last
+# ReLU?
+
+# %% tags=["hide-cell"]
+# Solution 1: random inputs may miss it altogether; the lowest point of each unit never does.
+W0, W1 = by_hand["layers.0.W"], by_hand["layers.1.W"]
+c = 0.99 * by_hand["layers.0.b"]
+x = ball(6, 1.0)
+clipped = np.any(x @ W0.T + c < 0, axis=1)
+lowest = -W0 / np.linalg.norm(W0, axis=1, keepdims=True)
+at_lowest = relu(lowest @ W0.T + c) @ W1.T - (lowest @ W0.T + c) @ W1.T
+print(f"clipped: {np.sum(clipped)} of {len(x)} random inputs, and {len(lowest)} of {len(lowest)} lowest points")
+assert np.mean(clipped) < 0.1
+assert np.all(np.linalg.norm(at_lowest, axis=1) > 1e-3)
+
+# %% [markdown]
+# ### Exercise 2 (medium): the adapters against the target
+#
+# A frozen network of width 12 and depth 6, a target of width 4 and depth 2. Which rank is needed? How many numbers do
+# the adapters and biases hold, and how many does the target itself have? What does that say about this theorem as a way
+# to save memory?
+
+# %% tags=["hide-cell"]
+# Solution 2: rank ⌈4/3⌉ = 2, and far more numbers than the target has: the theorem is about rank, not about saving.
+weights, target = net(*[12] * 7), net(4, 4, 4)
+partition = best_partition(weights, target)
+rank = needed_rank(weights, target, partition)
+trained = attach(weights, {"*.W": LoRA(rank), "*.b": Full()}, rng).trained
+size = sum(array.size for array in target.values())
+print(f"partition {partition}, rank {rank}: {trained} numbers trained, the target has {size}")
+assert rank == 2
+assert trained == 6 * (2 * rank * 12 + 12)
+assert trained > 5 * size
+
+# %% [markdown]
+# ### Exercise 3 (hard): pixels
+#
+# Pixels lie between 0 and 1. The smallest ball that holds all such inputs has radius $\sqrt D$, but the *box*
+# $[0, 1]^D$ is much smaller than this ball. Find the smallest offsets that clip no input of the box, and build the
+# two-layer network `by_hand` with them. By what factor are they smaller, on average?
+#
+# <details><summary>Hint</summary>
+#
+# The lowest value of $g \cdot x$ on the box: set $x_i = 1$ where $g_i < 0$, and $x_i = 0$ elsewhere.
+#
+# </details>
+
+# %% tags=["hide-cell"]
+# Solution 3: on the box max −g·x is the sum of the negative entries of g, made positive; each corner in turn is tested.
+c = np.sum(np.maximum(-W0, 0), axis=1)
+on_ball = np.sqrt(6) * np.linalg.norm(W0, axis=1)
+corners = np.array(np.meshgrid(*[[0.0, 1.0]] * 6)).reshape(6, -1).T
+assert np.allclose(np.min(corners @ W0.T + c, axis=0), 0)  # nothing is clipped, and nothing to spare
+boxed = {"layers.0.W": W0, "layers.0.b": c, "layers.1.W": W1, "layers.1.b": b_bar - W1 @ c}
+x = np.concatenate([corners, rng.random((500, 6))])
+print(f"error {worst(boxed, single, x):.0e}; the ball's offsets are {np.sum(on_ball) / np.sum(c):.1f} times as large")
+assert worst(boxed, single, x) < 1e-11
+assert np.all(c < on_ball)
+
+# %% [markdown]
+# ## Where to go next
+#
+# [Tutorial 9](09_expressive_attention.py) does it for attention, where no bias has to be lifted: each head is made of
+# two products of two matrices.
+#
+# ## References
+#
+# - Y. Zeng and K. Lee, 2023, *The Expressive Power of Low-Rank Adaptation*,
+#   [arXiv 2310.17513](https://arxiv.org/abs/2310.17513): the theorem on ReLU networks. The offsets from bounds, the
+#   best partition and the dead units are this library's own; statements are in our words, with conditions that we
+#   tested.
+# - E. Hu et al., 2021, *LoRA*, [arXiv 2106.09685](https://arxiv.org/abs/2106.09685).

@@ -1,0 +1,542 @@
+# %% [markdown]
+# # From NumPy to PEFT and back: an adapter is two small files, and one check tells whether they were read rightly
+#
+# **You will learn**
+#
+# - what the two files are that hold a published adapter, down to the last byte, by writing them by hand;
+# - how to hand an adapter that you trained here to Hugging Face PEFT, and how to read one that PEFT made;
+# - what becomes of SBoRA, CondLoRA and HRA on the way;
+# - four ways in which loading goes wrong without an error, and the one check that finds them all;
+# - how much sixteen bits cost, and whether a merged model that differs from the unmerged one is a bug.
+#
+# **Before this:** [tutorial 2](02_lora_by_hand.py) (LoRA, `attach`), [tutorial 4](04_sbora.py) (SBoRA),
+# [tutorial 5](05_hra.py) (HRA) and [tutorial 6](06_condlora.py) (CondLoRA). **Time:** 40 minutes to read, 2 seconds to
+# run.
+#
+# You have trained an adapter, and somebody else wants to use it in a PyTorch model. Or the other way round: you found
+# an adapter on the Hugging Face Hub and want to take it apart with the tools of these tutorials. Both sides keep the
+# same few numbers. But who says that they mean the same by them: which of the two matrices is called $A$, what is it
+# multiplied by, to which layer does it belong? Nothing crashes when the two disagree about the scale. The model is a
+# little worse, that is all, and you will blame the training.
+
+# %%
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+
+import json
+import struct
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import autograd.numpy as anp
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minilora
+from minilora.adapters import HRA, CondLoRA, LoRA, SBoRAFA
+from minilora.attach import attach, describe, kind
+from minilora.models.mlp import init_mlp, mlp
+from minilora.peft_io import pack, read_peft, unpack, write_peft
+from minilora.scaling import alpha_over_sqrt_rank
+from minilora.train import fit
+
+plt.rcParams.update(
+    {"figure.dpi": 110, "figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+)
+ORANGE, BLUE, GREEN, GREY = "#d97706", "#2563eb", "#047857", "#6b7280"
+rng = np.random.default_rng(0)
+temporary = TemporaryDirectory()
+folder = Path(temporary.name)
+
+# %% [markdown]
+# ## Something worth publishing
+#
+# A small network, and a second one that is the first with a change of rank 2 in two of its layers. LoRA of rank 2 on
+# these layers learns to imitate the second one. We keep $\alpha = 6$, so that the scale $s = \alpha / r = 3$ is not 1
+# and a mistake in it can be seen.
+
+# %%
+weights = init_mlp(rng, widths=(16, 24, 24, 8))
+target = dict(weights)
+for name in ("layers.0.W", "layers.2.W"):
+    d_out, d_in = weights[name].shape
+    change = rng.standard_normal((d_out, 2)) @ rng.standard_normal((2, d_in)) / d_in
+    target[name] = weights[name] + change.astype(np.float32)
+x = rng.standard_normal((2000, 16)).astype(np.float32)
+wanted = mlp(target, x)
+
+attached = attach(weights, {"layers.[02].W": LoRA(rank=2, alpha=6)}, rng)
+print(attached)
+
+
+# %%
+def loss(params, x, y):
+    return anp.sum((mlp(attached.bind(params), x) - y) ** 2) / len(x)
+
+
+def distance(y, reference):
+    """The largest difference, as a share of the largest number."""
+    return np.max(np.abs(y - reference)) / np.max(np.abs(reference))
+
+
+params = fit(loss, attached.params, (x, wanted), rng, steps=600, batch=100, lr=3e-2)
+adapted = mlp(attached.bind(params), x)
+before, after = loss(attached.params, x, wanted), loss(params, x, wanted)
+print(f"squared error {before:.3f} before, {after:.4f} after")
+assert after < 0.1 * before
+
+# %% [markdown]
+# ## The file of numbers
+#
+# PEFT keeps the numbers in a file called `adapter_model.safetensors`. Such a file has three parts:
+#
+# 1. eight bytes: the length $n$ of the header, as a little-endian whole number;
+# 2. $n$ bytes of JSON, the **header**: for every array its name, its dtype, its shape, and the two places between which
+#    its bytes lie, counted from the end of the header;
+# 3. the numbers of all arrays, row by row, one array after the other.
+#
+# That is all, and it is the point of it: reading such a file runs nobody's code. (The older `adapter_model.bin` is a
+# Python pickle, which can run anything.) We need names: PEFT calls the $A$ of a layer
+# `base_model.model.<layer>.lora_A.weight`. Orientation is luckily the same as here: $A$ is `(r, d_in)` and $B$ is
+# `(d_out, r)`.
+
+# %%
+arrays = {}
+for name in ("layers.0", "layers.2"):
+    arrays[f"base_model.model.{name}.lora_A.weight"] = params[f"{name}.W"]["A"]
+    arrays[f"base_model.model.{name}.lora_B.weight"] = params[f"{name}.W"]["B"]
+
+header, numbers = {"__metadata__": {"format": "pt"}}, b""
+for name, array in arrays.items():
+    place = [len(numbers), len(numbers) + array.nbytes]
+    header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": place}
+    numbers += array.astype("<f4").tobytes()
+text = json.dumps(header).encode()
+text += b" " * (-len(text) % 8)  # so that the numbers start at a multiple of eight
+content = struct.pack("<Q", len(text)) + text + numbers
+
+print(f"{len(content)} bytes: 8 + {len(text)} of header + {len(numbers)} of numbers")
+for name, entry in header.items():
+    print(f"{name:44} {json.dumps(entry)}")
+assert content == pack(arrays)
+
+# %% [markdown]
+# The last line says that `pack` in `minilora/peft_io.py` does no more than this. Here is the file as a picture, every
+# byte a dot: text has few different bytes; the numbers look like noise, but for the byte with the sign and the
+# exponent.
+
+# %%
+figure, (left, right) = plt.subplots(2, 1, figsize=(7.2, 4.2), height_ratios=(1, 3))
+start = 8 + len(text)
+left.barh(0, start, color=GREY)
+for name, colour in zip(arrays, (BLUE, ORANGE, BLUE, ORANGE)):
+    first, last = header[name]["data_offsets"]
+    left.barh(0, last - first, left=start + first, color=colour, edgecolor="white")
+    layer, letter = name.removeprefix("base_model.model.").removesuffix(".weight").split(".lora_")
+    left.text(start + (first + last) / 2, 0, letter, ha="center", va="center", color="white")
+    if letter == "A":
+        left.text(start + first, 0.5, layer, va="bottom", color=GREY)
+left.text(start / 2, 0, "8 bytes, then the header", ha="center", va="center", color="white")
+left.set(xlim=(0, len(content)), yticks=[], xlabel="place in the file, bytes")
+left.spines["left"].set_visible(False)
+right.scatter(np.arange(len(content)), np.frombuffer(content, np.uint8), s=2, color=BLUE, linewidths=0)
+right.axvline(start, color=GREY, linewidth=1)
+right.text(start / 2, 215, "letters of the header", ha="center", color=GREY)
+right.set(xlim=(0, len(content)), xlabel="place in the file, bytes", ylabel="value of the byte")
+plt.show()
+
+# %% [markdown]
+# ## The file of settings
+#
+# Numbers alone are no adapter. What belongs to them is in `adapter_config.json`: the kind of adapter, the rank,
+# $\alpha$, and which layers of the model get one. Four entries are enough.
+
+# %%
+config = {"peft_type": "LORA", "r": 2, "lora_alpha": 6, "target_modules": ["layers.0", "layers.2"]}
+(folder / "adapter_config.json").write_text(json.dumps(config))
+(folder / "adapter_model.safetensors").write_bytes(content)
+
+again = read_peft(folder, weights)
+print(again)
+assert np.array_equal(mlp(again.bind(again.params), x), adapted)
+
+# %% [markdown]
+# `read_peft` takes the folder and the weights of the model, and returns what `attach` returns, with the numbers of the
+# file as `params`: bind them, merge them, or go on training them. `write_peft` is the way back. From there on the
+# adapter is PEFT's. In a project with PyTorch, for a model with the same weights whose layers have the same names:
+#
+# ```
+# from peft import PeftModel
+# model = PeftModel.from_pretrained(model, "the folder")
+# ```
+
+# %%
+write_peft(folder, attached, params)
+print((folder / "adapter_config.json").read_text())
+assert unpack((folder / "adapter_model.safetensors").read_bytes()).keys() == arrays.keys()
+
+# %% [markdown]
+# The names of layers differ from model to model. `layer_of` says what PEFT's model calls the layer of a weight; the
+# same function serves both ways. By default it takes off the ending `.W`.
+
+# %%
+other_names = {"layers.0.W": "encoder.dense", "layers.2.W": "classifier"}
+write_peft(folder, attached, params, layer_of=other_names.get)
+print(*unpack((folder / "adapter_model.safetensors").read_bytes()), sep="\n")
+again = read_peft(folder, weights, layer_of=other_names.get)
+assert np.array_equal(again.params["layers.2.W"]["B"], params["layers.2.W"]["B"])
+
+# %% [markdown]
+# ## Adapters that PEFT made
+#
+# The tests of this package keep a few checkpoints that PEFT itself made and saved, and beside them the outputs that
+# PEFT computed with each. They are the judge of everything above. All of them adapt the same small network, whose
+# numbers are eighths.
+
+
+# %%
+def eighths(shape, step):
+    size = int(np.prod(shape))
+    return ((np.arange(size) * step + step) % 11 - 5).reshape(shape) / 8
+
+
+base = {}
+for i, (d_out, d_in) in enumerate([(4, 5), (4, 4), (3, 4)]):
+    base[f"layers.{i}.W"], base[f"layers.{i}.b"] = eighths((d_out, d_in), 7 + i), eighths((d_out,), 3 + i)
+inputs = eighths((3, 5), 4)
+
+made_by_peft = Path(minilora.__file__).parent.parent / "tests" / "data"
+judge = json.loads((made_by_peft / "outputs.json").read_text())
+error = {}
+for name, outputs in judge.items():
+    loaded = read_peft(made_by_peft / name, base)
+    error[name] = distance(mlp(loaded.bind(loaded.params), inputs), np.array(outputs))
+    first = describe(next(iter(loaded.adapters.values())))
+    print(f"{name:15} differs from PEFT by {error[name]:.0e}; its first adapter is {first}")
+assert max(error.values()) < 1e-12
+
+# %% [markdown]
+# Rounding, for all of them. So the two programs mean the same by every number:
+#
+# - **LoRA** with `use_rslora` has the scale $\alpha / \sqrt r$. In `rank_pattern` and `alpha_pattern` single layers
+#   have values of their own.
+# - **`fan_in_fan_out`** is for GPT-2, which keeps $W^\top$ where others keep $W$. It says nothing about $A$ and $B$.
+# - **HRA** is $W H_1 H_2 \cdots H_r$, first column first. With `apply_GS` it is what we call `HRAStrict`. An odd number
+#   of reflections is allowed there without asking.
+# - **Dtypes**: float16 and bfloat16 are widened when they are read. That is exact; the loss was at saving.
+#
+# What cannot be represented here is refused by name, and not passed over:
+
+# %%
+for name in sorted(path.name for path in (made_by_peft / "refused").iterdir()):
+    try:
+        read_peft(made_by_peft / "refused" / name, base)
+    except ValueError as refused:
+        print(f"{name:16} {str(refused).split(': ', 1)[1][:95]}")
+    else:
+        raise AssertionError(name)
+
+# %% [markdown]
+# ## What becomes of the others
+#
+# PEFT knows LoRA and HRA, but neither SBoRA nor CondLoRA. Both are LoRA in what they compute, so they can be written as
+# LoRA. What is lost is what made them special. SBoRA's fixed matrix of zeros and ones is in the file as if it had been
+# trained; CondLoRA's one set of numbers for all layers becomes an $A$ and a $B$ for each of them.
+
+# %%
+square = init_mlp(rng, widths=(24, 24, 24, 24, 24), dtype=np.float64)
+points = rng.standard_normal((50, 24))
+candidates = {
+    "LoRA": (LoRA(4), lambda name: name),
+    "SBoRA-FA": (SBoRAFA(4), lambda name: name),
+    "CondLoRA": (CondLoRA(4), kind),
+    "HRA": (HRA(4), lambda name: name),
+}
+for title, (adapter, key) in candidates.items():
+    own = attach(square, {"layers.*.W": adapter}, rng, key=key)
+    for array in [array for arrays_of_one in own.params.values() for array in arrays_of_one.values()]:
+        array += 0.2 * rng.standard_normal(array.shape)  # as if it had been trained
+    write_peft(folder, own, own.params)
+    back = read_peft(folder, square)
+    gap = distance(mlp(back.bind(back.params), points), mlp(own.bind(own.params), points))
+    print(f"{title:9} trained {own.trained:4} numbers; the file has {back.trained:4}; outputs differ by {gap:.0e}")
+    assert gap < 1e-12
+    assert back.trained == {"LoRA": 1, "SBoRA-FA": 2, "CondLoRA": 4, "HRA": 1}[title] * own.trained
+
+# %% [markdown]
+# ## It loads, and it is wrong
+#
+# "I loaded my adapter, and nothing changed." "It works, but not as well as when I trained it." These are the questions
+# that people ask about checkpoints, and the answer is often one of the following four. PEFT loads the first three
+# without an error, with a warning at most; it fills in what is missing and passes over what it does not know. To see
+# what they do, we need a reader as trusting as that:
+
+
+# %%
+def trusting_reader(config, arrays):
+    """W + s B A wherever there is an A and a B with the right name; the base model elsewhere."""
+    merged = dict(weights)
+    for name, W in weights.items():
+        stem = f"base_model.model.{name.removesuffix('.W')}"
+        A, B = (arrays.get(f"{stem}.lora_{letter}.weight") for letter in "AB")
+        if A is not None and B is not None:
+            s = config.get("lora_alpha", 8) / config.get("r", 8)
+            merged[name] = W + np.float32(s) * (B @ A)
+    return merged
+
+
+good = {"peft_type": "LORA", "r": 2, "lora_alpha": 6, "target_modules": ["layers.0", "layers.2"]}
+no_prefix = {name.removeprefix("base_model.model."): array for name, array in arrays.items()}
+half = {name: array for name, array in arrays.items() if "layers.2.lora_B" not in name}
+no_alpha = {word: value for word, value in good.items() if word != "lora_alpha"}
+cases = {
+    "nothing wrong": (good, arrays),
+    "names without the prefix": (good, no_prefix),
+    "one array is missing": (good, half),
+    "lora_alpha is missing": (no_alpha, arrays),
+    "rsLoRA's flag is lost": ({**good, "lora_alpha": 6 / 2**0.5}, arrays),
+}
+
+# %%
+untouched = loss(attached.params, x, wanted)
+seen = {}
+for title, (settings, tensors) in cases.items():
+    y = mlp(trusting_reader(settings, tensors), x)
+    seen[title] = np.sum((y - wanted) ** 2) / len(x)
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    (folder / "adapter_model.safetensors").write_bytes(pack(tensors))
+    try:
+        verdict = f"reads {len(read_peft(folder, weights).adapters)} layers"
+    except ValueError as refused:
+        verdict = "refuses: …" + str(refused).split(": ", 1)[1][:56]
+    print(f"{title:25} squared error {seen[title]:.4f}; read_peft {verdict}")
+assert np.isclose(seen["names without the prefix"], untouched, rtol=1e-4)
+assert all(wrong > 2 * seen["nothing wrong"] for title, wrong in seen.items() if title != "nothing wrong")
+
+# %% [markdown]
+# Without the prefix you get the base model, to the last digit. Without an $\alpha$ the trusting reader takes 8, so
+# everything is a third too strong. The fourth case is a checkpoint that was trained with $s = \alpha / \sqrt r$ and has
+# lost the flag that says so: $\alpha = 6 / \sqrt 2$ gave $s = 3$ then, and is read as $s = 3 / \sqrt 2$ now.
+#
+# `read_peft` refuses the first three. The fourth it cannot notice, and nobody can from the two files alone, for they
+# are in order. There is only one check that finds all four:
+#
+# > Publish an input and its output with every adapter. Whoever loads it computes the output and compares.
+#
+# That is what `outputs.json` is above. Here is how the error of our model depends on the scale that a reader believes
+# in:
+
+# %%
+scales = np.linspace(0, 6, 61)
+errors = []
+for s in scales:
+    y = mlp(trusting_reader({"r": 1, "lora_alpha": s}, arrays), x)
+    errors.append(np.sum((y - wanted) ** 2) / len(x))
+figure, axes = plt.subplots(figsize=(7.2, 3.2))
+axes.plot(scales, errors, color=BLUE)
+labels = {
+    0: ("no prefix: the base model", (10, 0)),
+    3 / 2**0.5: ("√r lost", (4, 8)),
+    3: ("as trained", (-4, 8)),
+    4: ("α missing: 8 is taken", (12, -6)),
+}
+for s, (words, offset) in labels.items():
+    height = np.interp(s, scales, errors)
+    axes.plot(s, height, "o", color=ORANGE)
+    axes.annotate(words, (s, height), xytext=offset, textcoords="offset points", color=ORANGE)
+axes.set(xlabel="scale s that the reader believes in", ylabel="squared error", xlim=(-0.1, 6), ylim=(0, None))
+plt.show()
+assert abs(scales[np.argmin(errors)] - 3) < 0.35
+
+# %% [markdown]
+# ## Merged and unmerged differ: is that a bug?
+#
+# The same map, computed in another order, is rounded differently. So some difference is no bug; the question is how
+# much. The measure is the precision of the dtype: the relative size of one rounding is $6 \cdot 10^{-8}$ in float32 and
+# $5 \cdot 10^{-4}$ in float16. Saving in sixteen bits costs about one such rounding for every number of the adapter;
+# merging in sixteen bits rounds every number of $W$, and that is not the same.
+
+# %%
+exact = {name: W.astype(np.float64) for name, W in weights.items()}
+double = {key: {letter: a.astype(np.float64) for letter, a in own.items()} for key, own in params.items()}
+reference = mlp(attach(exact, attached.adapters, rng).bind(double), x.astype(np.float64))
+
+
+def through(dtype):
+    """Numbers after a stay in this dtype."""
+    return {
+        key: {letter: a.astype(dtype).astype(np.float64) for letter, a in own.items()} for key, own in double.items()
+    }
+
+
+merged = {name: W.astype(np.float16).astype(np.float64) for name, W in attached.merge(params).items()}
+rounded_base = {name: W.astype(np.float16).astype(np.float64) for name, W in weights.items()}
+kept = attach(exact, attached.adapters, rng)
+rows = {
+    "float32, unmerged": adapted,
+    "float32, merged": mlp(attached.merge(params), x),
+    "adapter saved in float16, base exact": mlp(kept.bind(through(np.float16)), x),
+    "adapter exact, base in float16": mlp(attach(rounded_base, attached.adapters, rng).bind(double), x),
+    "merged, then saved in float16": mlp(merged, x),
+}
+for title, y in rows.items():
+    print(f"{title:38} {distance(y, reference):.0e}")
+assert distance(rows["float32, merged"], reference) < 1e-5
+assert 1e-5 < distance(rows["adapter saved in float16, base exact"], reference) < 1e-2
+assert 1e-5 < distance(rows["merged, then saved in float16"], reference) < 1e-2
+
+# %% [markdown]
+# So in float32 a difference of $10^{-6}$ between merged and unmerged is rounding, and one of $10^{-2}$ is a bug; in
+# float16 one of $10^{-3}$ is rounding. When you are in doubt, compute both in float64: rounding then shrinks by nine
+# orders of magnitude, and a bug stays.
+#
+# ## A stranger's file
+#
+# A file from the network may be cut short, damaged, or made to harm. A header can claim a gigabyte, let two arrays
+# overlap, or use a name twice, so that two programs read different numbers from it. `unpack` believes none of it: it
+# writes down the header that the arrays it found ought to have, and compares. Then every byte of the file belongs to
+# exactly one number, and no memory was taken that the file does not fill.
+
+# %%
+write_peft(folder, attached, params)
+whole = (folder / "adapter_model.safetensors").read_bytes()
+lies = {
+    "cut short": whole[:-100],
+    "something after the end": whole + b"more",
+    "a header as long as an ocean": struct.pack("<Q", 2**62) + whole[8:],
+    "a place before the beginning": whole.replace(b"[0,", b"[-9,", 1).replace(b"  ", b" ", 1),
+    "a name twice": whole.replace(b"layers.2.lora_A", b"layers.0.lora_A", 1),
+    "numbers that are none": whole[:-4] + struct.pack("<f", np.nan),
+}
+for title, lie in lies.items():
+    (folder / "adapter_model.safetensors").write_bytes(lie)
+    try:
+        read_peft(folder, weights)
+    except ValueError as refused:
+        print(f"{title:29} {str(refused).split(': ', 1)[1][:80]}")
+    else:
+        raise AssertionError(title)
+
+# %% [markdown]
+# Damage to the numbers themselves, one bit flipped in a matrix, cannot be seen: every bit pattern is some number. If
+# that matters, publish a checksum too.
+#
+# ## Exercises
+
+# %% [markdown]
+# ### Exercise 1 (easy): rsLoRA by hand
+#
+# The checkpoint `rslora` of PEFT adapts `layers.0` and `layers.2` of the network `base`. Take its two files apart with
+# `json` and `unpack`, build the merged weights with a formula of your own, and compare with the outputs of the judge.
+# What do you get if you forget the square root?
+
+# %% tags=["hide-cell"]
+# Solution 1: s = α/√r; with α/r the outputs are wrong by more than a tenth, and nothing else gives it away.
+settings = json.loads((made_by_peft / "rslora" / "adapter_config.json").read_text())
+tensors = unpack((made_by_peft / "rslora" / "adapter_model.safetensors").read_bytes())
+results = {}
+for power in (0.5, 1):
+    s, merged = settings["lora_alpha"] / settings["r"] ** power, dict(base)
+    for layer in ("layers.0", "layers.2"):
+        A, B = (tensors[f"base_model.model.{layer}.lora_{letter}.weight"].astype(np.float64) for letter in "AB")
+        merged[f"{layer}.W"] = base[f"{layer}.W"] + s * B @ A
+    results[power] = distance(mlp(merged, inputs), np.array(judge["rslora"]))
+    print(f"s = α / r^{power}: differs from PEFT by {results[power]:.0e}")
+assert results[0.5] < 1e-12
+assert results[1] > 0.1
+
+# %% [markdown]
+# ### Exercise 2 (medium): two adapters in one
+#
+# You have two adapters of one matrix, and somebody asks for one file with the effect of both. LoRA of rank $r_1$ and
+# of rank $r_2$ add up to LoRA of rank $r_1 + r_2$. Build its $A$ and $B$, for different scales $s_1$ and $s_2$, write
+# it, read it, and check the merged weights.
+#
+# <details><summary>Hint</summary>
+#
+# Stack the two $A$ on top of each other and put the two $B$ side by side. The scale of the sum can be 1 if the old
+# scales go into $B$.
+#
+# </details>
+
+# %% tags=["hide-cell"]
+# Solution 2: [s₁B₁ s₂B₂] [A₁; A₂] = s₁B₁A₁ + s₂B₂A₂, so the stacked adapter is the sum of the two updates.
+W = rng.standard_normal((10, 12))
+first = attach({"fc.W": W}, {"fc.W": LoRA(2, alpha=6)}, rng)
+second = attach({"fc.W": W}, {"fc.W": LoRA(3, alpha=5, scaling=alpha_over_sqrt_rank)}, rng)
+first.params["fc.W"]["B"] += rng.standard_normal((10, 2))
+second.params["fc.W"]["B"] += rng.standard_normal((10, 3))
+both = {
+    "A": np.vstack([first.params["fc.W"]["A"], second.params["fc.W"]["A"]]),
+    "B": np.hstack([6 / 2 * first.params["fc.W"]["B"], 5 / 3**0.5 * second.params["fc.W"]["B"]]),
+}
+write_peft(folder, attach({"fc.W": W}, {"fc.W": LoRA(5)}, rng), {"fc.W": both})
+total = read_peft(folder, {"fc.W": W})
+sum_of_updates = first.merge(first.params)["fc.W"] + second.merge(second.params)["fc.W"] - W
+assert np.allclose(total.merge(total.params)["fc.W"], sum_of_updates, rtol=0, atol=1e-12)
+print("one file of rank 5 holds both")
+
+# %% [markdown]
+# ### Exercise 3 (hard): write bfloat16
+#
+# A bfloat16 is the upper half of a float32: 8 bits of precision, but the range of a float32. `pack` does not write it.
+# Write the arrays of our adapter in bfloat16, rounded to the nearest (and not cut off), as a file that `unpack` reads.
+# Compare what float16 and bfloat16 cost. Why does anybody use bfloat16?
+#
+# <details><summary>Hint</summary>
+#
+# View the float32 numbers as `uint32`. Adding half of the last place that stays, before the shift by 16 bits, makes
+# cutting off into rounding. The header says `"BF16"`, and every array has half of its bytes.
+#
+# </details>
+
+
+# %% tags=["hide-cell"]
+# Solution 3: bfloat16 is eight times as coarse as float16, but a number of 1e6 or of 1e-9 is as good as any other.
+def as_bfloat16(array):
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x8000)) >> 16).astype("<u2")
+
+
+def pack_bfloat16(arrays):
+    header, numbers = {}, b""
+    for name, array in arrays.items():
+        place = [len(numbers), len(numbers) + 2 * array.size]
+        header[name] = {"dtype": "BF16", "shape": list(array.shape), "data_offsets": place}
+        numbers += as_bfloat16(array).tobytes()
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + numbers
+
+
+coarse = unpack(pack_bfloat16(arrays))
+relative = {"bfloat16": [], "float16": []}
+for name, array in arrays.items():
+    relative["bfloat16"].append(np.max(np.abs(coarse[name] - array) / np.abs(array)))
+    usual = np.abs(array) > 1e-4  # below that float16 has fewer digits left
+    relative["float16"].append(np.max((np.abs(array.astype(np.float16) - array) / np.abs(array))[usual]))
+for title, errors in relative.items():
+    print(f"{title:8} relative error of one number: at most {max(errors):.1e}")
+assert 2**-10 < max(relative["bfloat16"]) <= 2**-8
+assert 2**-13 < max(relative["float16"]) <= 2**-11
+wide = np.array([1e6, 1e-9], np.float32)
+with np.errstate(over="ignore"):
+    assert np.array_equal(wide.astype(np.float16), [np.inf, 0])
+assert np.allclose(unpack(pack_bfloat16({"wide": wide}))["wide"], wide, rtol=2**-8)
+
+# %%
+temporary.cleanup()  # the folder of the checkpoints
+
+# %% [markdown]
+# ## Where to go next
+#
+# You have come to the end of the tutorials. `minilora/peft_io.py` is short enough to read in one go; then write a
+# bridge for [an adapter of your own](12_your_own_adapter.py).
+#
+# ## References
+#
+# - Mangrulkar et al. (2022), [PEFT: state-of-the-art parameter-efficient fine-tuning
+#   methods](https://github.com/huggingface/peft). The checkpoints here are from version 0.21.
+# - Hugging Face, [safetensors](https://github.com/huggingface/safetensors), with the format on one page.
+# - Kalajdzievski (2023), [A rank stabilization scaling factor for fine-tuning with
+#   LoRA](https://arxiv.org/abs/2312.03732).
