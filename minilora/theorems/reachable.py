@@ -131,8 +131,9 @@ def procrustes(W, T, odd):
 def factor(Q):
     """U (d, k) with H_1 … H_k = Q, an orthogonal matrix (d, d), and k = rank(Q − I), the fewest possible.
 
-    Each reflection sends Q x back to x for some x, which fixes one direction more. All of it happens inside the range
-    of Q − I, where rounding cannot disturb what Q fixes already. Angles below 1e-9 (in float64) count as none.
+    Each reflection sends Q x back to x for one x, the basis vector that Q moves furthest, which fixes one direction
+    more. All of it happens inside the range of Q − I, where rounding cannot disturb what Q fixes already. Angles below
+    1e-9 (in float64) count as none.
 
     Raises ValueError when Q is not an orthogonal matrix.
     """
@@ -145,8 +146,8 @@ def factor(Q):
     V, U = left[:, :k], np.zeros((d, k), Q.dtype)
     q = V.T @ exact @ V
     for i in range(k):
-        x = np.linalg.svd(q - np.eye(k))[2][0]
-        u = q @ x - x
+        moves = q - np.eye(k)
+        u = moves[:, np.argmax(np.sum(moves * moves, axis=0))]
         q = reflect(q.T, u).T
         U[:, i] = V @ u
     return U

@@ -10,7 +10,6 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('for i in range(self.rank):', 'for i in range(self.rank - 1):'),
     ('Vt[-self.rank :].T', 'Vt[: self.rank].T'),
     ('np.linalg.svd(np.asarray(W))', 'np.linalg.svd(np.asarray(W), full_matrices=False)'),
-    ('if not np.any(unrepeated(np.asarray(W))):', 'if False:'),
     ('not np.any(unrepeated', 'not np.all(unrepeated'),
     ('np.eye(d_in, self.rank, dtype=W.dtype)', 'np.eye(d_in, self.rank)'),
     ('np.eye(d_in, self.rank, dtype=W.dtype)', 'np.ones((d_in, self.rank), W.dtype)'),
