@@ -155,7 +155,7 @@ def attention(weights, name, x, heads, allowed):
     size = width // heads
     apart = (-1, len(allowed), heads, size)
     q, k, v = (linear(weights[f"{name}.{part}.W"], x).reshape(apart).swapaxes(1, 2) for part in "qkv")
-    scores = (q @ k.swapaxes(2, 3)) * size**-0.5
+    scores = (size**-0.5 * q) @ k.swapaxes(2, 3)
     y = softmax(scores, allowed) @ v
     return linear(weights[f"{name}.o.W"], y.swapaxes(1, 2).reshape(n, width))
 

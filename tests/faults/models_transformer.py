@@ -68,7 +68,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('heads, size)', 'size, heads)'),
     ('.swapaxes(1, 2) for part in "qkv"', '.swapaxes(1, 2) for part in "qvk"'),
     ('.swapaxes(1, 2) for part in "qkv"', '.swapaxes(1, 2) for part in "kqv"'),
-    ('k.swapaxes(2, 3)) * size**-0.5', 'k.swapaxes(2, 3))'),
+    ('(size**-0.5 * q) @ k', 'q @ k'),
     ('size**-0.5', 'width**-0.5'),
     ('size**-0.5', 'np.sqrt(np.float64(1 / size))'),
     ('y.swapaxes(1, 2).reshape', 'y.reshape'),

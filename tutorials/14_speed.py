@@ -1,0 +1,539 @@
+# %% [markdown]
+# # Speed: where the time of a training step goes, and how you find that out
+#
+# **You will learn** how to measure a step so that others believe it; what the tape costs, and what one derivative by
+# hand saves; why float64 takes twice as long as float32; why thin matrices belong on $x$ and not on $W$; and what all
+# this makes of a library in NumPy beside PyTorch.
+# **Before this:** [tutorial 2](02_lora_by_hand.py), [tutorial 3](03_counting.py) and [tutorial 5](05_hra.py).
+# **Time:** 45 minutes to read, 15 seconds to run.
+#
+# An adapter has few trained numbers, and yet a training step with it is hardly faster than one without. Where does the
+# time go? Into three things: arithmetic on the frozen matrices, which nobody can avoid; arithmetic in the wrong order
+# or in the wrong precision; and Python, which keeps the books for the gradient. You take them apart one by one.
+
+# %%
+import json
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one thread, so that times can be compared; set before NumPy
+
+import autograd.numpy as np
+import matplotlib.pyplot as plt
+from autograd.core import VJPNode
+from autograd.extend import defvjp, primitive
+from autograd.test_util import check_grads
+from autograd.tracer import new_box, toposort, trace_stack
+
+from minilora.adapters import HRA, LoRA
+from minilora.attach import attach
+from minilora.linalg import linear, reflect
+from minilora.models.mlp import init_mlp, mlp
+from minilora.train import cross_entropy, leaves, rebuild, value_and_grad
+
+plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
+plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a8f98"
+rng = np.random.default_rng(0)
+kept = np.empty(31 << 20, np.uint8)
+del kept  # one large block, freed at once: from now on Linux keeps the memory that one step frees for the next
+
+# %% [markdown]
+# ## To measure is to compare
+#
+# A time in milliseconds says little: it depends on the machine and on what else runs there. So compare two functions,
+# and treat them alike. Count *processor time*, in which waiting for other programs does not count. Run both in turn, a
+# block of one, a block of the other, so that a slow minute hits both. Take the ratio of blocks that ran side by side,
+# and then the median of the ratios, which one bad block cannot move.
+
+
+# %%
+def block_time(function, calls):
+    start = time.process_time()
+    for _ in range(calls):
+        function()
+    return (time.process_time() - start) / calls
+
+
+def compare(one, other, rounds=9, block=0.02):
+    """Seconds of one, seconds of other, and the median of one / other."""
+    calls = [max(1, round(block / max(block_time(f, 2), 1e-6))) for f in (one, other)]
+    times = np.array([[block_time(f, n) for f, n in zip((one, other), calls)] for _ in range(rounds)])
+    return *np.median(times, axis=0), float(np.median(times[:, 0] / times[:, 1]))
+
+
+A, B = rng.standard_normal((2, 200, 200)).astype(np.float32)
+_, _, same = compare(lambda: A @ B, lambda: A @ B)
+_, _, half = compare(lambda: A @ B, lambda: (A @ B, A @ B))
+print(f"a product against itself: {same:.2f}, against two of them: {half:.2f}")
+assert 0.7 < same < 1.4 and half < 0.8
+
+# %% [markdown]
+# First check the ruler: the same thing against itself should give 1, and one against two a half. Do this whenever you
+# measure. It tells you how small a difference your measurement can see.
+#
+# ## The limit: a step without a tape
+#
+# Take an MLP of four $d \times d$ layers with LoRA of rank 8 on each. What is the fastest that NumPy can do? Work out
+# the derivatives on paper and write them down, as in [tutorial 2](02_lora_by_hand.py). For one layer,
+#
+# $$ h = A x, \qquad z = W x + B h + b, \qquad x_{\text{next}} = \max(z, 0), $$
+#
+# and with $g$ for the gradient of the loss with respect to $z$,
+#
+# $$ \frac{\partial}{\partial B} = g\, h^\top, \qquad \frac{\partial}{\partial A} = (B^\top g)\, x^\top, \qquad
+# \frac{\partial}{\partial x} = W^\top g + A^\top (B^\top g). \tag{1} $$
+
+
+# %%
+def by_hand(weights, params, x, labels):
+    """The loss and its gradient, {name: {"A": …, "B": …}}."""
+    seen, names = [], [name for name in weights if name.endswith("W")]
+    for name in names:
+        low = x @ params[name]["A"].T
+        z = linear(weights[name], x) + low @ params[name]["B"].T + weights[name[:-1] + "b"]
+        seen.append((name, x, low))
+        x = np.maximum(z, 0)
+    powers = np.exp(z - np.max(z, axis=1, keepdims=True))
+    shares = powers / np.sum(powers, axis=1, keepdims=True)
+    at_label = np.arange(len(labels)), labels
+    loss = -np.mean(np.log(shares[at_label]))
+    shares[at_label] -= 1
+    return loss, backwards(weights, params, seen, shares / len(labels))
+
+
+def backwards(weights, params, seen, g):
+    """Equation (1), from the last layer to the first."""
+    grads = {}
+    for name, x, low in reversed(seen):
+        A, B = params[name]["A"], params[name]["B"]
+        g_low = g @ B
+        grads[name] = {"A": g_low.T @ x, "B": g.T @ low}
+        if name != "layers.0.W":
+            g = (g @ weights[name] + g_low @ A) * (x > 0)
+    return grads
+
+
+# %% [markdown]
+# The library does the same with a tape. Same loss, same gradients, so the two can be compared.
+
+
+# %%
+def problem(width, batch, adapter=None, dtype=np.float32):
+    """An MLP with adapters, some way off their start, and a batch: (weights, attached, params, x, labels)."""
+    weights = init_mlp(rng, (width,) * 5, dtype)
+    attached = attach(weights, {"*.W": adapter or LoRA(8)}, rng)
+    params = {
+        name: {letter: (a + 0.05 * rng.standard_normal(a.shape)).astype(dtype) for letter, a in own.items()}
+        for name, own in attached.params.items()
+    }
+    x = rng.standard_normal((batch, width)).astype(dtype)
+    return weights, attached, params, x, rng.integers(width, size=batch)
+
+
+def with_tape(attached, params, x, labels):
+    return value_and_grad(lambda params: cross_entropy(mlp(attached.bind(params), x), labels), params)
+
+
+weights, attached, params, x, labels = problem(64, 32, dtype=np.float64)
+(loss, grads), (taped_loss, taped) = by_hand(weights, params, x, labels), with_tape(attached, params, x, labels)
+assert np.isclose(loss, taped_loss, rtol=1e-12)
+for name, own in taped.items():
+    for letter, g in own.items():
+        assert np.allclose(g, grads[name][letter], rtol=1e-9, atol=1e-12)
+print("by hand and with the tape: the same loss and the same gradients")
+
+# %%
+widths, tape, limit = (32, 64, 128, 256, 512), [], []
+for width in widths:
+    weights, attached, params, x, labels = problem(width, 32)
+    taped_step, hand_step = (
+        partial(with_tape, attached, params, x, labels),
+        partial(by_hand, weights, params, x, labels),
+    )
+    slow, fast, ratio = compare(taped_step, hand_step)
+    tape.append(1e3 * slow)
+    limit.append(1e3 * fast)
+    print(f"d = {width:3}: {1e3 * slow:6.3f} ms with the tape, {1e3 * fast:6.3f} ms by hand, ratio {ratio:.2f}")
+assert tape[0] / limit[0] > 1.5 > 0.8 * tape[-1] / limit[-1]
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.2))
+axes[0].loglog(widths, tape, "o-", color=BLUE)
+axes[0].loglog(widths, limit, "s-", color=ORANGE)
+axes[0].text(widths[0], tape[0] * 1.25, "with the tape", color=BLUE)
+axes[0].text(widths[2], limit[2] * 0.7, "by hand", color=ORANGE)
+axes[0].set(xlabel="width d", ylabel="milliseconds", title="loss and gradient of LoRA, 32 rows")
+axes[1].semilogx(widths, np.array(tape) - np.array(limit), "D-", color=GREY)
+axes[1].set(xlabel="width d", ylabel="milliseconds", ylim=(0, 1.2 * max(np.array(tape) - np.array(limit))))
+axes[1].set_title("the difference")
+axes[0].set_yticks((0.1, 0.3, 1, 3), labels=("0.1", "0.3", "1", "3"))
+for axis in axes:
+    axis.set_xticks(widths, labels=widths)
+    axis.minorticks_off()
+plt.show()
+
+# %% [markdown]
+# At $d = 32$ the tape takes several times as long as the arithmetic. At $d = 512$ it is the lesser part.
+# The right panel says why: in milliseconds the tape costs nearly the same at every width, and only a little more where
+# the arrays that it keeps are large, while the arithmetic grows like $d^2$.
+#
+# ## What a node costs
+#
+# Each operation on a traced array writes a *node*, and going back visits each node once. That is Python code, and takes
+# the same time whether the array has ten entries or a thousand. Count the nodes of the step.
+
+
+# %%
+def count_nodes(loss, params):
+    with trace_stack.new_trace() as trace:
+        boxes = [new_box(leaf, trace, VJPNode.new_root()) for leaf in leaves(params)]
+        end = loss(rebuild(params, iter(boxes)))
+    return sum(len(node.parents) > 0 for node in toposort(end._node))
+
+
+weights, attached, params, x, labels = problem(64, 32)
+total = count_nodes(lambda params: cross_entropy(mlp(attached.bind(params), x), labels), params)
+print(f"{total} nodes in a LoRA step on four layers")
+assert total == 27
+
+
+def chain(params, length):
+    a = params["a"]
+    for _ in range(length):
+        a = a + 1.0
+    return np.sum(a)
+
+
+short, long = (partial(value_and_grad, chain, {"a": np.ones(4)}, length) for length in (10, 110))
+slow, fast, _ = compare(long, short)
+per_node = (slow - fast) / 100
+print(f"a node costs about {1e6 * per_node:.0f} µs, so {total} nodes about {1e3 * total * per_node:.2f} ms")
+assert 1e-6 < per_node < 1e-4
+
+# %% [markdown]
+# The product of the two is of the size of the difference that you have just drawn.
+#
+# So the way to be faster is to write fewer nodes. The library does it where it costs nothing in clarity: some functions
+# of its models are marked `@primitive` and carry their derivative beside them. Cross-entropy is one. Composed of NumPy
+# operations it is nine nodes; written with its derivative,
+# $\partial / \partial z = (\operatorname{softmax}(z) - \text{one-hot}) / n$, it is one.
+
+
+# %%
+def composed(logits, labels):
+    shifted = logits - 10.0
+    log_total = np.log(np.sum(np.exp(shifted), axis=1))
+    picked = np.sum(shifted * (labels[:, None] == np.arange(logits.shape[1])), axis=1)
+    return np.sum(log_total - picked) / len(labels)
+
+
+logits = {"z": rng.standard_normal((32, 64)).astype(np.float32)}
+assert np.isclose(composed(logits["z"], labels), cross_entropy(logits["z"], labels), rtol=1e-5)
+nine, one = (count_nodes(lambda p, f=f: f(p["z"], labels), logits) for f in (composed, cross_entropy))
+_, _, ratio = compare(
+    lambda: value_and_grad(lambda p: composed(p["z"], labels), logits),
+    lambda: value_and_grad(lambda p: cross_entropy(p["z"], labels), logits),
+)
+print(f"{nine} nodes against {one}: {ratio:.1f} times the time")
+assert (nine, one) == (9, 1) and ratio > 1.15
+
+# %% [markdown]
+# Everything that you are meant to read, above all the adapters, stays composed. Exercise 3 shows what a derivative by
+# hand would gain there.
+#
+# ## float64 takes twice as long
+#
+# A float64 has 64 bits. So half as many fit into a register of the processor, on which it works at once, and half as
+# many come from memory in the same time. Both say: twice as long.
+
+# %%
+for width in (64, 512):
+    M = rng.standard_normal((width, width))
+    single = M.astype(np.float32)
+    _, _, ratio = compare(partial(np.matmul, M, M), partial(np.matmul, single, single))
+    print(f"a product of {width} × {width} matrices: float64 takes {ratio:.1f} times as long")
+    assert 1.2 < ratio < 5
+
+# %% [markdown]
+# And float64 spreads. One float64 number among float32 arrays, and all that comes after is float64. Below, the second
+# line scales by a NumPy number, for `np.sqrt(64)` is one, and the third by the same number in Python.
+
+# %%
+z = rng.standard_normal((4, 64)).astype(np.float32)
+print("z:", z.dtype, "  z / np.sqrt(64):", (z / np.sqrt(64)).dtype, "  z / 64**0.5:", (z / 64**0.5).dtype)
+assert (z / np.sqrt(64)).dtype == np.float64
+assert (z / 64**0.5).dtype == np.float32
+
+# %% [markdown]
+# No error, no warning, and half of the speed is gone. That is why this library has a test that asks the dtype of every
+# gradient.
+#
+# ## Thin matrices belong on x
+#
+# $(W + BA)\,x$ and $W x + B (A x)$ are the same vector. For a batch of $n$ vectors, the second one adds about $2 n r d$
+# multiplications to $n d^2$. The first one builds a $d \times d$ matrix, $r d^2$ multiplications and $2 d^2$ numbers to
+# write and to read, and it does so again on the way back, where the gradient for $W + BA$ is a matrix of that size too.
+
+
+# %%
+def step(forward, params, x):
+    return value_and_grad(lambda params: np.sum(forward(params, x) ** 2), params)
+
+
+W = (rng.standard_normal((256, 256)) / 16).astype(np.float32)
+thin = {"A": rng.standard_normal((8, 256)).astype(np.float32), "B": rng.standard_normal((256, 8)).astype(np.float32)}
+x = rng.standard_normal((32, 256)).astype(np.float32)
+
+
+def on_weights(params, x):
+    return linear(W + params["B"] @ params["A"], x)
+
+
+def on_vectors(params, x):
+    return LoRA(8).forward(params, {"W": W}, x)
+
+
+assert np.allclose(on_weights(thin, x), on_vectors(thin, x), rtol=1e-3, atol=1e-2)
+_, _, ratio = compare(partial(step, on_weights, thin, x), partial(step, on_vectors, thin, x))
+print(f"W + BA first: {ratio:.1f} times as long")
+assert ratio > 1.15
+
+# %% [markdown]
+# ## A chain, or its compact form
+#
+# HRA multiplies $W$ by $r$ reflections. Mathematically it is one thing, and there are three ways to compute it:
+#
+# 1. Build $H = H_1 \cdots H_r$, then $W H$, then $W H x$. Building takes $r d^2$ multiplications, but $W H$ takes
+#    $d^3$, whatever the batch is. This is how Hugging Face PEFT does it.
+# 2. Reflect $x$ by $H_r$, then by $H_{r-1}$, and so on: little arithmetic, but many nodes.
+# 3. The compact form of [tutorial 5](05_hra.py), $H x = x - U \Gamma U^\top x$ with one small matrix $\Gamma$. This is
+#    what `HRA.forward` does.
+
+
+# %%
+def build_H(params, x):
+    H = np.eye(len(W), dtype=W.dtype)
+    for i in range(8):
+        H = reflect(H, params["U"][:, i])
+    return linear(W @ H, x)
+
+
+def one_by_one(params, x):
+    for i in reversed(range(8)):
+        x = reflect(x, params["U"][:, i])
+    return linear(W, x)
+
+
+def compact(params, x):
+    return HRA(8).forward(params, {"W": W}, x)
+
+
+mirrors = {"U": rng.standard_normal((256, 8)).astype(np.float32)}
+for forward in (build_H, one_by_one, compact):
+    assert np.allclose(forward(mirrors, x), compact(mirrors, x), rtol=1e-3, atol=1e-2)
+    nodes = count_nodes(lambda p, f=forward: np.sum(f(p, x) ** 2), mirrors)
+    _, _, ratio = compare(partial(step, forward, mirrors, x), partial(step, compact, mirrors, x), rounds=5)
+    print(f"{forward.__name__:10} {nodes:4} nodes, {ratio:5.1f} times the time of the compact form")
+    assert forward is compact or ratio > 1.5
+
+# %% [markdown]
+# ## What it comes to, beside PyTorch
+#
+# Now the whole step, with Adam, against [Hugging Face PEFT](https://github.com/huggingface/peft) on PyTorch: the same
+# model with the same numbers, whose loss and gradients agree, on one thread of the same processor. The scripts in
+# `tests/bench` do it by the protocol above, each side in a process of its own, and leave their numbers in
+# `tutorials/results`. To have yours, install the extra `bench` and run them:
+#
+# ```sh
+# .venv/bin/pip install -e '.[bench]'
+# .venv/bin/python tests/bench/steps.py
+# .venv/bin/python tests/bench/process.py
+# .venv/bin/python tests/bench/scaling.py
+# ```
+#
+# Below 1, the NumPy code that you have read is faster. LoRA, HRA and strict HRA are compared with PEFT's own. SBoRA and
+# CondLoRA are not in PEFT, so they stand against its LoRA. "no tape" is LoRA against the derivatives by hand.
+
+# %%
+RESULTS = Path(globals().get("__file__", "14_speed.py")).parent / "results"
+
+
+def results(name):
+    file = RESULTS / f"{name}.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def print_steps(found):
+    ratios, columns = {}, ["LoRA", "HRA", "strict HRA", "SBoRA-FA", "SBoRA-FB", "CondLoRA", "no tape"]
+    for row in found["rows"]:
+        column = "no tape" if row["rival"] == "limit" else row["method"]
+        ratios.setdefault(row["cell"], {})[column] = row["ratio"]
+    print(f"{'time here / time there':26}" + "".join(f"{column:>11}" for column in columns))
+    for cell, own in ratios.items():
+        print(f"{cell:26}" + "".join(f"{own[c][1]:11.2f}" if c in own else " " * 11 for c in columns))
+    spreads = sorted((high - low) / middle for own in ratios.values() for low, middle, high in own.values())
+    print(f"half of all rounds lie within {spreads[len(spreads) // 2]:.0%}. {found['versions']}")
+
+
+if found := results("steps"):
+    print_steps(found)
+    assert max(max(row["loss_gap"], row["gradient_gap"]) for row in found["rows"]) < 1e-9
+else:
+    print(f"no results in {RESULTS}: run tests/bench/steps.py")
+
+# %% [markdown]
+# Read it by rows. Where the matrices are small, PyTorch too keeps books, in layers of C++ and Python that are made for
+# large models, and a short tape in NumPy is ahead. In a Transformer, which has many parts between its matrices, PyTorch
+# makes up for that: it has each part as one function in C++. Where the matrices are large, both wait for the same
+# products, and the ratio goes to 1. The columns of HRA are not about languages at all: they are the difference between
+# $d^3$ and $n d^2$.
+#
+# A whole process is more than its steps. `import torch` alone takes longer than many a small experiment.
+
+# %%
+if found := results("process"):
+    for name in ("here", "PEFT", "import of minilora", "import of torch and peft"):
+        row = found[name]
+        print(f"{name:26} {row['cpu']:6.2f} s of processor time {row['megabytes']:6.0f} MB")
+if found := results("scaling"):
+    print("\ncost ∝ quantity^p:              p, and as expected")
+    for row in found:
+        print(f"{row['what']:10} {row['name']:21} {row['quantity']} {row['fitted']:7.2f} {row['expected']:7.2f}")
+
+# %% [markdown]
+# Counting multiplications predicts the exponents: a step grows like $d^2$ and like $n$, a merge of LoRA or HRA like
+# $r d^2$, and the constructions of the theorems, which decompose matrices, towards $d^3$. Fixed costs, and larger
+# matrices being handled better than small ones, make an exponent lower than the count says; leaving the cache makes it
+# higher.
+#
+# And where does PEFT win? Everywhere it is made for. On several threads and on large models the bookkeeping vanishes,
+# and PyTorch's fused operations are ahead. On a graphics card this library has nothing to set against it, for it cannot
+# use one. PEFT also handles models that do not fit into memory. What you have here is a library that is fast enough for
+# its size, and whose every microsecond you can find.
+#
+# ## Exercises
+
+# %% [markdown]
+# ### Exercise 1 (easy): how many nodes does a layer add?
+#
+# Count the nodes of the LoRA step for 2, 4 and 8 layers. How many does each layer add, and which operations are they?
+# Why does the first layer have fewer?
+#
+# <details><summary>Hint</summary>
+#
+# An operation writes a node only if one of its arguments is traced. What is traced when the first layer sees the data?
+#
+# </details>
+
+# %% tags=["hide-cell"]
+# Solution 1: seven nodes a layer; the first has five, for its W x is not traced and no ReLU stands before it.
+counts = {}
+for depth in (2, 4, 8):
+    deep = init_mlp(rng, (16,) * (depth + 1))
+    own = attach(deep, {"*.W": LoRA(2)}, rng)
+    batch = rng.standard_normal((4, 16)).astype(np.float32)
+    targets = rng.integers(16, size=4)
+    counts[depth] = count_nodes(
+        lambda params, own=own, batch=batch, targets=targets: cross_entropy(mlp(own.bind(params), batch), targets),
+        own.params,
+    )
+print(counts)
+# A x, s ·, B h, W x, +, + b and the ReLU before; and one node for cross-entropy.
+assert all(count == 5 + 7 * (depth - 1) + 1 for depth, count in counts.items())
+
+# %% [markdown]
+# ### Exercise 2 (medium): from which rank on is the thin path no bargain?
+#
+# $B (A x)$ costs $2 n r d$ multiplications, $(B A)\,x$ costs $r d^2 + n d^2$. Compute the rank from which on the second
+# takes fewer, for $d = 128$ and $n = 512$, and then measure both orders, without gradients, for ranks up to $d$. Do the
+# times cross where the counts do?
+#
+# <details><summary>Hint</summary>
+#
+# Set $2 n r d = r d^2 + n d^2$ and solve for $r$. Is there a solution for every $n$?
+#
+# </details>
+
+# %% tags=["hide-cell"]
+# Solution 2: r = n d / (2 n − d), about d / 2 for a large batch; the times cross somewhere there too.
+d, n = 128, 512
+crossing = n * d / (2 * n - d)
+wide = rng.standard_normal((n, d)).astype(np.float32)
+found = {}
+for r in (4, 16, 64, 128):
+    A, B = rng.standard_normal((r, d)).astype(np.float32), rng.standard_normal((d, r)).astype(np.float32)
+    _, _, found[r] = compare(lambda A=A, B=B: (wide @ A.T) @ B.T, lambda A=A, B=B: wide @ (B @ A).T, rounds=5)
+    print(f"r = {r:3}: thin path / product first {found[r]:.2f}, by count {2 * n * r / (r * d + n * d):.2f}")
+print(f"the counts are equal at r = {crossing:.0f}; for n ≤ d / 2 never")
+assert found[4] < 0.8 < 1.1 < found[128]
+
+# %% [markdown]
+# ### Exercise 3 (hard): LoRA in one node
+#
+# Write $W x + s B A x$ as one `@primitive` of $A$, $B$ and $x$ with the derivatives of equation (1). Check them with
+# `check_grads`. How many nodes has the step now, and how much of its time is gone at $d = 64$? Then say why the library
+# does not do it.
+#
+# <details><summary>Hint</summary>
+#
+# `defvjp(f, for_A, for_B, for_x)`, where each is a function of the result and all arguments of $f$ that returns a
+# function of $g$. To use it in the MLP, put an object into the weights that can be called.
+#
+# </details>
+
+
+# %% tags=["hide-cell"]
+# Solution 3: 12 nodes in place of 27, and less time; but LoRA's formula is now written four times.
+@primitive
+def lora(A, B, x, W):
+    return x @ W.T + (x @ A.T) @ B.T
+
+
+defvjp(
+    lora,
+    lambda y, A, B, x, W: lambda g: (g @ B).T @ x,
+    lambda y, A, B, x, W: lambda g: g.T @ (x @ A.T),
+    lambda y, A, B, x, W: lambda g: g @ W + (g @ B) @ A,
+)
+
+
+class InOneNode:
+    def __init__(self, own, W):
+        self.own, self.W = own, W
+
+    def __call__(self, x):
+        return lora(self.own["A"], self.own["B"], x, self.W)
+
+
+small = [rng.standard_normal(shape) for shape in ((2, 5), (4, 2), (3, 5), (4, 5))]
+check_grads(lora, argnum=[0, 1, 2], modes=["rev"], order=1)(*small)
+weights, attached, params, x, labels = problem(64, 32)
+
+
+def fused_loss(params):
+    bound = weights | {name: InOneNode(own, weights[name]) for name, own in params.items()}
+    return cross_entropy(mlp(bound, x), labels)
+
+
+assert count_nodes(fused_loss, params) == 12
+_, fused = value_and_grad(fused_loss, params)
+_, usual = with_tape(attached, params, x, labels)
+assert all(np.allclose(fused[n][k], usual[n][k], rtol=1e-3, atol=1e-5) for n in usual for k in "AB")
+_, _, ratio = compare(lambda: value_and_grad(fused_loss, params), lambda: with_tape(attached, params, x, labels))
+print(f"in one node: {ratio:.2f} of the time")
+assert ratio < 1
+
+# %% [markdown]
+# ## Where to go next
+#
+# Read `minilora/train.py`, where the tape is walked, and then make [an adapter of your own](12_your_own_adapter.py)
+# faster.
+#
+# ## References
+#
+# - Maclaurin, Duvenaud & Adams (2015), [autograd](https://github.com/HIPS/autograd), the tape that this library uses.
+# - Schreiber & Van Loan (1989), A storage-efficient WY representation for products of Householder transformations.
+# - Hu et al. (2021), [LoRA: low-rank adaptation of large language models](https://arxiv.org/abs/2106.09685).
