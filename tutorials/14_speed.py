@@ -371,9 +371,9 @@ def print_steps(found):
     for row in found["rows"]:
         column = "no tape" if row["rival"] == "limit" else row["method"]
         ratios.setdefault(row["cell"], {})[column] = row["ratio"]
-    print(f"{'time here / time there':26}" + "".join(f"{column:>11}" for column in columns))
+    print(f"{'time here / time there':27}" + "".join(f"{column:>11}" for column in columns))
     for cell, own in ratios.items():
-        print(f"{cell:26}" + "".join(f"{own[c][1]:11.2f}" if c in own else " " * 11 for c in columns))
+        print(f"{cell:27}" + "".join(f"{own[c][1]:11.2f}" if c in own else " " * 11 for c in columns))
     spreads = sorted((high - low) / middle for own in ratios.values() for low, middle, high in own.values())
     print(f"half of all rounds lie within {spreads[len(spreads) // 2]:.0%}. {found['versions']}")
 
