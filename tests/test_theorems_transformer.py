@@ -191,9 +191,13 @@ def test_one_rank_less_misses_the_target(seed, width, heads):
 @claim("A3.3", ZENG_LEE, "the same adapters hold for any mask, scale and length")
 @given(seeds, widths, numbers_of_heads, depths, st.integers(2, 6), kinds)
 def test_the_same_adapters_hold_for_every_mask_scale_and_length(seed, width, heads, depth, length, kind):
-    """What makes the networks equal is found without knowing mask, scale or length, and holds for all of them."""
+    """What makes the networks equal is found without knowing mask, scale or length, and holds for all of them.
+
+    To this many digits it does if no W_2 below the last block is close to singular: W_2⁻¹ enters the scores twice.
+    """
     rng = np.random.default_rng(seed)
     weights, target = network(rng, width, heads, depth, kind), network(rng, width, heads, depth, kind)
+    assume(max((np.linalg.cond(weights[f"blocks.{b}.ffn.2.W"]) for b in range(depth - 1)), default=1) < 1e3)
     bound = attach_plain(weights, rng).bind(transformer_adapters(weights, target, rng))
     odd = np.eye(length, dtype=bool) | (rng.random((length, length)) < 0.5)
     for n, mask, scale in (

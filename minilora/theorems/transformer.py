@@ -89,6 +89,8 @@ def transformer_adapters(weights, target, rng=None):
         plain_transformer(attached.bind(transformer_adapters(weights, target)), X)  # = plain_transformer(target, X)
 
     rng: lets `adapt_product` try again where its first split of the work between two matrices fails.
+    Digits are lost where a W_2 below the last block is close to singular: the scores lose them with cond(W_2)².
+
     Raises ValueError when names or shapes differ, and Unsolvable, naming the layer, when an equation has no solution.
     """
     half = half_rank(weights, target)
