@@ -26,7 +26,8 @@ def main(argv=None):
             count.run(chosen.model, chosen.adapter, chosen.rank, chosen.targets and chosen.targets.split(","))
             return 0
         if chosen.seed < 0 or chosen.model:
-            raise ValueError(f"--seed must be 0 or more, got {chosen.seed}; and {chosen.what} takes no MODEL")
+            given = f"--seed {chosen.seed} and model {chosen.model}"
+            raise ValueError(f"{chosen.what} takes a --seed of 0 or more and no model, got {given}")
         if chosen.what == "letters":
             chosen.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
@@ -46,8 +47,7 @@ def main(argv=None):
 def the_parser():
     """What may stand on the command line."""
     parser = argparse.ArgumentParser(prog="minilora", description=DESCRIPTION)
-    tasks = ("letters", "text", "count")
-    parser.add_argument("what", nargs="?", choices=tasks, default="letters", help="(%(default)s)")
+    parser.add_argument("what", nargs="?", choices=("letters", "text", "count"), default="letters", help="(letters)")
     parser.add_argument("model", nargs="?", help="for count: roberta-base, llama3-8b, …")
     tours, count = parser.add_argument_group("letters and text"), parser.add_argument_group("count")
     tours.add_argument("--out", type=Path, default=Path("minilora-tour"), help="folder for the figures (%(default)s)")

@@ -149,10 +149,10 @@ def test_four_bits_are_for_the_adapted_weights_alone(rng):
 @pytest.mark.parametrize(
     "arguments, name",
     [
-        (["--seed", "-1"], "--seed must"),
+        (["--seed", "-1"], "letters takes a --seed of 0 or more and no model, got --seed -1"),
         (["--out", "file/folder"], "file/folder"),
         (["songs"], "songs"),
-        (["text", "llama3-8b"], "text takes no MODEL"),
+        (["text", "llama3-8b"], "text takes a --seed of 0 or more and no model, got --seed 0 and model llama3-8b"),
     ],
 )
 def test_a_wrong_option_is_refused_before_anything_is_trained(arguments, name, tmp_path):

@@ -7,7 +7,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('if chosen.seed < 0 or chosen.model:', 'if chosen.seed < 0:'),
     ('except (ValueError, OSError) as error:', 'except ValueError as error:'),
     ('except (ValueError, OSError) as error:', 'except OSError as error:'),
-    ('choices=tasks, ', ''),
+    ('choices=("letters", "text", "count"), ', ''),
     ('if chosen.what == "count":', 'if chosen.what == "counts":'),
     ('if chosen.what == "letters":', 'if False:'),
     ('type=int, default=8', 'type=int, default=4'),
