@@ -2,7 +2,11 @@
 
 
 def aligned(rows):
-    """Lines of text in which every column is as wide as its widest cell, the first to the left, others to the right."""
+    """Lines of text with columns as wide as their widest cell: the first left, others right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = [[cell.rjust(n) if i else cell.ljust(n) for i, (cell, n) in enumerate(zip(row, widths))] for row in rows]
-    return "\n".join("  ".join(line) for line in lines)
+    lines = []
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths)]
+        cells[0] = row[0].ljust(widths[0])
+        lines.append("  ".join(cells))
+    return "\n".join(lines)

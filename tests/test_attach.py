@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from minilora.adapters import Full, LoRA
-from minilora.attach import attach, kind
+from minilora.attachment import attach, kind
 from minilora.models.mlp import init_mlp, mlp
+from minilora.testing.rows import moved
 from minilora.train import value_and_grad
+from minilora.weight import Adapted, linear
 
 
 @pytest.fixture
@@ -15,27 +17,29 @@ def weights(rng):
 
 
 def as_trained(rng, tree):
-    return {key: {name: a + 0.3 * rng.standard_normal(a.shape) for name, a in own.items()} for key, own in tree.items()}
+    """Params perturbed as if trained."""
+    return {key: moved(rng, own, size=0.3) for key, own in tree.items()}
 
 
 def test_the_untrained_model_computes_what_it_computed_before(weights, rng):
-    attached = attach(weights, {"*.W": LoRA(2)}, rng)
+    attached = attach(weights, {"*.W": LoRA(2)}, rng=rng)
     x = rng.standard_normal((4, 5))
     np.testing.assert_array_equal(mlp(attached.bind(attached.params), x), mlp(weights, x))
 
 
 def test_merged_weights_compute_what_bound_ones_compute(weights, rng):
-    attached = attach(weights, {"*.W": LoRA(2), "*.b": Full()}, rng)
+    attached = attach(weights, {"*.W": LoRA(2), "*.b": Full()}, rng=rng)
     params = as_trained(rng, attached.params)
     x = rng.standard_normal((4, 5))
     merged = attached.merge(params)
-    assert {name: W.shape for name, W in merged.items()} == {name: W.shape for name, W in weights.items()}
+    assert [W.shape for W in merged.values()] == [W.shape for W in weights.values()]
+    assert list(merged) == list(weights)
     assert np.max(np.abs(mlp(merged, x) - mlp(weights, x))) > 0.1
     np.testing.assert_allclose(mlp(attached.bind(params), x), mlp(merged, x), rtol=0, atol=1e-12)
 
 
 def test_only_the_chosen_weights_are_adapted(weights, rng):
-    attached = attach(weights, {"layers.[12].W": LoRA(2)}, rng)
+    attached = attach(weights, {"layers.[12].W": LoRA(2)}, rng=rng)
     assert list(attached.params) == ["layers.1.W", "layers.2.W"]
     bound = attached.bind(attached.params)
     assert [name for name, W in bound.items() if callable(W)] == ["layers.1.W", "layers.2.W"]
@@ -44,7 +48,7 @@ def test_only_the_chosen_weights_are_adapted(weights, rng):
 
 def test_nothing_given_is_changed(weights, rng):
     before = {name: W.copy() for name, W in weights.items()}
-    attached = attach(weights, {"*": Full()}, rng)
+    attached = attach(weights, {"*": Full()}, rng=rng)
     attached.bind(as_trained(rng, attached.params))
     merged = attached.merge(as_trained(rng, attached.params))
     assert all(attached.weights[name] is weights[name] for name in weights)
@@ -54,73 +58,198 @@ def test_nothing_given_is_changed(weights, rng):
 
 
 def test_equal_keys_train_the_same_arrays(weights, rng):
-    """Two layers share A and B: the gradient of the shared arrays is the sum of what each layer would have got."""
-    square = {name: W for name, W in weights.items()}
+    """Two layers share A and B: their gradient is the sum of those that each layer would have."""
+    square = dict(weights)
     square["layers.2.W"] = rng.standard_normal((6, 6))
     square["layers.2.b"] = np.zeros(6)
-    patterns, x = {"layers.[12].W": LoRA(2)}, rng.standard_normal((4, 5))
-    shared = attach(square, patterns, rng, key=kind)
-    own = attach(square, patterns, rng)
+    patterns = {"layers.[12].W": LoRA(2)}
+    x = rng.standard_normal((4, 5))
+    shared = attach(square, patterns, rng=rng, key=kind)
+    own = attach(square, patterns, rng=rng)
     assert list(shared.params) == ["layers.*.W"]
     together = as_trained(rng, shared.params)["layers.*.W"]
+    twice = {name: together for name in own.params}
     _, one = value_and_grad(lambda p: (mlp(shared.bind(p), x) ** 2).sum(), {"layers.*.W": together})
-    _, two = value_and_grad(lambda p: (mlp(own.bind(p), x) ** 2).sum(), {name: together for name in own.params})
+    _, two = value_and_grad(lambda p: (mlp(own.bind(p), x) ** 2).sum(), twice)
     for letter in "AB":
         summed = two["layers.1.W"][letter] + two["layers.2.W"][letter]
         np.testing.assert_allclose(one["layers.*.W"][letter], summed, rtol=1e-10, atol=1e-12)
 
 
 def test_kind_forgets_the_number_of_the_layer():
-    assert kind("blocks.3.attention.q.W") == kind("blocks.11.attention.q.W") == "blocks.*.attention.q.W"
-    assert kind("blocks.3.attention.k.W") != kind("blocks.3.attention.q.W")
+    assert kind("blocks.3.attention.q.W") == "blocks.*.attention.q.W"
+    assert kind("blocks.11.attention.q.W") == "blocks.*.attention.q.W"
+    assert kind("blocks.11.attention.k.W") == "blocks.*.attention.k.W"
+    assert kind("blocks.3.norm1.gain") == "blocks.*.norm1.gain"
 
 
 def test_counts(weights, rng):
-    attached = attach(weights, {"layers.1.W": LoRA(2), "layers.*.b": Full()}, rng)
-    assert attached.trained == 2 * (6 + 6) + 6 + 6 + 3
+    attached = attach(weights, {"layers.1.W": LoRA(2), "layers.*.b": Full()}, rng=rng)
+    assert attached.trainable == 2 * (6 + 6) + 6 + 6 + 3
     assert attached.total == 5 * 6 + 6 + 6 * 6 + 6 + 6 * 3 + 3
-    assert attached.share == attached.trained / attached.total
+    assert attached.fraction == attached.trainable / attached.total
     square = {"layers.0.W": np.eye(4), "layers.1.W": np.eye(4)}
-    assert attach(square, {"*": LoRA(2)}, rng, key=kind).trained == 2 * 8
+    assert attach(square, {"*": LoRA(2)}, rng=rng, key=kind).trainable == 2 * 8
+
+
+def by_size(name):
+    """A key that layers 1 and 2 share, and no others."""
+    return "inner" if name in ("layers.1.W", "layers.2.W") else name
 
 
 def test_printing_says_what_is_trained(rng):
     weights = init_mlp(rng, (5, 6, 6, 6, 3))
-    text = str(attach(weights, {"layers.[12].W": LoRA(2, alpha=4), "layers.3.b": Full()}, rng, key=kind))
+    adapters = {"layers.[012].W": LoRA(2, alpha=4), "layers.3.b": Full()}
+    text = str(attach(weights, adapters, rng=rng, key=by_size))
     assert text.splitlines() == [
-        "weight      shape                adapter                 trained",
+        "weight      shape                adapter               trainable",
+        "layers.0.W  6 × 5  LoRA(rank=2, alpha=4)                      22",
         "layers.1.W  6 × 6  LoRA(rank=2, alpha=4)                      24",
         "layers.2.W  6 × 6  LoRA(rank=2, alpha=4)  shared with layers.1.W",
         "layers.3.b      3                 Full()                       3",
-        "Frozen: 5 other arrays.",
-        "Trained: 27 numbers, 19.15% of the model's 141.",
+        "Frozen: 4 other arrays.",
+        "Trainable: 49 of 141 parameters, 34.75%.",
     ]
 
 
+def test_without_an_adapter_nothing_is_trained(weights, rng):
+    attached = attach(weights, {}, rng=rng)
+    assert attached.trainable == 0
+    assert str(attached).splitlines()[-1] == "Trainable: 0 of 99 parameters, 0.00%."
+    assert repr(attached) == "Attached(no adapter on 0 weights, 0 trainable parameters of 99)"
+    assert attached.bind() == weights
+
+
+class Shift:
+    """An adapter for an array of any shape: W' = W + d."""
+
+    def init(self, rng, W):
+        return {"d": np.zeros(1, W.dtype)}, {"W": W}
+
+    def forward(self, params, frozen, x):
+        return linear(self.merge(params, frozen), x)
+
+    def merge(self, params, frozen):
+        return frozen["W"] + params["d"]
+
+
+class Wide(Shift):
+    """An adapter that makes an array of another shape."""
+
+    def merge(self, params, frozen):
+        return np.zeros((2, 2))
+
+
+def test_an_adapter_of_vectors_is_bound_as_an_array_whose_gradient_flows(weights, rng):
+    """On a bias merge is bound, on a matrix the adapter itself."""
+    attached = attach(weights, {"layers.1.*": Shift()}, rng=rng)
+    params = as_trained(rng, attached.params)
+    bound = attached.bind(params)
+    x = rng.standard_normal((4, 5))
+    expected = weights["layers.1.b"] + params["layers.1.b"]["d"]
+    np.testing.assert_array_equal(bound["layers.1.b"], expected)
+    assert type(bound["layers.1.b"]) is np.ndarray
+    assert type(bound["layers.1.W"]) is Adapted
+
+    def loss(params):
+        return (mlp(attached.bind(params), x) ** 2).sum()
+
+    _, grads = value_and_grad(loss, params)
+    _, expected = value_and_grad(lambda w: (mlp(w, x) ** 2).sum(), attached.merge(params))
+    assert grads["layers.1.b"]["d"] == pytest.approx(expected["layers.1.b"].sum())
+    assert grads["layers.1.W"]["d"] == pytest.approx(expected["layers.1.W"].sum())
+
+
+def test_full_binds_the_trained_array_itself(weights, rng):
+    """So that a model may add or index it; merge returns a copy."""
+    attached = attach(weights, {"*": Full()}, rng=rng)
+    bound = attached.bind()
+    merged = attached.merge()
+    for name, own in attached.params.items():
+        assert bound[name] is own["W"]
+        assert not np.shares_memory(merged[name], own["W"])
+
+
 def wrong_calls():
-    weights = init_mlp(np.random.default_rng(0), (5, 6, 6, 3), np.float64)
+    """(what is wrong, the error, what the message says, a call)."""
     rng = np.random.default_rng(0)
-    attached = attach(weights, {"layers.0.W": LoRA(2)}, rng)
-    yield "no match", r"adapters.*'hidden\.\*'.*layers\.0\.W", lambda: attach(weights, {"hidden.*": LoRA(2)}, rng)
-    yield "two matches", r"adapters.*'layers\.0\.W'", lambda: attach(weights, {"*.W": LoRA(2), "*0*": Full()}, rng)
-    yield "rank too large", r"LoRA\(rank=4\) on 'layers\.2\.W': rank", lambda: attach(weights, {"*.W": LoRA(4)}, rng)
-    yield "LoRA on a bias", r"'layers\.1\.b': W must be a matrix", lambda: attach(weights, {"*1.b": LoRA(1)}, rng)
-    yield (
-        "shared shapes",
-        r"key: 'layers\.0\.W' and 'layers\.1\.W' share 'layers\.\*\.W'",
-        lambda: attach(weights, {"*.W": LoRA(2)}, rng, key=kind),
-    )
-    yield (
-        "shared adapters",
-        r"key: 'layers\.1\.b' and 'layers\.0\.b'",
-        lambda: attach({**weights, "layers.1.b": np.ones((6, 6)), "layers.0.b": np.ones((6, 6))},
-                       {"*1.b": LoRA(2), "*0.b": LoRA(2, alpha=3)}, rng, key=kind),
-    )  # fmt: skip
-    yield "foreign params", r"params.*layers\.0\.W", lambda: attached.bind({"layers.1.W": {}})
-    yield "missing params", r"params.*layers\.0\.W", lambda: attached.merge({})
+    weights = init_mlp(rng, (5, 6, 6, 3), np.float64)
+    square = {"layers.0.W": np.eye(6), "layers.1.W": np.eye(6)}
+    unlike = {"layers.0.W": LoRA(2), "layers.1.W": LoRA(2, alpha=3)}
+    attached = attach(weights, {"layers.0.W": LoRA(2)}, rng=rng)
+
+    def on(adapters, weights=weights, **options):
+        return lambda: attach(weights, adapters, **{"rng": rng} | options)
+
+    class Unfinished:
+        def init(self, rng, W):
+            return {}, {}
+
+    class Listing(Shift):
+        def init(self, rng, W):
+            return [np.zeros(1)], {"W": W}
+
+    class Pair(Shift):
+        def init(self, rng, W):
+            return [{"d": np.zeros(1)}, {"W": W}]
+
+    class Single(Shift):
+        def init(self, rng, W):
+            return {"d": np.zeros(1)}
+
+    dict_of_names = "^weights must be a dict from names to weights"
+    yield "weights a list", ValueError, dict_of_names, on({}, [np.eye(2)])
+    yield "no weights", ValueError, dict_of_names, on({}, {})
+    yield "a nested dict", ValueError, r"^weights\['a'\] .*got dict", on({}, {"a": weights})
+    yield "a list as a weight", ValueError, r"^weights\['a'\] .*got list", on({}, {"a": [1.0]})
+    yield "a number as a name", ValueError, r"^weights\[3\]", on({}, {3: np.eye(2)})
+    yield "no generator", ValueError, "^rng must be", on({}, rng=0)
+    yield "a bare adapter", TypeError, r'^adapters .*{"\*.W": LoRA\(rank=2\)}', on(LoRA(2))
+    yield "no adapters", TypeError, "^adapters must be a dict", on(None)
+    yield "a class", ValueError, r"^adapters\['\*.W'\] .*the class LoRA", on({"*.W": LoRA})
+    yield "None as an adapter", ValueError, r"^adapters\['\*.W'\]", on({"*.W": None})
+    unfinished = r"^adapters\['\*.W'\] .* has no forward and merge"
+    yield "an unfinished adapter", ValueError, unfinished, on({"*.W": Unfinished()})
+    yield "a number as a pattern", ValueError, "^adapters: a pattern .*got 3", on({3: LoRA(2)})
+    no_match = r"^adapters.*'hidden\.\*'.*layers\.0\.W"
+    yield "no match", ValueError, no_match, on({"hidden.*": LoRA(2)})
+    prefix = r"^adapters.*'layers\.0' matches no weight"
+    yield "the start of a name", ValueError, prefix, on({"layers.0": LoRA(2)})
+    two = r"^adapters.*'layers\.0\.W'.*more than one.*'\*0\*'"
+    yield "two matches", ValueError, two, on({"*.W": LoRA(2), "*0*": Full()})
+    yield "another case", ValueError, r"^adapters.*'\*\.w'", on({"*.w": LoRA(2)})
+    large = r"^LoRA\(rank=4\) on 'layers\.2\.W': rank"
+    yield "rank too large", ValueError, large, on({"*.W": LoRA(4)})
+    bias = r"^LoRA\(rank=1\) on 'layers\.1\.b': W must be a matrix"
+    yield "LoRA on a bias", ValueError, bias, on({"*1.b": LoRA(1)})
+    shape = r"^Wide\(\) on 'layers\.1\.b': it is \(6,\), .*\(2, 2\)"
+    yield "another shape", ValueError, shape, on({"*1.b": Wide()})
+    listing = r"^Listing\(\) on 'layers\.1\.b': init must return two dicts"
+    yield "params a list", ValueError, listing, on({"*1.b": Listing()})
+    yield "a list of two", ValueError, r"^Pair\(\) on .*two dicts", on({"*1.b": Pair()})
+    yield "no frozen", ValueError, r"^Single\(\) on .*two dicts", on({"*1.b": Single()})
+    shared = r"^key: 'layers\.0\.W' and 'layers\.1\.W' share 'layers\.\*\.W'"
+    yield "shared shapes", ValueError, shared, on({"*.W": LoRA(2)}, key=kind)
+    yield "shared adapters", ValueError, shared, on(unlike, square, key=kind)
+    lora = {"*0.W": LoRA(2)}
+    for key in (None, "kind", 3, lambda name: [name], lambda name: 3):
+        yield f"key {key!r:.9}", ValueError, "^key must be a function", on(lora, key=key)
+    integers = {"a": np.ones((3, 3), int)}
+    half = {"a": np.ones((3, 3), np.float16)}
+    for adapter in (LoRA(2), Full()):
+        name = type(adapter).__name__
+        advice = rf"^{name}.* on 'a': W must be float32 or float64"
+        yield f"{name} on integers", ValueError, advice, on({"a": adapter}, integers)
+        yield f"{name} on float16", ValueError, advice, on({"a": adapter}, half)
+    no_name = r"^params .*layers\.0\.W"
+    foreign = {"layers.1.W": {}}
+    yield "foreign params", ValueError, no_name, lambda: attached.bind(foreign)
+    yield "missing params", ValueError, no_name, lambda: attached.merge({})
 
 
-@pytest.mark.parametrize("message, call", [pytest.param(*rest, id=wrong) for wrong, *rest in wrong_calls()])
-def test_a_mistake_is_a_value_error_that_names_the_argument(message, call):
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize(
+    "error, message, call", [pytest.param(*rest, id=wrong) for wrong, *rest in wrong_calls()]
+)
+def test_a_mistake_is_an_error_that_names_the_argument(error, message, call):
+    with pytest.raises(error, match=message):
         call()

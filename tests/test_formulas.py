@@ -1,13 +1,14 @@
-"""Every merge against its paper's equation, written as loops: agreement with itself cannot catch a wrong formula."""
+"""Every merge against its paper's equation, written as loops: forward = merge cannot show that."""
 
 import math
 
 import numpy as np
 import pytest
-from contract import moved, weight
 
 from minilora.adapters import HRA, CondLoRA, Full, HRAStrict, LoRA, SBoRAFA, SBoRAFB
-from minilora.scaling import alpha_over_sqrt_rank
+from minilora.adapters.scaling import alpha_over_sqrt_rank
+from minilora.testing.rows import moved, weight
+from minilora.train import value_and_grad
 
 
 def plus_product(W, s, B, A):
@@ -34,7 +35,8 @@ def test_lora_is_w_plus_alpha_over_r_b_a(shape, adapter, s, rng):
     W = weight(rng, shape)
     params, frozen = adapter.init(rng, W)
     params = moved(rng, params)
-    np.testing.assert_allclose(adapter.merge(params, frozen), plus_product(W, s, params["B"], params["A"]), rtol=1e-13)
+    expected = plus_product(W, s, params["B"], params["A"])
+    np.testing.assert_allclose(adapter.merge(params, frozen), expected, rtol=1e-13)
 
 
 SHAPES = pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 5)])
@@ -43,40 +45,50 @@ SHAPES = pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 5)])
 @SHAPES
 def test_sbora_fa_is_w_plus_s_b_times_rows_of_the_identity(shape, rng):
     """The columns are given out of order, so that an adapter which sorts them is found out."""
-    adapter, W = SBoRAFA(rank=2, alpha=3, cols=(2, 0)), weight(rng, shape)
+    adapter = SBoRAFA(rank=2, alpha=3, cols=(2, 0))
+    W = weight(rng, shape)
     params, frozen = adapter.init(rng, W)
     params = moved(rng, params)
     A = np.zeros((2, shape[1]))
     A[0, 2] = A[1, 0] = 1
-    np.testing.assert_allclose(adapter.merge(params, frozen), plus_product(W, 1.5, params["B"], A), rtol=1e-13)
+    expected = plus_product(W, 1.5, params["B"], A)
+    np.testing.assert_allclose(adapter.merge(params, frozen), expected, rtol=1e-13)
 
 
 @SHAPES
 def test_sbora_fb_is_w_plus_s_columns_of_the_identity_times_a(shape, rng):
-    adapter, W = SBoRAFB(rank=2, alpha=3, rows=(2, 0)), weight(rng, shape)
+    adapter = SBoRAFB(rank=2, alpha=3, rows=(2, 0))
+    W = weight(rng, shape)
     params, frozen = adapter.init(rng, W)
     params = moved(rng, params)
     B = np.zeros((shape[0], 2))
     B[2, 0] = B[0, 1] = 1
-    np.testing.assert_allclose(adapter.merge(params, frozen), plus_product(W, 1.5, B, params["A"]), rtol=1e-13)
+    expected = plus_product(W, 1.5, B, params["A"])
+    np.testing.assert_allclose(adapter.merge(params, frozen), expected, rtol=1e-13)
 
 
 def times(M, N):
     """The product of two matrices, entry by entry."""
-    return np.array([[sum(M[i, k] * N[k, j] for k in range(len(N))) for j in range(N.shape[1])] for i in range(len(M))])
+    product = np.zeros((len(M), N.shape[1]))
+    for i in range(len(M)):
+        for j in range(N.shape[1]):
+            product[i, j] = sum(M[i, k] * N[k, j] for k in range(len(N)))
+    return product
 
 
 @SHAPES
 @pytest.mark.parametrize("adapter", [HRA(1, odd=True), HRA(2), HRA(3, odd=True), HRA(4)], ids=str)
 def test_hra_is_w_times_the_product_of_reflections_in_order(shape, adapter, rng):
-    """W H₁ H₂ … H_r with the dense matrices H_i = I − 2 u uᵀ / uᵀu; generic reflections do not commute."""
+    """W H₁ … H_r with dense H_i = I − 2 u uᵀ / uᵀu; generic reflections do not commute."""
     W = weight(rng, shape)
     params, frozen = adapter.init(rng, W)
     params = moved(rng, params)
     expected = W
     for u in params["U"].T:
-        square = sum(v * v for v in u)
-        H = np.array([[(i == j) - 2 * u[i] * u[j] / square for j in range(len(u))] for i in range(len(u))])
+        H = np.eye(len(u))
+        for i in range(len(u)):
+            for j in range(len(u)):
+                H[i, j] -= 2 * u[i] * u[j] / sum(v * v for v in u)
         expected = times(expected, H)
     np.testing.assert_allclose(adapter.merge(params, frozen), expected, rtol=0, atol=1e-14)
 
@@ -84,20 +96,23 @@ def test_hra_is_w_times_the_product_of_reflections_in_order(shape, adapter, rng)
 @SHAPES
 def test_strict_hra_is_w_times_i_minus_two_projections(shape, rng):
     """P from Cramer's rule for the 2 × 2 matrix UᵀU: no Gram–Schmidt and no library."""
-    adapter, W = HRAStrict(2), weight(rng, shape)
+    adapter = HRAStrict(2)
+    W = weight(rng, shape)
     params, frozen = adapter.init(rng, W)
     params = moved(rng, params)
     U = params["U"]
     a, b, c = (sum(U[i, j] * U[i, k] for i in range(len(U))) for j, k in ((0, 0), (0, 1), (1, 1)))
     inverse = np.array([[c, -b], [-b, a]]) / (a * c - b * b)
     P = times(times(U, inverse), U.T)
-    np.testing.assert_allclose(adapter.merge(params, frozen), times(W, np.eye(shape[1]) - 2 * P), rtol=0, atol=1e-13)
+    expected = times(W, np.eye(shape[1]) - 2 * P)
+    np.testing.assert_allclose(adapter.merge(params, frozen), expected, rtol=0, atol=1e-13)
 
 
 @SHAPES
 def test_condlora_is_w_plus_s_w_theta_b_theta_a_w(shape, rng):
-    """A = Θ_A W and B = W Θ_Bᵀ from one pair Θ_A, Θ_B: W + s W M W with M = Θ_Bᵀ Θ_A, not W M Wᵀ."""
-    adapter, W = CondLoRA(rank=2, alpha=3), weight(rng, shape)
+    """A = Θ_A W and B = W Θ_Bᵀ: W + s W M W with M = Θ_Bᵀ Θ_A, and not W M Wᵀ."""
+    adapter = CondLoRA(rank=2, alpha=3)
+    W = weight(rng, shape)
     params, frozen = adapter.init(rng, W)
     params = moved(rng, params)
     M = times(params["Theta_B"].T, params["Theta_A"])
@@ -127,9 +142,8 @@ def test_lora_starts_with_b_zero_and_a_of_variance_one_over_d_in(rng):
 
 def test_at_the_start_only_b_has_a_gradient(rng):
     """∂loss/∂A is a multiple of Bᵀ = 0, ∂loss/∂B one of A x ≠ 0: the first step moves B alone."""
-    from minilora.train import value_and_grad
-
-    adapter, W = LoRA(rank=2), weight(rng, (4, 5))
+    adapter = LoRA(rank=2)
+    W = weight(rng, (4, 5))
     params, frozen = adapter.init(rng, W)
     x = rng.standard_normal((3, 5))
     _, grads = value_and_grad(lambda p, x: (adapter.forward(p, frozen, x) ** 2).sum(), params, x)
@@ -146,7 +160,46 @@ def test_full_is_the_trained_matrix(rng):
     np.testing.assert_array_equal(Full().merge(params, frozen), params["W"])
 
 
-@pytest.mark.parametrize("alpha", [0, -1, math.nan, math.inf, "8"])
-def test_an_impossible_alpha_is_refused(alpha):
-    with pytest.raises(ValueError, match="alpha"):
-        LoRA(rank=2, alpha=alpha)
+SCALED = pytest.mark.parametrize("adapter", [LoRA, SBoRAFA, SBoRAFB, CondLoRA])
+
+
+@SCALED
+@pytest.mark.parametrize("alpha", [0, -1, math.nan, math.inf, 1e301, "8", True, np.True_, 1j, [2]])
+def test_an_impossible_alpha_is_refused(adapter, alpha):
+    with pytest.raises(ValueError, match=r"^alpha must be a positive number up to 1e\+300, got"):
+        adapter(rank=2, alpha=alpha)
+
+
+@SCALED
+@pytest.mark.parametrize("alpha", [3, 3.0, np.int64(3), np.uint8(3), np.float32(3), np.float16(3)])
+def test_alpha_is_any_positive_number(adapter, alpha, rng):
+    """And NumPy's numbers do not change the dtype of what is computed."""
+    made = adapter(rank=2, alpha=alpha)
+    W = weight(rng, (4, 5), np.float32)
+    params, frozen = made.init(rng, W)
+    params = moved(rng, params)
+    x = np.ones(5, np.float32)
+    assert type(made.scale) is float
+    assert made.scale == 1.5
+    assert made.forward(params, frozen, x).dtype == made.merge(params, frozen).dtype == np.float32
+
+
+@SCALED
+@pytest.mark.parametrize("result", [0.0, -1.0, math.nan, math.inf, -math.inf])
+def test_a_scaling_that_gives_no_positive_number_is_refused(adapter, result):
+    with pytest.raises(ValueError, match=r"^scaling must give a positive number, got .* for \w+\("):
+        adapter(rank=2, scaling=lambda alpha, rank: result)
+
+
+@SCALED
+@pytest.mark.parametrize("scaling", [None, "alpha_over_rank", 2.0])
+def test_a_scaling_that_is_no_function_is_refused(adapter, scaling):
+    message = r"^scaling must be a function of \(alpha, rank\), got .*alpha_over_rank"
+    with pytest.raises(ValueError, match=message):
+        adapter(rank=2, scaling=scaling)
+
+
+@SCALED
+def test_a_scaling_of_ones_own_is_called_with_alpha_and_rank(adapter):
+    assert adapter(rank=3, alpha=7, scaling=lambda alpha, rank: 10 * alpha + rank).scale == 73
+    assert adapter(rank=3, scaling=lambda alpha, rank: 10 * alpha + rank).scale == 33

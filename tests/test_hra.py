@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from autograd.test_util import check_grads
-from claims import YUAN, at_least, claim, exactly, within
-from contract import moved, weight
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minilora.adapters import HRA, HRAStrict
 from minilora.adapters.hra import orthogonality_penalty
+from minilora.testing.claims import YUAN, at_least, claim, exactly, within
+from minilora.testing.rows import moved, weight
 from minilora.train import value_and_grad
 
 SEED = st.integers(0, 2**32 - 1)
@@ -17,7 +17,7 @@ WIDTH = st.integers(1, 10)
 
 
 def vectors(seed, d, r):
-    """r random columns of length d, of sizes from 1e-6 to 1e6; every third is nearly equal to the one before."""
+    """r random columns of sizes from 1e-6 to 1e6, every third nearly equal to another: (d, r)."""
     rng = np.random.default_rng(seed)
     U = rng.standard_normal((d, r))
     U[:, 2::3] = U[:, 1 : U[:, 2::3].shape[1] * 3 : 3] + 1e-3 * U[:, 2::3]
@@ -25,9 +25,11 @@ def vectors(seed, d, r):
 
 
 def small_integers(d, r):
-    """Columns of small whole numbers: parallel, orthogonal and repeated ones occur; zero columns do not."""
+    """Columns of small integers: parallel, orthogonal, repeated ones occur; zero columns do not."""
     column = st.lists(st.integers(-2, 2), min_size=d, max_size=d).filter(any)
-    return st.lists(column, min_size=r, max_size=r).map(lambda columns: np.array(columns, float).reshape(r, d).T)
+    return st.lists(column, min_size=r, max_size=r).map(
+        lambda columns: np.array(columns, float).reshape(r, d).T
+    )
 
 
 def H_of(U):
@@ -41,7 +43,8 @@ def check_reflections(U):
     within(np.abs(H.T @ H - np.eye(d)), 1e-13, "HᵀH")
     within(np.abs(np.linalg.det(H) - (-1) ** r), 1e-12, "det")
     within(np.abs(H_of(U[:, ::-1]) @ H - np.eye(d)), 1e-13, "inverse")
-    within(np.abs(HRA(r, odd=True).forward({"U": U}, {"W": np.eye(d)}, np.eye(d)).T - H), 1e-12, "compact WY")
+    compact = HRA(r, odd=True).forward({"U": U}, {"W": np.eye(d)}, np.eye(d)).T
+    within(np.abs(compact - H), 1e-12, "compact WY")
     x = np.random.default_rng(r).standard_normal(d)
     y = x
     for u in U.T[::-1]:
@@ -58,22 +61,23 @@ def test_a_chain_of_reflections_is_orthogonal_and_equals_compact_wy(seed, d, r):
     check_reflections(vectors(seed, d, r))
 
 
-@claim("B1", YUAN, "… and for parallel, orthogonal and repeated whole-number columns")
-@claim("B2", YUAN, "… and for parallel, orthogonal and repeated whole-number columns")
+@claim("B1", YUAN, "… and for parallel, orthogonal and repeated integer columns")
+@claim("B2", YUAN, "… and for parallel, orthogonal and repeated integer columns")
 @given(st.data(), st.integers(1, 5), st.integers(1, 6))
 def test_degenerate_reflections(data, d, r):
-    """For columns of small whole numbers, where ties and dependence occur."""
+    """For columns of small integers, where ties and dependence occur."""
     check_reflections(data.draw(small_integers(d, r)))
 
 
 @claim("B3", YUAN, "HRA is LoRA in disguise: ΔW = −(W U Γ) Uᵀ of rank at most r")
 @given(SEED, WIDTH, st.integers(1, 6), st.integers(1, 8))
 def test_hra_is_a_low_rank_update_that_depends_on_w(seed, d, r, d_out):
-    """Γ is built column by column: Γ_k = [[Γ, −2 Γ Uᵀu], [0, 2]] for unit columns, an independent recursion."""
+    """Γ column by column: Γ_k = [[Γ, −2 Γ Uᵀu], [0, 2]] for unit columns, a second derivation."""
     rng = np.random.default_rng(seed)
     U = rng.standard_normal((d, r))
     U /= np.linalg.norm(U, axis=0)
-    W, Gamma = weight(rng, (d_out, d)), np.zeros((0, 0))
+    W = weight(rng, (d_out, d))
+    Gamma = np.zeros((0, 0))
     for k in range(r):
         corner = -2 * Gamma @ (U[:, :k].T @ U[:, k : k + 1])
         Gamma = np.block([[Gamma, corner], [np.zeros((1, k)), np.full((1, 1), 2.0)]])
@@ -118,8 +122,10 @@ def test_interleaved_pairs_are_not_the_identity():
 @given(SEED, st.integers(1, 8), st.integers(0, 3))
 def test_an_odd_product_is_far_from_the_identity(seed, d, half):
     """For every odd r, every U and every square W: H has the eigenvalue −1."""
-    rng, r = np.random.default_rng(seed), 2 * half + 1
-    W, U = weight(rng, (d, d)), vectors(seed, d, r)
+    rng = np.random.default_rng(seed)
+    r = 2 * half + 1
+    W = weight(rng, (d, d))
+    U = vectors(seed, d, r)
     adapter = HRA(r, odd=True)
     within(np.abs(np.linalg.norm(H_of(U) - np.eye(d), 2) - 2), 1e-12)
     distance = np.linalg.norm(adapter.merge({"U": U}, {"W": W}) - W, 2)
@@ -143,13 +149,15 @@ def test_an_odd_rank_is_refused_with_the_reason_unless_asked_for(rank):
 def test_how_far_reflections_can_move_a_matrix(seed, d, r, d_out):
     """For any W and U; for two unit vectors ‖H − I‖_F = 2√2 |sin(u₁, u₂)|."""
     rng = np.random.default_rng(seed)
-    W, U = weight(rng, (d_out, d)), rng.standard_normal((d, r))
+    W = weight(rng, (d_out, d))
+    U = rng.standard_normal((d, r))
     within(np.linalg.norm(H_of(U) - np.eye(d)), 2 * np.sqrt(r) * (1 + 1e-12))
     values = np.linalg.svd(W, compute_uv=False)
     moved_by = np.linalg.norm(HRA(r, odd=True).merge({"U": U}, {"W": W}) - W)
     within(moved_by, 2 * np.sqrt(np.sum(values[:r] ** 2)) * (1 + 1e-10))
     if r == 2:
-        cosine = np.prod([U[:, 0] @ U[:, 1], 1 / np.linalg.norm(U[:, 0]), 1 / np.linalg.norm(U[:, 1])])
+        lengths = np.linalg.norm(U, axis=0)
+        cosine = U[:, 0] @ U[:, 1] / np.prod(lengths)
         expected = 2 * np.sqrt(2) * np.sqrt(max(0.0, 1 - cosine**2))
         within(abs(np.linalg.norm(H_of(U) - np.eye(d)) - expected), 1e-7)
 
@@ -169,16 +177,18 @@ def test_the_top_singular_vectors_move_it_farthest(seed, d, d_out, data):
 @given(SEED, st.integers(1, 9), st.data())
 def test_strict_hra(seed, d, data):
     """For any independent columns and r ≤ d: the identity cannot be reached for any r ≥ 1."""
-    rng, r = np.random.default_rng(seed), data.draw(st.integers(1, d))
+    rng = np.random.default_rng(seed)
+    r = data.draw(st.integers(1, d))
     U = rng.standard_normal((d, r)) * 10.0 ** rng.uniform(-3, 3, r)
     unit = U / np.linalg.norm(U, axis=0)
     assume(np.linalg.svd(unit, compute_uv=False)[-1] > 1e-2)
-    adapter, W = HRAStrict(r), weight(rng, (5, d))
+    adapter = HRAStrict(r)
+    W = weight(rng, (5, d))
     H = adapter.merge({"U": U}, {"W": np.eye(d)})
     within(np.abs(H - H.T), 1e-11)
     within(np.abs(H @ H - np.eye(d)), 1e-11)
     within(abs(np.linalg.norm(H - np.eye(d)) - 2 * np.sqrt(r)), 1e-11)
-    within(np.abs(H @ U + U) / np.linalg.norm(U, axis=0), 1e-11, "the span of U is mirrored")
+    within(np.abs(H @ U + U) / np.linalg.norm(U, axis=0), 1e-11, "the span of U is reflected")
     within(np.abs(adapter.forward({"U": U}, {"W": np.eye(d)}, np.eye(d)).T - H), 1e-10)
     values = np.append(np.linalg.svd(W, compute_uv=False), np.zeros(d))[:d]
     distance = np.linalg.norm(adapter.merge({"U": U}, {"W": W}) - W)
@@ -200,41 +210,52 @@ def test_strict_hra_starts_as_near_as_it_can(seed, d_out, d, data):
 
 @pytest.mark.parametrize("lengths", [1e-9, [1e-4, 1.0, 1e4]], ids=str)
 def test_only_the_directions_of_the_columns_count(lengths, rng):
-    """Columns a thousand million times shorter, or of very different lengths, are as independent as before."""
-    adapter, W, U = HRAStrict(3), weight(rng, (4, 5)), rng.standard_normal((5, 3))
-    short, long = {"U": lengths * U}, {"U": U}
-    np.testing.assert_allclose(adapter.merge(short, {"W": W}), adapter.merge(long, {"W": W}), atol=1e-12)
+    """Columns 10⁹ times shorter, or of very different lengths, are as independent as before."""
+    adapter = HRAStrict(3)
+    W = weight(rng, (4, 5))
+    U = rng.standard_normal((5, 3))
+    frozen = {"W": W}
     x = rng.standard_normal(5)
-    np.testing.assert_allclose(adapter.forward(short, {"W": W}, x), adapter.forward(long, {"W": W}, x), atol=1e-12)
+    short = {"U": lengths * U}
+    merged = adapter.merge({"U": U}, frozen)
+    y = adapter.forward({"U": U}, frozen, x)
+    np.testing.assert_allclose(adapter.merge(short, frozen), merged, atol=1e-12)
+    np.testing.assert_allclose(adapter.forward(short, frozen, x), y, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("call", ["forward", "merge"])
-def test_dependent_columns_are_an_error_and_not_nan(call, dtype, rng):
+def test_dependent_columns_are_an_error_and_not_nan(dtype, rng):
     W = weight(rng, (4, 5), dtype)
     one, two = rng.standard_normal((2, 5)).astype(dtype)
     for columns in ((one, one), (one, -3 * one), (one, two, one + two), (one, one + 1e-9 * two)):
-        U, adapter = np.stack(columns, axis=1).astype(dtype), HRAStrict(len(columns))
+        params = {"U": np.stack(columns, axis=1).astype(dtype)}
+        adapter = HRAStrict(len(columns))
         with pytest.raises(ValueError, match=r"^U must have independent columns"):
-            adapter.forward({"U": U}, {"W": W}, np.ones(5, dtype)) if call == "forward" else adapter.merge(
-                {"U": U}, {"W": W}
-            )
+            adapter.forward(params, {"W": W}, np.ones(5, dtype))
+        with pytest.raises(ValueError, match=r"^U must have independent columns"):
+            adapter.merge(params, {"W": W})
 
 
 @pytest.mark.parametrize("adapter", [HRA(2), HRAStrict(2)], ids=str)
 @pytest.mark.parametrize("wrong", [0.0, np.nan, np.inf])
 def test_a_column_without_a_direction_is_an_error(adapter, wrong, rng):
-    W, U = weight(rng, (4, 5)), rng.standard_normal((5, 2))
+    W = weight(rng, (4, 5))
+    U = rng.standard_normal((5, 2))
     U[:, 1] = wrong
-    for call in (lambda: adapter.forward({"U": U}, {"W": W}, np.ones(5)), lambda: adapter.merge({"U": U}, {"W": W})):
-        with pytest.raises(ValueError, match=r"^U must have no zero, NaN or infinite column"):
-            call()
+    message = r"^U must have no zero, NaN or infinite column"
+    with pytest.raises(ValueError, match=message):
+        adapter.forward({"U": U}, {"W": W}, np.ones(5))
+    with pytest.raises(ValueError, match=message):
+        adapter.merge({"U": U}, {"W": W})
 
 
 @claim("B9", YUAN, "the regulariser is 2 Σ_{i<j} (û_i·û_j)², in [max(0, r(r−d)/d), r(r−1)]")
 @given(SEED, WIDTH, st.integers(1, 8))
 def test_the_regulariser(seed, d, r):
-    """For columns of any non-zero length: only their angles count; 0 for orthogonal, r (r − 1) for parallel ones."""
+    """For columns of any non-zero length only their angles count.
+
+    The value is 0 for orthogonal columns and r (r − 1) for parallel ones.
+    """
     U = vectors(seed, d, r)
     unit = U / np.linalg.norm(U, axis=0)
     pairs = sum(2 * (unit[:, i] @ unit[:, j]) ** 2 for i in range(r) for j in range(i))
@@ -249,13 +270,16 @@ def test_the_regulariser(seed, d, r):
 
 def test_the_regulariser_has_the_right_gradient_and_dtype(rng):
     check_grads(orthogonality_penalty, modes=["rev"], order=1)(rng.standard_normal((5, 3)))
-    value, grads = value_and_grad(lambda p: orthogonality_penalty(p["U"]), {"U": np.ones((5, 3), np.float32)})
+    params = {"U": np.ones((5, 3), np.float32)}
+    value, grads = value_and_grad(lambda p: orthogonality_penalty(p["U"]), params)
     assert (value.dtype, grads["U"].dtype) == (np.float32, np.float32)
 
 
 def test_the_two_columns_of_a_pair_start_with_opposite_gradients(rng):
-    """So training leaves the identity symmetrically, and it does leave: the gradient is not zero."""
-    adapter, W, X = HRA(4), weight(rng, (3, 6)), rng.standard_normal((5, 6))
+    """So training leaves the identity symmetrically; it does leave, as the gradient is not zero."""
+    adapter = HRA(4)
+    W = weight(rng, (3, 6))
+    X = rng.standard_normal((5, 6))
     params, frozen = adapter.init(rng, W)
     _, grads = value_and_grad(lambda p: (adapter.forward(p, frozen, X) ** 3).sum(), params)
     g = grads["U"]
@@ -265,7 +289,7 @@ def test_the_two_columns_of_a_pair_start_with_opposite_gradients(rng):
 
 
 def test_hra_over_moved_params_differs_from_its_reverse(rng):
-    """All that B promises is blind to the order; this one application is not."""
+    """The claims B1 to B9 do not depend on the order of the reflections; this test does."""
     U = moved(rng, {"U": rng.standard_normal((4, 3))})["U"]
     u1, u2, u3 = (u / np.linalg.norm(u) for u in U.T)
     adapter = HRA(3, odd=True)

@@ -1,48 +1,12 @@
-"""The networks, against loops."""
+"""The MLP against loops, and what it refuses. The Transformer: test_transformer.py."""
 
-import autograd.numpy as anp
+from functools import partial
+
 import numpy as np
 import pytest
-from autograd import grad
 from autograd.test_util import check_grads
 
-from minilora.linalg import linear
-from minilora.models.mlp import init_mlp, mlp, relu
-
-
-def test_linear_is_w_times_each_vector(rng):
-    W, x = rng.standard_normal((3, 4)), rng.standard_normal((2, 5, 4))
-    y = linear(W, x)
-    for i in range(2):
-        for j in range(5):
-            np.testing.assert_allclose(y[i, j], [sum(W[k, m] * x[i, j, m] for m in range(4)) for k in range(3)])
-
-
-@pytest.mark.parametrize("axes", [(), (1,), (2,), (7,), (2, 3), (2, 1, 3), (0,), (0, 2)], ids=str)
-def test_linear_and_its_gradients_are_those_of_a_loop_over_vectors(axes, rng):
-    """For any leading axes, y = W x for each vector, ∂/∂W = Σ g xᵀ and ∂/∂x = Wᵀ g, g the gradient for y."""
-    W, x, g = rng.standard_normal((8, 9)), rng.standard_normal((*axes, 9)), rng.standard_normal((*axes, 8))
-    for_W, for_x = np.zeros((8, 9)), np.zeros(x.shape)
-    for i in np.ndindex(axes):
-        np.testing.assert_allclose(linear(W, x)[i], W @ x[i], rtol=0, atol=1e-13)
-        for_W += np.outer(g[i], x[i])
-        for_x[i] = W.T @ g[i]
-    assert linear(W, x).shape == (*axes, 8)
-    assert linear(W, x).flags.c_contiguous
-    np.testing.assert_allclose(grad(lambda W: anp.sum(g * linear(W, x)))(W), for_W, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(grad(lambda x: anp.sum(g * linear(W, x)))(x), for_x, rtol=0, atol=1e-12)
-    if x.size:
-        check_grads(linear, argnum=[0, 1], modes=["rev"], order=2)(W, x)
-
-
-def test_linear_calls_anything_that_maps_x():
-    assert linear(lambda x: ("mapped", x), 3) == ("mapped", 3)
-
-
-@pytest.mark.parametrize("x", [np.ones((2, 3)), np.ones(5), np.float64(1)], ids=np.shape)
-def test_x_of_the_wrong_width_is_a_value_error(x):
-    with pytest.raises(ValueError, match=r"x has shape .* W is \(3, 4\): the last axis of x must be 4"):
-        linear(np.ones((3, 4)), x)
+from minilora.models.mlp import init_mlp, mlp
 
 
 def test_mlp_is_linear_maps_with_a_relu_between_them(rng):
@@ -50,7 +14,8 @@ def test_mlp_is_linear_maps_with_a_relu_between_them(rng):
     x = rng.standard_normal(4)
     h = x
     for layer in range(3):
-        W, b = weights[f"layers.{layer}.W"], weights[f"layers.{layer}.b"]
+        W = weights[f"layers.{layer}.W"]
+        b = weights[f"layers.{layer}.b"]
         z = [sum(W[i, j] * h[j] for j in range(len(h))) + b[i] for i in range(len(b))]
         h = z if layer == 2 else [max(v, 0.0) for v in z]
     np.testing.assert_allclose(mlp(weights, x), h, rtol=1e-12)
@@ -58,13 +23,8 @@ def test_mlp_is_linear_maps_with_a_relu_between_them(rng):
     check_grads(mlp, argnum=[0], modes=["rev"], order=1)(weights, rng.standard_normal((2, 4)))
 
 
-def test_relu_at_zero_is_zero_with_slope_zero():
-    np.testing.assert_array_equal(relu(np.array([-1.0, 0.0, 2.0])), [0, 0, 2])
-    assert [grad(relu)(v) for v in (-1.0, 0.0, 2.0)] == [0, 0, 1]
-
-
 def test_the_start_keeps_the_size_of_the_signal(rng):
-    """Weights of variance 2 / d_in make up for the half that a ReLU removes, and biases start at zero."""
+    """W of variance 2 / d_in makes up for the half that a ReLU removes; biases start at zero."""
     weights = init_mlp(rng, (300, 400, 50))
     assert all(W.dtype == np.float32 for W in weights.values())
     assert {name: W.shape for name, W in weights.items() if name.endswith("W")} == {
@@ -75,7 +35,57 @@ def test_the_start_keeps_the_size_of_the_signal(rng):
     assert not np.any(weights["layers.0.b"])
 
 
-@pytest.mark.parametrize("widths", [(), (4,), (4, 0, 2)])
-def test_impossible_widths_are_a_value_error(widths, rng):
-    with pytest.raises(ValueError, match="widths"):
-        init_mlp(rng, widths)
+def test_the_order_of_the_names_is_free(rng):
+    weights = init_mlp(rng, (4, 5, 3))
+    x = np.ones(4, np.float32)
+    backwards = dict(reversed(weights.items()))
+    np.testing.assert_array_equal(mlp(backwards, x), mlp(weights, x))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.dtype(np.float64)])
+def test_the_start_has_the_dtype_that_is_asked_for(dtype, rng):
+    assert {W.dtype for W in init_mlp(rng, (4, 5, 3), dtype).values()} == {np.dtype(dtype)}
+
+
+def test_widths_may_be_a_list_of_numpys_integers(rng):
+    weights = init_mlp(rng, [np.int64(4), 3])
+    assert weights["layers.0.W"].shape == (3, 4)
+
+
+def wrong_calls():
+    """(what is wrong, what the message starts with, a call)."""
+    rng = np.random.default_rng(0)
+    weights = init_mlp(rng, (4, 5, 6, 3))
+    x = np.ones(4, np.float32)
+    for widths in ((), (4,), None, 4, "43"):
+        yield f"widths {widths!r}", "widths must be at least two", partial(init_mlp, rng, widths)
+    for widths in ((4, 0, 2), (4, -1), (4, 2.5), (4, "3"), (4, True)):
+        yield f"widths {widths!r}", r"widths\[1\] must be", partial(init_mlp, rng, widths)
+    for dtype in (int, np.int64, np.float16, complex, "float16", None):
+        call = partial(init_mlp, rng, (4, 3), dtype)
+        yield f"dtype {dtype!r}", "dtype must be float32 or float64", call
+    yield "rng 0", "rng must be", partial(init_mlp, 0, (4, 3))
+    missing = {name: W for name, W in weights.items() if name != "layers.1.b"}
+    misspelt = {name.replace("1.W", "1.w"): W for name, W in weights.items()}
+    gap = {name.replace("layers.1", "layers.3"): W for name, W in weights.items()}
+    more = {**weights, "layers.0.c": weights["layers.0.b"]}
+    names = "weights must have the names"
+    for wrong, message in (
+        ({}, f"{names}.*missing .*layers.0.W.*layers.0.b"),
+        (missing, f"{names}.*missing .*layers.1.b"),
+        (misspelt, f"{names}.*missing .*layers.1.W.*unknown .*layers.1.w"),
+        (gap, f"{names}.*missing .*layers.1.W.*unknown .*layers.3.W"),
+        (more, f"{names}.*unknown .*layers.0.c"),
+    ):
+        yield f"names {list(wrong)}", message, partial(mlp, wrong, x)
+    yield "weights a list", "weights must be a dict", partial(mlp, list(weights.values()), x)
+    yield "x too wide", "x has shape", partial(mlp, weights, np.ones(5, np.float32))
+    yield "x a scalar", "x has shape", partial(mlp, weights, np.float32(1))
+
+
+@pytest.mark.parametrize(
+    "start, call", [pytest.param(start, call, id=wrong) for wrong, start, call in wrong_calls()]
+)
+def test_a_mistake_is_a_value_error_that_names_the_argument(start, call):
+    with pytest.raises(ValueError, match=f"^{start}"):
+        call()

@@ -1,45 +1,402 @@
-"""`pytest --adapter`: the contract accepts a right adapter and rejects a broken one for the right reason."""
+"""The referee accepts right adapters, and rejects each wrong one for the right reason."""
 
-import os
+import ast
+import json
 import re
-import subprocess
 import sys
+from functools import partial
+from importlib.metadata import entry_points
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from minilora import testing
+from minilora.adapters import HRA, Full, HRAStrict, LoRA, SBoRAFA
+from minilora.testing import ContractError, check_adapter
+from minilora.testing.table import Line, claims_table, slow_lines
+
+pytest_plugins = ["pytester"]
 EXAMPLES = Path(__file__).parent / "examples"
+ALL = [f"P{n}" for n in range(1, 16) if n not in (6, 7)]
 
 
-def referee(adapter):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--adapter", adapter]
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    return subprocess.run(command, cwd=EXAMPLES, env=environment, capture_output=True, encoding="utf-8")
+@pytest.fixture(autouse=True)
+def examples(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
 
 
-def verdicts(output):
-    """{promise: holds or FAILS} from the table."""
-    return {number: verdict for number, verdict in re.findall(r"^  (P\d+) .* (holds|FAILS)$", output, re.MULTILINE)}
+@pytest.fixture
+def kinds():
+    import kinds
+
+    return kinds
 
 
-def test_a_right_adapter_keeps_every_promise():
-    done = referee("dora:DoRA")
-    assert done.returncode == 0, done.stdout
-    assert "Contract of DoRA" in done.stdout
-    assert verdicts(done.stdout) == dict.fromkeys([f"P{n}" for n in (1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13)], "holds")
+def verdicts(adapter, **options):
+    """{promise: verdict}, and {promise: reason} of those that fail."""
+    try:
+        report = check_adapter(adapter, **options)
+    except ContractError as error:
+        report = error.report
+        assert not report.holds
+    found = {line.number: line.verdict for line in report.lines}
+    return found, {line.number: line.reason for line in report.lines if line.verdict == "FAILS"}
 
 
-def test_a_broken_adapter_fails_the_promise_that_it_breaks_and_no_other():
-    done = referee("broken_dora:BrokenDoRA")
-    assert done.returncode == 1
-    found = verdicts(done.stdout)
+def failing(adapter, **options):
+    return verdicts(adapter, **options)[1]
+
+
+@pytest.mark.parametrize("name", ["Gains", "even", "with_alpha", "made", "Renamed"])
+def test_a_right_adapter_of_any_kind_keeps_every_promise(name, kinds):
+    report = check_adapter(getattr(kinds, name))
+    assert report.holds
+    assert [line.number for line in report.lines] == ALL
+    assert {line.verdict for line in report.lines} == {"holds"}
+    assert all(line.cases for line in report.lines)
+
+
+@pytest.mark.parametrize(
+    "adapter", [LoRA, SBoRAFA, HRA, HRAStrict, Full, HRAStrict(2), Full(), partial(HRAStrict)]
+)
+def test_the_adapters_of_the_package_pass_through_the_same_door(adapter):
+    report = check_adapter(adapter)
+    stated = {line.number for line in report.lines if line.verdict.startswith("expected (")}
+    (name,) = {line.source.split()[2] for line in report.lines}
+    assert stated == {"Full": {"P11", "P12"}, "HRAStrict": {"P1"}}.get(name, set())
+    again = check_adapter(adapter)
+    assert [line.cases for line in again.lines] == [line.cases for line in report.lines]
+
+
+def test_a_fixed_rank_is_checked_on_matrices_that_have_room_for_it(kinds):
+    assert not failing(kinds.made)
+    assert not failing(LoRA, args={"rank": 9, "alpha": 2.0})
+    assert "rank 9" in failing(kinds.Talks, args={"rank": 9})["P2"]
+
+
+def test_more_arguments_are_passed_on(kinds):
+    assert not failing(kinds.Tempered, args={"temperature": 0.5})
+    reasons = failing(kinds.Tempered)
+    assert reasons.keys() >= {"P1", "P2"}
+    assert "called as (rank=1): " in reasons["P1"]
+    assert "'temperature'; its rank must be called rank; what else it needs" in reasons["P1"]
+
+
+def test_a_formula_is_compared_with_merge(kinds):
+    import dora
+
+    found, reasons = verdicts(dora.DoRA, formula=kinds.formula)
+    assert found["P16"] == "holds"
+    found, reasons = verdicts(dora.DoRA, formula=kinds.wrong_formula)
+    assert list(reasons) == ["P16"]
+    assert "P16" not in verdicts(dora.DoRA)[0]
+
+
+@pytest.mark.parametrize(
+    "name, promises, number, reason",
+    [
+        ("OtherName", ALL, "P1", "called as (): "),
+        ("InitRaises", ALL, "P1", "NotImplementedError: to be written"),
+        (
+            "InitReturnsNothing",
+            ALL,
+            "P1",
+            "init must return two dicts, params and frozen, got None",
+        ),
+        ("Nested", ALL, "P1", "'dict' object has no attribute"),
+        ("NoMerge", ["P1", "P2", "P5", "P8", "P10", "P12", "P15"], "P1", "no attribute 'merge'"),
+        ("ForwardChangesX", ["P1", "P2", "P3", "P12", "P14", "P15"], "P14", "x was changed"),
+        ("ForwardChangesFrozen", ["P5", "P14"], "P14", "frozen was changed"),
+        ("Counts", ["P9"], "P9", "A differs"),
+        ("Detached", ["P3", "P4", "P5"], "P4", "the gradient of g is zero"),
+        ("Dense", ["P12"], "P12", "forward never calls W"),
+        ("ExtraAxis", ["P2"], "P2", "forward maps (6,) to (1, 6)"),
+        ("MergesIntoThreeAxes", ["P2"], "P2", "merge returns shape (1, 6, 6)"),
+        ("TwoAxesOnly", ["P2"], "P2", "forward and merge differ for x (6,): error"),
+        ("Rough", ["P1", "P2"], "P2", "W (6, 6), float32:"),
+        ("HidesX", ["P3"], "P3", "the gradient of the input"),
+        ("Leaky", ["P8"], "P8", "forward is float64"),
+        ("Draws", ["P9"], "P9", "frozen differs between two starts"),
+        ("MergeChangesFrozen", ["P5", "P10"], "P10", "frozen was changed"),
+        ("MergesInPlace", ["P10", "P11", "P12"], "P10", "it shares memory with W"),
+        ("TrainsW", ["P10", "P11", "P12"], "P10", "W shares memory with W"),
+        ("Unchecked", ["P13"], "P13", "no ValueError was raised"),
+        ("Vague", ["P13"], "P13", 'must start with "W ", but is "something is wrong"'),
+        ("Nameless", ["P15"], "P15", "its name is not in print(attached)"),
+    ],
+)
+def test_a_wrong_adapter_breaks_the_promises_that_it_breaks(name, promises, number, reason, kinds):
+    reasons = failing(getattr(kinds, name))
+    assert list(reasons) == promises
+    assert reason in reasons[number]
+
+
+def test_an_init_that_changes_w_breaks_a_promise_of_its_own(kinds):
+    reasons = failing(kinds.InitChangesW)
+    assert "W was changed" in reasons["P14"]
+    assert set(reasons) <= {"P12", "P14"}  # over four bits, it changes a copy
+
+
+def test_a_warning_breaks_a_promise_whatever_the_filters_are(kinds):
+    with np.errstate(all="warn"):
+        reasons = failing(kinds.ForwardWarns)
+    assert "RuntimeWarning: divide by zero" in reasons["P2"]
+
+
+def test_an_adapter_that_exits_does_not_end_the_run(kinds):
+    assert "SystemExit: 0" in failing(kinds.Exits)["P2"]
+
+
+def test_a_reason_names_the_case_the_error_and_the_line(kinds):
+    reason = failing(kinds.InitRaises)["P1"].splitlines()
+    assert reason[0] == "W (6, 6), rank 1, float64:"
+    assert reason[1].strip() == "NotImplementedError: to be written"
+    assert re.fullmatch(r" +kinds.py:\d+ in init: raise NotImplementedError.*", reason[2])
+    assert reason[3].strip() == "So in all other cases."
+
+
+def test_a_reason_says_which_cases_fail():
+    class Half(LoRA):
+        def merge(self, params, frozen):
+            return super().merge(params, frozen) * (1 + (frozen["W"].dtype == np.float32))
+
+    reason = failing(Half)["P2"].splitlines()
+    assert reason[0] == "W (6, 6), rank 1, float32:"
+    assert reason[-2].strip().startswith("Also: W (6, 6), rank 4, float32; ")
+    assert reason[-1].strip() == "6 of 12 cases fail."
+
+
+def test_an_expected_failure_prints_its_reason_and_fails_when_it_holds(kinds):
+    assert verdicts(kinds.Stated)[0]["P1"] == "expected (it starts at 2 W)"
+    assert "P1" in failing(kinds.Stated, expected_failures={})
+    reason = failing(kinds.StatedInVain)
+    assert reason == {"P2": "It holds, but is stated as failing: it was wrong once"}
+    assert not failing(kinds.StatedInVain, expected_failures={})
+    for wrong in ({"P99": "why"}, ["P1"], {"1": "why"}):
+        with pytest.raises(ValueError, match=r"^expected_failures must be a dict from P1, P2, "):
+            check_adapter(kinds.Gains, expected_failures=wrong)
+
+
+def test_the_error_is_the_table_with_the_reasons(kinds):
+    with pytest.raises(AssertionError) as error:
+        check_adapter(kinds.Talks)
+    text = str(error.value)
+    assert text.index("Contract of Talks") < text.index("\nP1  W (6, 6), rank 1")
+    assert "python -m minilora.testing" in text
+    assert len(text.splitlines()) < 60
+
+
+def test_the_table_adds_up_the_tests_of_a_claim_and_says_what_took_long():
+    lines = [
+        Line("B", "A10", "later", 2, 0.5, "holds"),
+        Line("B", "A2", "sooner", 3, 0.1, "holds", seconds=9),
+        Line("B", "A2", "sooner", 4, 0.2, "FAILS", seconds=11.2),
+    ]
+    title, sooner, later, *_ = claims_table(lines)
+    assert title.split() == ["B", "cases", "worst"]
+    assert sooner.split() == ["A2", "sooner", "7", "2.0e-01", "FAILS"]
+    assert later.split() == ["A10", "later", "2", "5.0e-01", "holds"]
+    assert slow_lines(lines) == ["A2 took 11 s"]
+
+
+def test_names_of_the_package_are_found_late():
+    assert testing.check_adapter is check_adapter
+    with pytest.raises(AttributeError, match="no attribute 'check_adaptor'"):
+        _ = testing.check_adaptor
+
+
+# What follows runs pytest: in this process where that will do.
+
+INSTALLED = bool(entry_points(group="pytest11", name="minilora"))
+PLUGIN = [] if INSTALLED else ["-p", "minilora.testing.plugin"]
+
+
+@pytest.fixture
+def folder(pytester):
+    """A folder with adapters, and with settings and a conftest that fail every ordinary test."""
+    for name in ("dora.py", "broken_dora.py", "kinds.py"):
+        pytester.path.joinpath(name).write_bytes((EXAMPLES / name).read_bytes())
+    pytester.makeini("[pytest]\naddopts = --strict-markers\npython_files = x_*.py")
+    pytester.makeconftest(
+        "import pytest\n\n@pytest.fixture(autouse=True)\ndef broken():\n    raise OSError"
+    )
+    return pytester
+
+
+def run(folder, *options):
+    """(exit code, output, {promise: holds or FAILS} from the table)."""
+    done = folder.runpytest_inprocess(*PLUGIN, "-q", "-p", "no:cacheprovider", *options)
+    return done.ret, done.stdout.str(), table_of(done.stdout.str())
+
+
+def table_of(output):
+    return dict(re.findall(r"^  (P\d+) .* (holds|FAILS)$", output, re.MULTILINE))
+
+
+def test_pytest_accepts_a_right_adapter_in_any_folder(folder):
+    code, output, found = run(folder, "--adapter", "dora:DoRA", "--formula", "kinds:formula")
+    assert code == 0
+    assert "Contract of DoRA" in output
+    assert found == dict.fromkeys([*ALL, "P16"], "holds")
+    assert "python -m minilora.testing" in output
+
+
+def test_pytest_rejects_a_broken_adapter_with_the_table_first(folder):
+    code, output, found = run(folder, "--adapter", "broken_dora:BrokenDoRA", "--report", "r.json")
+    assert code == 1
+    assert list(found) == ALL
     assert [number for number, verdict in found.items() if verdict == "FAILS"] == ["P2"]
-    assert len(found) == 11
+    assert output.index("Contract of BrokenDoRA") < output.index("= FAILURES =")
+    report = json.loads((folder.path / "r.json").read_text(encoding="utf-8"))
+    assert report["adapter"] == "broken_dora:BrokenDoRA"
+    assert report["holds"] is False
+    assert {line["number"]: line["verdict"] for line in report["promises"]} == found
 
 
-@pytest.mark.parametrize("name", ["nothing_here:DoRA", "dora:Dora", "dora", ":DoRA"])
-def test_a_class_that_is_not_there_is_a_usage_error(name):
-    done = referee(name)
-    assert done.returncode == 4
-    assert f"--adapter {name}" in done.stderr
-    assert "mymodule:MyAdapter" in done.stderr
+def test_the_referee_does_not_rely_on_assert():
+    """Under `python -O` an assert checks nothing; autograd's check_grads is made of them."""
+    for path in Path(testing.__file__).parent.glob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        assert not [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Assert)]
+        assert "test_util" not in source
+
+
+def test_pytest_shares_the_promises_between_processes(folder):
+    pytest.importorskip("xdist")
+    options = ("--adapter", "kinds:Gains", "-n", "2", "--report", "r.json")
+    done = folder.run(sys.executable, "-m", "pytest", *PLUGIN, *options)
+    assert done.ret == 0
+    assert table_of(done.stdout.str()) == dict.fromkeys(ALL, "holds")
+    report = json.loads((folder.path / "r.json").read_text(encoding="utf-8"))
+    assert report["holds"] is True
+    assert len(report["promises"]) == len(ALL)
+
+
+def test_pytest_prints_at_most_forty_lines_a_promise(folder):
+    code, output, found = run(folder, "--adapter", "kinds:Talks")
+    assert code == 1
+    reasons = output.partition("= FAILURES =")[2].partition("= short test summary")[0]
+    broken = list(found.values()).count("FAILS")
+    assert broken >= 2
+    assert "lines …\nline 96\nline 97\nline 98\nline 99\n" in reasons
+    assert len(reasons.splitlines()) <= 40 * broken
+
+
+def test_pytest_runs_one_promise_with_more_arguments(folder):
+    options = ("--adapter", "kinds:Tempered", "--adapter-args", "temperature=0.5, rank=2")
+    code, _, found = run(folder, *options, "-k", "P2_")
+    assert code == 0
+    assert found == {"P2": "holds"}
+
+
+def test_pytest_does_not_fail_for_what_is_expected(folder):
+    code, output, found = run(folder, "--adapter", "kinds:Stated")
+    assert code == 0
+    assert "expected (it starts at 2 W)" in output
+    assert "P1" not in found
+
+
+@pytest.mark.parametrize(
+    "adapter, message",
+    [
+        ("nothing_here:DoRA", "No module named 'nothing_here'; write mymodule:MyAdapter for a"),
+        ("dora:Dora", "module 'dora' has no attribute 'Dora'; write mymodule:MyAdapter for a"),
+        ("dora", "write mymodule:MyAdapter for a"),
+        (":DoRA", "write mymodule:MyAdapter for a"),
+        ("", "write mymodule:MyAdapter for a"),
+        ("syntax:Mine", "syntax.py, line 2: SyntaxError: '(' was never closed"),
+        ("raises:Mine", "raises.py, line 3: RuntimeError: no data"),
+        ("leaves:Mine", "leaves.py, line 1: SystemExit: 0"),
+        ("kinds:StatedWrongly", "expected_failures must be a dict from P1, "),
+    ],
+)
+def test_what_cannot_be_imported_is_one_sentence(adapter, message, folder):
+    folder.makepyfile(
+        syntax="class Mine:\n    def init(self:\n        pass",
+        raises="x = 1\n\nraise RuntimeError('no data')",
+        leaves="raise SystemExit(0)",
+    )
+    done = folder.runpytest_inprocess(*PLUGIN, "--adapter", adapter)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    (error,) = [line for line in done.stderr.lines if line]
+    assert error.startswith(f"ERROR: --adapter {adapter}: ")
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--adapter-args", "2"], '--adapter-args 2: write "rank=2, dropout=0.1"'),
+        (["--adapter-args", "rank=x"], '--adapter-args rank=x: write "rank=2, dropout=0.1"'),
+        (["--adapter-args", "rank="], '--adapter-args rank=: write "rank=2, dropout=0.1"'),
+        (["--formula", "kinds:nothing"], "--formula kinds:nothing: "),
+        (["--report", "nowhere/r.json"], "No such file or directory: 'nowhere/r.json'"),
+    ],
+)
+def test_wrong_options_are_usage_errors(options, message, folder):
+    done = folder.runpytest_inprocess(*PLUGIN, "--adapter", "dora:DoRA", *options)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert message in done.stderr.str()
+
+
+def test_the_plugin_stays_out_of_other_runs(pytester):
+    """It adds no option that another plugin could have, and imports nothing heavy."""
+    pytester.makeconftest(
+        """
+        import sys
+
+        def pytest_addoption(parser):
+            for option in ("--adapter", "--adapter-args", "--formula", "--report"):
+                parser.addoption(option, default="mine")
+
+        def pytest_unconfigure():
+            print([name for name in sys.modules if name in ("numpy", "autograd", "hypothesis")])
+        """
+    )
+    pytester.makepyfile("def test_nothing():\n    pass")
+    done = pytester.run(sys.executable, "-m", "pytest", *PLUGIN, "-p", "no:hypothesispytest")
+    assert done.ret == 0
+    done.stdout.fnmatch_lines(["*1 passed*", "[[]]"])
+
+
+def test_a_claim_that_checks_nothing_fails(pytester):
+    pytester.makeconftest(
+        """
+        from minilora.testing.hooks import install_table
+
+        def pytest_configure(config):
+            install_table(config)
+        """
+    )
+    pytester.makepyfile(
+        """
+        from minilora.testing.claims import at_least, claim, exactly, within
+
+        @claim("A1", "Somebody, 2020", "nothing is checked")
+        def test_nothing():
+            pass
+
+        @claim("A2", "Somebody, 2020", "three things are checked")
+        def test_three():
+            within(1, 2)
+            at_least(4, 3)
+            exactly(True)
+
+        @claim("A3", "Somebody, 2020", "one is wrong")
+        def test_wrong():
+            within(float("nan"), 2)
+        """
+    )
+    done = pytester.runpytest_inprocess(*PLUGIN)
+    assert done.ret == 1
+    done.stdout.fnmatch_lines(
+        [
+            "Somebody, 2020 * cases    worst",
+            "  A1    nothing is checked *  0  0.0e+00  FAILS",
+            "  A2    three things are checked *  3  7.5e-01  holds",
+            "  A3    one is wrong *  0  0.0e+00  FAILS",
+            "*test_nothing is marked as a claim, but checks nothing",
+            "*error nan is above the tolerance 2.000e+00",
+        ]
+    )

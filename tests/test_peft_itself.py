@@ -1,6 +1,6 @@
 """The bridge against PEFT itself: what either writes, the other reads, and it computes the same.
 
-Skipped where torch and peft are not installed: pip install -e '.[peft]'. Everything is compared in float64.
+Skipped where torch and peft are not installed: pip install -e '.[peft]'. Compared in float64.
 """
 
 import json
@@ -8,21 +8,24 @@ import warnings
 
 import numpy as np
 import pytest
-from claims import claim, exactly, within
-from contract import moved
-from golden import BRIDGE, DATA, INPUTS
+from support.checkpoints import relative
+from support.golden import BRIDGE, DATA, INPUTS
 
 from minilora.adapters import HRA, CondLoRA, HRAStrict, LoRA, SBoRAFA, SBoRAFB
-from minilora.attach import attach, kind
+from minilora.adapters.scaling import alpha_over_sqrt_rank
+from minilora.attachment import attach, kind
 from minilora.models.mlp import init_mlp, mlp
-from minilora.peft_io import CONFIG, NUMBERS, pack, read_peft, unpack, write_peft
-from minilora.scaling import alpha_over_sqrt_rank
+from minilora.peft import read_peft, write_peft
+from minilora.peft.checkpoint import ARRAYS, CONFIG
+from minilora.peft.safetensors import pack, unpack
+from minilora.testing.claims import claim, exactly, within
+from minilora.testing.rows import moved
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[peft]'")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # those of the libraries that PEFT imports
     peft = pytest.importorskip("peft", reason="peft is not installed: pip install -e '.[peft]'")
-    from make_checkpoints import CHECKPOINTS, Net, base_of, outputs, save
+    from support.make_checkpoints import CHECKPOINTS, Net, base_of, outputs, save
 
 pytestmark = pytest.mark.filterwarnings("default")  # PEFT's own must not fail a test
 WIDTHS = (7, 6, 6, 5)
@@ -34,10 +37,6 @@ def drawn(seed):
     weights = init_mlp(rng, WIDTHS, np.float64)
     weights = {name: W + 0.3 * rng.standard_normal(W.shape) for name, W in weights.items()}
     return rng, weights, rng.standard_normal((9, WIDTHS[0]))
-
-
-def relative(y, reference):
-    return np.max(np.abs(y - reference)) / np.max(np.abs(reference))
 
 
 ENDS = ["layers.0", "layers.2"]
@@ -54,9 +53,16 @@ CONFIGS = {
         r=2, lora_alpha=5, target_modules=ENDS, alpha_pattern={"layers.[02]": 0.7, "layers.2": 9}
     ),
     "rsLoRA patterns": peft.LoraConfig(
-        r=2, lora_alpha=5, use_rslora=True, target_modules=ENDS, rank_pattern={"0": 3}, alpha_pattern={"[^2]*": 9}
+        r=2,
+        lora_alpha=5,
+        use_rslora=True,
+        target_modules=ENDS,
+        rank_pattern={"0": 3},
+        alpha_pattern={"[^2]*": 9},
     ),
-    "regex target": peft.LoraConfig(r=2, lora_alpha=1.5, target_modules=r"layers\.[12]", init_lora_weights="gaussian"),
+    "regex target": peft.LoraConfig(
+        r=2, lora_alpha=1.5, target_modules=r"layers\.[12]", init_lora_weights="gaussian"
+    ),
     "HRA even": peft.HRAConfig(r=4, target_modules=ENDS),
     "HRA odd": peft.HRAConfig(r=3, target_modules=ENDS, init_weights=False),
     "HRA apply_GS": peft.HRAConfig(r=3, target_modules=ENDS, apply_GS=True, init_weights=False),
@@ -68,7 +74,7 @@ CONFIGS = {
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_what_peft_saves_computes_the_same_here(name, dtype, seed, tmp_path):
-    """For every kind of checkpoint, random trained numbers, saved in any dtype, computed in float64 on both sides."""
+    """Any kind of checkpoint, random parameters, saved in any dtype, computed in float64."""
     _, weights, x = drawn(seed)
     save(Net(weights), CONFIGS[name], tmp_path, getattr(torch, dtype), seed)
     reference = outputs(Net(weights), tmp_path, x)
@@ -82,7 +88,11 @@ ADAPTERS = {
     "LoRA": {"layers.[02].W": LoRA(3)},
     "LoRA alpha": {"layers.[02].W": LoRA(3, alpha=7)},
     "rsLoRA": {"layers.*.W": LoRA(3, alpha=7.5, scaling=alpha_over_sqrt_rank)},
-    "LoRA patterns": {"layers.0.W": LoRA(3, alpha=2.0), "layers.1.W": LoRA(5), "layers.2.W": LoRA(1, alpha=4)},
+    "LoRA patterns": {
+        "layers.0.W": LoRA(3, alpha=2.0),
+        "layers.1.W": LoRA(5),
+        "layers.2.W": LoRA(1, alpha=4),
+    },
     "SBoRA-FA": {"layers.*.W": SBoRAFA(4, alpha=3.0)},
     "SBoRA-FB": {"layers.*.W": SBoRAFB(4, alpha=3.0)},
     "SBoRA mixed": {"layers.0.W": SBoRAFA(6), "layers.1.W": SBoRAFB(2), "layers.2.W": LoRA(2)},
@@ -98,18 +108,24 @@ ADAPTERS = {
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_what_is_written_here_computes_the_same_in_peft(name, seed, tmp_path):
-    """For every adapter with random trained numbers; and PEFT finds nothing to warn about in the two files."""
+    """For every adapter with random parameters; and PEFT has no warning for the two files."""
     rng, weights, x = drawn(seed)
-    attached = attach(weights, ADAPTERS[name], rng)
+    attached = attach(weights, ADAPTERS[name], rng=rng)
     params = {key: moved(rng, own) for key, own in attached.params.items()}
     write_peft(tmp_path, attached, params)
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)  # PEFT finds nothing to warn of in the two files
+        warnings.simplefilter(
+            "error", UserWarning
+        )  # PEFT finds nothing to warn of in the two files
         model = peft.PeftModel.from_pretrained(Net(weights), tmp_path)
     reference = mlp(attached.bind(params), x)
     with torch.no_grad():
         within(relative(model(torch.tensor(x)).numpy(), reference), 1e-12, "PEFT's forward")
-        within(relative(model.merge_and_unload()(torch.tensor(x)).numpy(), reference), 1e-12, "PEFT's merge")
+        within(
+            relative(model.merge_and_unload()(torch.tensor(x)).numpy(), reference),
+            1e-12,
+            "PEFT's merge",
+        )
     again = read_peft(tmp_path, weights)
     within(relative(mlp(again.bind(again.params), x), reference), 1e-12, "read back")
     assert relative(mlp(weights, x), reference) > 1e-3
@@ -122,33 +138,43 @@ def test_the_checkpoints_in_tests_data_are_still_what_peft_reads(name):
 
 
 def test_condlora_shared_by_all_layers_is_written_layer_by_layer(tmp_path):
-    """The layers share Θ_A and Θ_B, but not their W, so each has an A and a B of its own in PEFT."""
+    """The layers share Θ_A and Θ_B, but not their W, so each has its own A and B in PEFT."""
     rng, weights, x = drawn(0)
     weights["layers.0.W"], weights["layers.2.W"] = rng.standard_normal((2, 6, 6))
     weights["layers.2.b"], x = rng.standard_normal(6), x[:, :6]
-    attached = attach(weights, {"layers.*.W": CondLoRA(2)}, rng, key=kind)
+    attached = attach(weights, {"layers.*.W": CondLoRA(2)}, rng=rng, key=kind)
     params = {key: moved(rng, own) for key, own in attached.params.items()}
     write_peft(tmp_path, attached, params)
     assert relative(outputs(Net(weights), tmp_path, x), mlp(attached.bind(params), x)) < 1e-12
 
 
-def test_a_layer_of_gpt2_that_keeps_its_weight_turned_is_written_like_any_other(tmp_path):
+def test_a_layer_of_gpt2_that_keeps_its_weight_transposed_is_written_like_any_other(tmp_path):
     rng, weights, x = drawn(0)
-    attached = attach(weights, {"layers.[01].W": LoRA(2)}, rng)
+    attached = attach(weights, {"layers.[01].W": LoRA(2)}, rng=rng)
     params = {key: moved(rng, own) for key, own in attached.params.items()}
     write_peft(tmp_path, attached, params)
-    assert relative(outputs(Net(weights, turned=[0, 1, 2]), tmp_path, x), mlp(attached.bind(params), x)) < 1e-12
+    assert (
+        relative(
+            outputs(Net(weights, transposed=[0, 1, 2]), tmp_path, x), mlp(attached.bind(params), x)
+        )
+        < 1e-12
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_peft_reads_the_dtypes_that_are_written_here(dtype, tmp_path):
-    """The float16 or float32 numbers are exact in float64, so nothing is lost but in the comparison's own rounding."""
+    """What is float16 or float32 is exact in float64, so only the comparison itself rounds."""
     rng, weights, x = drawn(0)
-    low = {name: W.astype(dtype) for name, W in weights.items()}
-    attached = attach(low, {"layers.*.W": LoRA(2)}, rng)
+    low = {name: W.astype(np.float32) for name, W in weights.items()}
+    attached = attach(low, {"layers.*.W": LoRA(2)}, rng=rng)
     params = {key: moved(rng, own) for key, own in attached.params.items()}
     write_peft(tmp_path, attached, params)
-    assert {array.dtype for array in unpack((tmp_path / NUMBERS).read_bytes()).values()} == {np.dtype(dtype)}
+    arrays = unpack((tmp_path / ARRAYS).read_bytes())
+    rounded = {name: array.astype(dtype) for name, array in arrays.items()}
+    (tmp_path / ARRAYS).write_bytes(pack(rounded))
+    assert {array.dtype for array in unpack((tmp_path / ARRAYS).read_bytes()).values()} == {
+        np.dtype(dtype)
+    }
     again = read_peft(tmp_path, weights)
     assert relative(outputs(Net(weights), tmp_path, x), mlp(again.bind(again.params), x)) < 1e-12
 
@@ -158,10 +184,13 @@ def test_peft_reads_the_dtypes_that_are_written_here(dtype, tmp_path):
 
 def edited(folder, change):
     """Change the parsed configuration and the arrays of a checkpoint in place."""
-    config, arrays = json.loads((folder / CONFIG).read_text()), unpack((folder / NUMBERS).read_bytes())
+    config, arrays = (
+        json.loads((folder / CONFIG).read_text()),
+        unpack((folder / ARRAYS).read_bytes()),
+    )
     arrays = change(config, arrays) or arrays
     (folder / CONFIG).write_text(json.dumps(config))
-    (folder / NUMBERS).write_bytes(pack(arrays))
+    (folder / ARRAYS).write_bytes(pack(arrays))
 
 
 def without_prefix(config, arrays):
@@ -188,9 +217,11 @@ def test_what_peft_loads_as_another_model_without_an_error_is_an_error_here(chan
 
 
 def test_patterns_that_overlap_change_their_meaning_when_peft_saves_them(tmp_path):
-    """It sorts them, and the first that matches counts: the model after loading is another, here as in PEFT."""
+    """It sorts them, and the first that matches counts: what is loaded is another model."""
     _, weights, x = drawn(0)
-    config = peft.LoraConfig(r=2, lora_alpha=5, target_modules=ENDS, alpha_pattern={"layers.[02]": 0.7, "layers.2": 9})
+    config = peft.LoraConfig(
+        r=2, lora_alpha=5, target_modules=ENDS, alpha_pattern={"layers.[02]": 0.7, "layers.2": 9}
+    )
     model = save(Net(weights), config, tmp_path)
     with torch.no_grad():
         trained = model(torch.tensor(x)).numpy()
@@ -200,8 +231,10 @@ def test_patterns_that_overlap_change_their_meaning_when_peft_saves_them(tmp_pat
     assert relative(mlp(attached.bind(attached.params), x), loaded) < 1e-12
 
 
-def test_gram_schmidt_on_the_equal_pairs_that_peft_starts_hra_with_divides_rounding_errors(tmp_path):
-    """PEFT's output is far from that of any reflection along one vector, which is all that the columns span."""
+def test_gram_schmidt_on_the_equal_pairs_that_peft_starts_hra_with_divides_rounding_errors(
+    tmp_path,
+):
+    """PEFT's output is far from that of a reflection along the one vector that the columns span."""
     _, weights, x = drawn(0)
     config = peft.HRAConfig(r=4, target_modules=["layers.0"], apply_GS=True)
     torch.manual_seed(0)
@@ -210,6 +243,9 @@ def test_gram_schmidt_on_the_equal_pairs_that_peft_starts_hra_with_divides_round
     H = model.base_model.model.layers[0].get_delta_weight("default").detach().numpy()
     exactly(not np.max(np.abs(H @ H.T - np.eye(7))) < 1e-3)
     attached = read_peft(tmp_path, weights)
-    for compute in (lambda: mlp(attached.bind(attached.params), x), lambda: attached.merge(attached.params)):
+    for compute in (
+        lambda: mlp(attached.bind(attached.params), x),
+        lambda: attached.merge(attached.params),
+    ):
         with pytest.raises(ValueError, match=r"^U must have independent columns"):
             compute()

@@ -1,4 +1,4 @@
-"""NF4 against the printed levels and against loops over blocks; QLoRA as LoRA over what `quantize` returns."""
+"""NF4 against the printed levels and loops over blocks; QLoRA is LoRA over four bits."""
 
 import math
 
@@ -6,21 +6,23 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 from autograd.test_util import check_grads
-from claims import DETTMERS, PO, at_least, claim, exactly, within
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minilora.adapters import LoRA
-from minilora.attach import attach
-from minilora.linalg import linear
+from minilora.attachment import attach
 from minilora.models.mlp import init_mlp, mlp
-from minilora.quantize import LEVELS, quantize
-from minilora.train import cross_entropy, fit, value_and_grad
+from minilora.ops import cross_entropy
+from minilora.quantization import LEVELS, quantize
+from minilora.testing.claims import DETTMERS, PO, at_least, claim, exactly, within
+from minilora.train import fit, value_and_grad
+from minilora.weight import linear
 
 PRINTED = (
-    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
-    -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
-    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+    -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
+    0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
+    0.7229568362236023, 1.0,
 )  # fmt: skip
 HALF_GAP = (1 + LEVELS[1]) / 2  # half the gap between −1 and the next level, the widest
 
@@ -31,7 +33,7 @@ blocks = st.sampled_from([1, 3, 64])
 
 @st.composite
 def matrices(draw):
-    """W of numbers that float32 can hold, in float64 or float32: normal ones, or small integers with ties and zeros."""
+    """W of entries that float32 can hold: normally distributed ones, or integers with ties."""
     rng = np.random.default_rng(draw(seeds))
     shape = draw(st.integers(1, 9)), draw(st.integers(1, 70))
     W = rng.integers(-3, 4, shape) if draw(st.booleans()) else rng.standard_normal(shape)
@@ -53,7 +55,7 @@ def unpacked(q):
 
 
 def rounding(dtype):
-    """What two roundings to this dtype may add to an error, as a share of the absmax."""
+    """What two roundings to this dtype may add to an error, as a fraction of the absmax."""
     return max(1e-13, float(np.finfo(dtype).eps))
 
 
@@ -62,18 +64,19 @@ def rounding(dtype):
 
 @claim("C9", DETTMERS, "the levels are the 16 numbers that the paper prints")
 def test_the_levels_are_the_printed_ones():
-    """Quantiles of equally spaced probabilities, scaled to [−1, 1], are the published numbers (float32) up to 5e-7."""
+    """Quantiles of equally spaced probabilities, scaled to [−1, 1]: the paper prints float32."""
     within(np.abs(LEVELS - PRINTED), 5e-7)
 
 
 @claim("C9", DETTMERS, "7 levels below 0 and 8 above, at equal steps of probability")
 def test_each_side_has_equal_steps_of_probability():
-    """Φ(z · level) rises from ½ to 1 − ½ (1/30 + 1/32) in eight equal steps above 0, and falls in seven below.
+    """Φ(z · level) has eight equal steps from ½ to 1 − ½ (1/30 + 1/32), and seven below ½.
 
     Φ is written with the error function; z is the one number for which Φ(z) is that end.
     """
     end = 1 - (1 / 30 + 1 / 32) / 2
-    low, high = 0.0, 4.0
+    low = 0.0
+    high = 4.0
     for _ in range(60):
         z = (low + high) / 2
         low, high = (z, high) if math.erf(z / math.sqrt(2)) < 2 * end - 1 else (low, z)
@@ -83,9 +86,9 @@ def test_each_side_has_equal_steps_of_probability():
     exactly([int(np.sign(level)) for level in LEVELS] == [-1] * 7 + [0] + [1] * 8)
 
 
-@claim("C9", DETTMERS, "on normal numbers the error is below that of 15 equal steps")
-def test_normal_numbers_suit_nf4_better_than_equal_steps():
-    """W ~ N(0, 1), blocks of 64: the relative error is 0.092, and 0.108 for a · code / 7 with code ∈ −7 … 7."""
+@claim("C9", DETTMERS, "for normally distributed W the error is below that of 15 equal steps")
+def test_normally_distributed_entries_suit_nf4_better_than_equal_steps():
+    """W ~ N(0, 1), blocks of 64: the relative error is 0.092; of 15 equal steps it is 0.108."""
     W = np.random.default_rng(0).standard_normal((500, 640))
     runs = W.reshape(-1, 64)
     step = np.max(np.abs(runs), axis=1, keepdims=True) / 7
@@ -99,16 +102,17 @@ def test_normal_numbers_suit_nf4_better_than_equal_steps():
 
 
 @given(matrices(), blocks)
-@claim("C10", DETTMERS, "an entry is off by at most 0.152 a, a = max |W| over its block")
+@claim("C10", DETTMERS, "an entry is off by at most 0.152 absmax, the max |W| over its block")
 def test_no_entry_is_off_by_more_than_half_the_widest_gap(W, block):
-    """|W − Ŵ| ≤ h a for every finite W: h is half the widest gap between levels, a = max |W| over the entry's block."""
+    """|W − Ŵ| ≤ h · absmax for every finite W: h is half the widest gap between levels."""
     with np.errstate(all="raise"):
         found = quantize(W, block)
         dense = np.asarray(found)
     for before, after in zip(blocks_of(W, block), blocks_of(dense, block)):
-        a = max(abs(w) for w in before)
+        absmax = max(abs(w) for w in before)
         for w, w_hat in zip(before, after):
-            within(abs(w - w_hat), a * (HALF_GAP * (1 + 1e-12) + (W.dtype == np.float32) * rounding(W.dtype)))
+            slack = rounding(W.dtype) if W.dtype == np.float32 else 0.0
+            within(abs(w - w_hat), absmax * (HALF_GAP * (1 + 1e-12) + slack))
 
 
 @claim("C10", DETTMERS, "the bound is attained, half way between −1 and the next level")
@@ -121,37 +125,39 @@ def test_the_bound_on_the_error_is_attained():
 
 
 @given(matrices(), blocks)
-@claim("C10", DETTMERS, "every entry gets the nearest of the 16 multiples of a")
+@claim("C10", DETTMERS, "every entry gets the nearest of the 16 multiples of absmax")
 def test_every_entry_gets_the_nearest_level(W, block):
-    """|W − Ŵ| = min over all 16 levels of |W − a · level|, up to 1e-13 a in float64 and one rounding in float32."""
+    """|W − Ŵ| = min over the 16 levels of |W − absmax · level|, up to rounding."""
     dense = np.asarray(quantize(W, block))
     for before, after in zip(blocks_of(W, block), blocks_of(dense, block)):
-        a = max(abs(w) for w in before)
+        absmax = max(abs(w) for w in before)
         for w, w_hat in zip(before, after):
-            nearest = min(abs(w - a * level) for level in LEVELS)
-            within(abs(abs(w - w_hat) - nearest), a * rounding(W.dtype))
+            nearest = min(abs(w - absmax * level) for level in LEVELS)
+            within(abs(abs(w - w_hat) - nearest), absmax * rounding(W.dtype))
 
 
 @given(matrices(), blocks)
 @claim("C10", DETTMERS, "zeros and the entry of largest magnitude are exact")
 def test_zeros_and_the_largest_entry_are_exact(W, block):
-    """Ŵ = W bit for bit where W = 0 or |W| = a, when a is a float32; a block of zeros divides nothing by zero."""
+    """Ŵ = W where W = 0 or |W| = absmax, a float32; a block of zeros divides nothing by zero."""
     with np.errstate(all="raise"):
         found = quantize(W, block)
         dense = np.asarray(found)
-    for before, after, codes in zip(blocks_of(W, block), blocks_of(dense, block), blocks_of(unpacked(found), block)):
-        a = max(abs(w) for w in before)
+    for before, after, codes in zip(
+        blocks_of(W, block), blocks_of(dense, block), blocks_of(unpacked(found), block)
+    ):
+        absmax = max(abs(w) for w in before)
         for w, w_hat, code in zip(before, after, codes):
             if w == 0:
                 exactly(w_hat == 0 and code == 7)
-            elif abs(w) == a:
+            elif abs(w) == absmax:
                 exactly(w_hat == w and code == (15 if w > 0 else 0))
 
 
 @given(matrices(), blocks)
-@claim("C11", DETTMERS, "to quantise what was quantised changes no bit")
+@claim("C11", DETTMERS, "quantising again is bitwise identical")
 def test_quantising_again_changes_no_bit(W, block):
-    """quantize(Ŵ) has the codes and a of Ŵ, without double quantisation, for every W whose a are normal float32."""
+    """quantize(Ŵ) has the codes and absmax of Ŵ for every W whose absmax are normal float32."""
     once = quantize(W, block)
     for again in (quantize(np.asarray(once), block), quantize(once, block)):
         exactly(np.array_equal(again.codes, once.codes))
@@ -163,7 +169,8 @@ def test_float16_is_quantised_too(rng):
     once = quantize(W, 4)
     dense = np.asarray(once)
     assert dense.dtype == np.float16
-    assert np.max(np.abs(dense - W)) <= (HALF_GAP + 2 * np.finfo(np.float16).eps) * np.max(np.abs(W))
+    bound = HALF_GAP + 2 * np.finfo(np.float16).eps
+    assert np.max(np.abs(dense - W)) <= bound * np.max(np.abs(W))
     np.testing.assert_array_equal(quantize(dense, 4).codes, once.codes)
 
 
@@ -196,12 +203,17 @@ def test_memory_is_half_a_byte_an_entry_and_the_absmax(d_out, d_in, block, doubl
     absmax = count + 4 * math.ceil(count / 256) + 4 if double else 4 * count
     assert found.nbytes == math.ceil(d_out * d_in / 2) + absmax
     assert found.bits == 8 * found.nbytes / (d_out * d_in)
-    assert (found.shape, found.ndim, found.size, found.dtype) == ((d_out, d_in), 2, d_out * d_in, np.float64)
+    assert (found.shape, found.ndim, found.size, found.dtype) == (
+        (d_out, d_in),
+        2,
+        d_out * d_in,
+        np.float64,
+    )
 
 
 @claim("C12", DETTMERS, "4.5 bits per entry, 4.127 with double quantisation")
 def test_bits_per_entry():
-    """Blocks of 64 in groups of 256: 4 + 32/64 bits, or 4 + 8/64 + 32/(64 · 256), and 32 more for the one mean."""
+    """Blocks of 64 in groups of 256: 4 + 32/64, or 4 + 8/64 + 32/(64 · 256) and 32 for the mean."""
     W = np.ones((1024, 1024), np.float32)
     exactly(quantize(W).bits == 4.5)
     exactly(quantize(W, double=True).bits == 4 + 8 / 64 + 32 / (64 * 256) + 32 / 1024**2)
@@ -213,56 +225,65 @@ def test_bits_per_entry():
 
 @st.composite
 def uneven(draw):
-    """W whose a differ by orders of magnitude or only in their last digits, and the length of a block."""
+    """W whose absmax differ by orders of magnitude or in the last digits; the block length."""
     rng = np.random.default_rng(draw(seeds))
-    count, block = draw(st.integers(1, 2000)), draw(st.sampled_from([1, 3]))
+    count = draw(st.integers(1, 2000))
+    block = draw(st.sampled_from([1, 3]))
     W = 10.0 ** rng.uniform(-3, 0, (count, 1)) * rng.standard_normal((count, block))
     if draw(st.booleans()):
-        W = rng.choice([-1, 1], (count, block)) * (1 + 10.0 ** draw(st.integers(-6, -2)) * rng.random((count, block)))
+        nearly_one = 1 + 10.0 ** draw(st.integers(-6, -2)) * rng.random((count, block))
+        W = rng.choice([-1, 1], (count, block)) * nearly_one
     return (10.0 ** draw(st.integers(-6, 6)) * W).astype(np.float32).astype(draw(dtypes)), block
 
 
 @given(uneven())
-@claim("C12", DETTMERS, "|a − â| ≤ max |a − mean| / 254 in a group, |W − Ŵ| ≤ 0.152 a + |a − â|")
-def test_double_quantisation_moves_a_by_half_a_step_at_most(drawn):
-    """|a − â| ≤ max |a − mean| / 254 over a group of 256, the step rounded to float32, and |W − Ŵ| ≤ h a + |a − â|."""
+@claim(
+    "C12", DETTMERS, "absmax: off by ≤ max |absmax − mean| / 254; entries: by 0.152 absmax + that"
+)
+def test_double_quantisation_moves_an_absmax_by_half_a_step_at_most(drawn):
+    """An entry is off by 0.152 absmax and the error of its absmax at most. Groups of 256."""
     W, block = drawn
     with np.errstate(all="raise"):
         found = quantize(W, block, double=True)
-        a_hat, dense = np.asarray(found.absmax), np.asarray(found)
-    a = np.max(np.abs(W.astype(np.float64)), axis=1)
-    mean = float(np.float32(math.fsum(a) / len(a)))
-    bound = np.concatenate([np.full(256, np.max(np.abs(a[i : i + 256] - mean))) for i in range(0, len(a), 256)]) / 254
-    moved = np.abs(a - a_hat)
-    slack = 1e-12 * np.max(a)
-    within(np.max(moved / (bound[: len(a)] * (1 + 2**-24) + slack)), 1)
-    rounded = rounding(W.dtype) * np.maximum(np.abs(a_hat), a)
+        rounded_absmax = np.asarray(found.absmax)
+        dense = np.asarray(found)
+    absmax = np.max(np.abs(W.astype(np.float64)), axis=1)
+    mean = float(np.float32(math.fsum(absmax) / len(absmax)))
+    groups = [absmax[i : i + 256] for i in range(0, len(absmax), 256)]
+    half_steps = [np.max(np.abs(group - mean)) / 254 for group in groups]
+    bound = np.repeat(half_steps, 256)[: len(absmax)]
+    moved = np.abs(absmax - rounded_absmax)
+    slack = 1e-12 * np.max(absmax)
+    within(np.max(moved / (bound * (1 + 2**-24) + slack)), 1)
+    rounded = rounding(W.dtype) * np.maximum(np.abs(rounded_absmax), absmax)
     error = np.max(np.abs(W - dense.astype(np.float64)), axis=1)
-    within(np.max(error / (HALF_GAP * a + moved + rounded + slack)), 1)
+    within(np.max(error / (HALF_GAP * absmax + moved + rounded + slack)), 1)
     exactly(np.array_equal(found.codes, quantize(W, block).codes))
 
 
 @given(seeds, st.integers(1, 600), st.integers(-6, 6))
-@claim("C12", DETTMERS, "equal a stay exact, and so does a matrix of zeros")
+@claim("C12", DETTMERS, "equal absmax stay exact, and so does a matrix of zeros")
 def test_equal_absmax_stay_exact(seed, count, power):
-    """When all blocks have the same a, a float32, the step is 0 and â = a; when all entries are 0, so are all of Ŵ."""
+    """When all absmax are the same float32, the step is 0; when all entries are 0, so is Ŵ."""
     rng = np.random.default_rng(seed)
-    a = float(np.float32(rng.uniform(1, 2) * 10.0**power))
-    W = a * rng.choice([-1.0, 1.0], (count, 3))
+    absmax = float(np.float32(rng.uniform(1, 2) * 10.0**power))
+    W = absmax * rng.choice([-1.0, 1.0], (count, 3))
     with np.errstate(all="raise"):
         exactly(np.array_equal(quantize(W, 3, double=True), W))
-        exactly(not np.any(quantize(0 * W, 3, double=True)))
+        exactly(not np.any(np.asarray(quantize(0 * W, 3, double=True))))
 
 
 # Merging
 
 
 @given(seeds, st.sampled_from([64, 128]), st.integers(1, 4), st.integers(-3, 3), st.booleans())
-@claim("C8", PO, "FB: quantising the merged Ŵ leaves all other rows, bit for bit")
-def test_an_update_of_rows_leaves_the_codes_of_all_other_rows(seed, d_in, touched, power, whole):
-    """When the block divides d_in, quantize(Ŵ + ΔW) has the codes and a of Ŵ in every row in which ΔW = 0."""
+@claim("C8", PO, "FB: quantising the merged Ŵ leaves all other rows bitwise identical")
+def test_an_update_of_rows_leaves_the_codes_of_all_other_rows(seed, d_in, touched, power, integers):
+    """When the block divides d_in, rows in which ΔW = 0 keep their codes and absmax."""
     rng = np.random.default_rng(seed)
-    W = rng.integers(-3, 4, (8, d_in)).astype(np.float64) if whole else rng.standard_normal((8, d_in))
+    W = rng.standard_normal((8, d_in))
+    if integers:
+        W = rng.integers(-3, 4, (8, d_in)).astype(np.float64)
     base = quantize(W)
     rows = rng.choice(8, touched, replace=False)
     merged = np.array(base)
@@ -276,10 +297,11 @@ def test_an_update_of_rows_leaves_the_codes_of_all_other_rows(seed, d_in, touche
 
 @claim("C8", PO, "FB: rows move with a neighbour when 64 does not divide d_in")
 def test_an_update_of_rows_moves_neighbours_when_blocks_straddle_rows():
-    """Four rows grow tenfold, d_in = 96: of all others, just the entries that share a block with them may move.
+    """Four rows grow tenfold, d_in = 96: of the others only entries of shared blocks may move.
 
-    Rows 4 … 7 are the entries 384 = 6 · 64 to 768 = 12 · 64, which are whole blocks. Rows 5 … 8 are the entries
-    480 = 7.5 · 64 to 864 = 13.5 · 64: the end of row 4 and the start of row 9 are in blocks with them.
+    Rows 4 … 7 are the entries 384 = 6 · 64 to 768 = 12 · 64, which are complete blocks. Rows 5 … 8
+    are the entries 480 = 7.5 · 64 to 864 = 13.5 · 64: the end of row 4 and the start of row 9 share
+    blocks with them.
     """
     for seed in range(20):
         base = quantize(np.random.default_rng(seed).standard_normal((16, 96)))
@@ -294,11 +316,13 @@ def test_an_update_of_rows_moves_neighbours_when_blocks_straddle_rows():
             exactly(not np.any(moved))
 
 
-@pytest.mark.parametrize("d_in, size, typical", [(64, 2, 0.61), (128, 2, 0.41), (64, 0.1, 0.08), (128, 0.1, 0.035)])
+@pytest.mark.parametrize(
+    "d_in, size, typical", [(64, 2, 0.61), (128, 2, 0.41), (64, 0.1, 0.08), (128, 0.1, 0.035)]
+)
 @claim("C8", PO, "FA: quantising the merged Ŵ moves entries of all other columns")
 def test_an_update_of_columns_moves_untouched_entries(d_in, size, typical):
-    """4 columns of ΔW ~ N(0, size²), W ~ N(0, 1): an untouched entry moves only when the a of its block does."""
-    shares = []
+    """4 columns of ΔW ~ N(0, size²), W ~ N(0, 1): an untouched entry moves only as its absmax."""
+    moved_fractions = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
         base = quantize(rng.standard_normal((64, d_in)))
@@ -307,29 +331,30 @@ def test_an_update_of_columns_moves_untouched_entries(d_in, size, typical):
         merged[:, cols] += size * rng.standard_normal((64, 4))
         again = quantize(merged)
         moved = np.delete(np.asarray(again) != np.asarray(base), cols, axis=1)
-        shares.append(np.mean(moved))
+        moved_fractions.append(np.mean(moved))
         rescaled = np.repeat((again.absmax != base.absmax).reshape(64, -1), 64, axis=1)
         exactly(not np.any(moved & ~np.delete(rescaled, cols, axis=1)))
-    within(abs(np.mean(shares) - typical), 0.01 + 0.02 * size)
-    at_least(np.mean(shares), 0.02 if size < 1 else 1 / 3)
+    within(abs(np.mean(moved_fractions) - typical), 0.01 + 0.02 * size)
+    at_least(np.mean(moved_fractions), 0.02 if size < 1 else 1 / 3)
 
 
 @given(seeds, st.integers(2, 8), st.sampled_from([4, 64]))
 @claim("C8", PO, "an update below half a gap is lost when it is quantised")
 def test_a_small_update_is_lost_when_it_is_quantised(seed, d_out, block):
-    """|ΔW| < 0.0397 a where |Ŵ| < a, and ΔW = 0 where |Ŵ| = a: quantize(Ŵ + ΔW) is Ŵ, while `merge` keeps ΔW."""
+    """quantize(Ŵ + ΔW) is Ŵ if |ΔW| < 0.0397 absmax, and ΔW = 0 at the largest entries."""
     rng = np.random.default_rng(seed)
     base = quantize(rng.standard_normal((d_out, 64)), block)
     dense = np.array(base)
-    a = np.repeat(base.absmax, block).reshape(dense.shape)
-    delta = np.where(np.abs(dense) < a, rng.uniform(-0.0397, 0.0397, dense.shape) * a, 0)
+    absmax = np.repeat(base.absmax, block).reshape(dense.shape)
+    small = rng.uniform(-0.0397, 0.0397, dense.shape) * absmax
+    delta = np.where(np.abs(dense) < absmax, small, 0)
     exactly(np.array_equal(quantize(dense + delta, block), dense))
     exactly(np.any(dense + delta != dense))
 
 
 @claim("C8", PO, "FB: with double quantisation most entries of other rows move")
 def test_with_double_quantisation_an_update_of_one_row_moves_the_others():
-    """Every â depends on the mean of all a, so one row that grows moves over half of the entries of all others."""
+    """Every absmax depends on the mean of all: one row that grows moves most others."""
     for seed in range(10):
         base = quantize(np.random.default_rng(seed).standard_normal((16, 64)), double=True)
         merged = np.array(base)
@@ -355,17 +380,22 @@ def test_linear_takes_a_quantised_matrix(dtype, axes, double, rng):
 def test_a_dense_copy_has_the_dtype_that_is_asked_for(rng):
     for double in (False, True):
         found = quantize(rng.standard_normal((5, 7)).astype(np.float32), double=double)
-        assert found.__array__(np.float64).dtype == np.asarray(found, np.float64).dtype == np.float64
+        assert found.__array__(np.float64).dtype == np.float64
+        assert np.asarray(found, np.float64).dtype == np.float64
         assert found.absmax.__array__(np.float32).dtype == np.float32
         np.testing.assert_array_equal(np.asarray(found, np.float64), np.asarray(found))
         assert not np.shares_memory(np.asarray(found), np.asarray(found))
 
 
 def test_gradients_flow_through_stacked_layers(rng):
-    """LoRA on a quantised matrix, after another one: gradients for A, B and x agree with finite differences."""
-    first, second = quantize(rng.standard_normal((6, 7)), 4), quantize(rng.standard_normal((5, 6)), 4, double=True)
+    """LoRA on four bits, after another one: gradients for A, B, x agree with finite differences."""
+    first = quantize(rng.standard_normal((6, 7)), 4)
+    second = quantize(rng.standard_normal((5, 6)), 4, double=True)
     params, frozen = zip(*(LoRA(2).init(rng, W) for W in (first, second)))
-    params = [{name: array + rng.standard_normal(array.shape) for name, array in own.items()} for own in params]
+    params = [
+        {name: array + rng.standard_normal(array.shape) for name, array in own.items()}
+        for own in params
+    ]
 
     def loss(params, x):
         hidden = anp.tanh(LoRA(2).forward(params[0], frozen[0], x))
@@ -375,24 +405,35 @@ def test_gradients_flow_through_stacked_layers(rng):
 
 
 def test_qlora_is_lora_over_a_quantised_base(rng):
-    """Training LoRA on a quantised model is, bit for bit, training LoRA on its dense copy, in float32 throughout."""
+    """LoRA on a quantised model trains bitwise as on its dense copy, in float32 throughout."""
     weights = init_mlp(rng, (9, 8, 8, 4))
     four_bit = {name: quantize(W, 5) if W.ndim == 2 else W for name, W in weights.items()}
     dense = {name: np.asarray(W) for name, W in four_bit.items()}
     codes = {name: W.codes.copy() for name, W in four_bit.items() if callable(W)}
-    x, labels = rng.standard_normal((40, 9)).astype(np.float32), rng.integers(4, size=40)
+    x = rng.standard_normal((40, 9)).astype(np.float32)
+    labels = rng.integers(4, size=40)
     trained = []
     for base in (four_bit, dense):
-        attached = attach(base, {"*.W": LoRA(2)}, np.random.default_rng(1))
+        attached = attach(base, {"*.W": LoRA(2)}, rng=np.random.default_rng(1))
 
         def loss(params, x, labels, attached=attached):
             return cross_entropy(mlp(attached.bind(params), x), labels)
 
-        params = fit(loss, attached.params, (x, labels), np.random.default_rng(2), steps=5, batch=10, lr=0.01)
+        params = fit(
+            loss,
+            attached.params,
+            (x, labels),
+            rng=np.random.default_rng(2),
+            steps=5,
+            batch=10,
+            lr=0.01,
+        )
         trained.append((attached, params))
         value, grads = value_and_grad(loss, params, x, labels)
         assert value.dtype == np.float32
-        assert {grad.dtype for own in grads.values() for grad in own.values()} == {np.dtype(np.float32)}
+        assert {grad.dtype for own in grads.values() for grad in own.values()} == {
+            np.dtype(np.float32)
+        }
     (quantised, one), (_, two) = trained
     for name, own in one.items():
         assert np.any(own["B"])
@@ -411,19 +452,46 @@ def test_nothing_given_is_changed(rng):
     np.testing.assert_array_equal(W, before)
 
 
+def test_entries_down_to_the_smallest_normal_float32_are_kept():
+    """And a subnormal entry beside a normal one is a zero of its block, as any small entry."""
+    tiny = float(np.finfo(np.float32).tiny)
+    np.testing.assert_array_equal(quantize(np.array([[tiny, -tiny]])), [[tiny, -tiny]])
+    np.testing.assert_array_equal(quantize(np.array([[1e-46, 1.0]])), [[0.0, 1.0]])
+    np.testing.assert_array_equal(quantize(np.zeros((2, 3))), np.zeros((2, 3)))
+
+
+def test_a_weight_in_four_bits_is_indexed_as_an_array_is(rng):
+    found = quantize(rng.standard_normal((5, 7)), 4)
+    tokens = np.array([[3, 0], [1, 1]])
+    np.testing.assert_array_equal(found[tokens], np.asarray(found)[tokens])
+
+
+def wrong_arguments():
+    """(what is wrong, what the message starts with, a call)."""
+    q = quantize(np.ones((2, 3)))
+    for wrong, W in {
+        "a vector": np.ones(3),
+        "three axes": np.ones((2, 2, 2)),
+        "no rows": np.ones((0, 3)),
+        "integers": np.ones((2, 2), int),
+        "complex": np.ones((2, 2), complex),
+        "a masked array": np.ma.masked_array(np.ones((2, 2)), np.eye(2)),
+        "NaN": np.array([[1.0, np.nan]]),
+        "-inf": np.array([[1.0, -np.inf]]),
+        "beyond float32": np.array([[1.0, -1e39]]),
+        "below float32": np.array([[1e-46, -1e-46]]),
+        "subnormal in float32": np.array([[1e-40]]),
+    }.items():
+        yield f"W {wrong}", "W ", lambda W=W: quantize(W)
+    for block in (0, -1, 1.5, 2.0, "4", None, True):
+        yield f"block {block!r}", "block ", lambda block=block: quantize(np.eye(2), block)
+    yield "x too short", "x has shape", lambda: q(np.ones(2))
+    yield "x a scalar", "x has shape", lambda: q(np.float64(1))
+
+
 @pytest.mark.parametrize(
-    "name, call",
-    [
-        ("W", lambda: quantize(np.ones(3))),
-        ("W", lambda: quantize(np.ones((2, 2), int))),
-        ("W", lambda: quantize(np.array([[1.0, np.nan]]))),
-        ("W", lambda: quantize(np.array([[1.0, -np.inf]]))),
-        ("W", lambda: quantize(np.array([[1.0, -1e39]]))),
-        *[("block", lambda block=block: quantize(np.eye(2), block)) for block in (0, -1, 1.5, 2.0, "4", None, True)],
-        ("x", lambda: quantize(np.ones((2, 3)))(np.ones(2))),
-        ("x", lambda: quantize(np.ones((2, 3)))(np.float64(1))),
-    ],
-)  # fmt: skip
-def test_a_mistake_is_a_value_error_that_names_the_argument(name, call):
-    with pytest.raises(ValueError, match=rf"^{name} "):
+    "start, call", [pytest.param(start, call, id=wrong) for wrong, start, call in wrong_arguments()]
+)
+def test_a_mistake_is_a_value_error_that_names_the_argument(start, call):
+    with pytest.raises(ValueError, match=f"^{start}"):
         call()

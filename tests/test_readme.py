@@ -4,43 +4,62 @@ import re
 from pathlib import Path
 
 import numpy as np
+from test_layout import ORDER, code_lines
 
-from minilora.__main__ import main
-from minilora.attach import attach
+from minilora.attachment import attach
+from minilora.cli import letters
+from minilora.cli.main import main
 from minilora.models.mlp import init_mlp
-from minilora.tours import letters
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TOUR = (ROOT / "tutorials" / "results" / "letters.txt").read_text(encoding="utf-8")
+
+
+def table_lines(text, first):
+    """The lines of a table from the one that begins with `first` on."""
+    return text[text.index(first) :].splitlines()
 
 
 def test_the_two_commands_are_there():
     commands = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
     assert [command.split("-m ")[-1] for command in commands] == ["minilora", "pytest"]
+    on_windows = re.findall(r"^py -m venv .*$", README, re.MULTILINE)
+    assert [command.split("-m ")[-1] for command in on_windows] == ["minilora", "pytest"]
 
 
-def test_the_code_runs_as_it_stands(capsys):
+def test_the_code_runs_unchanged(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names = {}
     exec(compile(code, "README.md", "exec"), names)
-    assert "Trained: 1,124 numbers" in capsys.readouterr().out
+    assert "Trainable: 1,124 of 5,829 parameters" in capsys.readouterr().out
     assert {name: W.shape for name, W in names["deployed"].items()} == {
         name: W.shape for name, W in names["weights"].items()
     }
     assert all(isinstance(W, np.ndarray) for W in names["deployed"].values())
 
 
-def test_the_table_has_the_methods_of_the_tour_and_their_counts(rng):
+def test_the_whole_table_has_the_methods_of_the_tour_and_their_counts(rng):
     """Accuracies depend a little on the machine; names and counts do not."""
-    block = README.split("<!-- tour -->")[1].split("<!-- end -->")[0]
-    lines = block[block.index("accuracy in %") :].splitlines()[1:]
+    lines = table_lines(TOUR, "accuracy in %")[1:]
     weights = init_mlp(rng, letters.WIDTHS)
     for method, line in zip(letters.METHODS, lines):
-        trained = attach(weights, method.adapters, rng, method.key).trained
+        trainable = attach(weights, method.adapters, rng=rng, key=method.key).trainable
         assert line.split("  ")[0] == method.name
-        assert f" {trained:,} " in line
-    assert not lines[len(letters.METHODS)].startswith(" ")
-    assert "old kept:" in lines[len(letters.METHODS)]
+        assert f" {trainable:,} " in line
+    assert lines[len(letters.METHODS)].startswith("Before → after")
+
+
+def test_the_short_table_is_cut_from_the_whole_one():
+    block = README.split("<!-- tour -->")[1].split("<!-- end -->")[0]
+    short = [line.split() for line in table_lines(block, "accuracy in %")[:5]]
+    whole = {tuple(line.split()[:2]): line.split() for line in table_lines(TOUR, "accuracy in %")}
+    columns = len(short[1])
+    for row in short[1:]:
+        assert row == whole[tuple(row[:2])][:columns]
+        assert row[2] == "4,608"
+    assert len(short) == 5
+    assert "sixteen" in README and len(letters.METHODS) == 16
 
 
 def test_the_count_is_what_the_command_prints(capsys):
@@ -50,14 +69,37 @@ def test_the_count_is_what_the_command_prints(capsys):
 
 
 def test_every_file_that_is_named_exists():
-    named = re.findall(r"`(minilora/[\w/.]+)`", README) + re.findall(r"\]\((tutorials/[\w/.]+)\)", README)
+    named = re.findall(r"`(minilora/[\w/.]+)`", README)
+    named += re.findall(r"\]\(((?:tutorials/|\.github/|[A-Z])[\w/.]+)\)", README)
     assert len(named) > 15
     for name in named:
         assert (ROOT / name).exists(), name
 
 
+def rooms():
+    """The files and folders of the map, as module names, in its order."""
+    rows = re.findall(r"^\| `minilora/([\w/.]+)` ", README, re.MULTILINE)
+    return [row.removesuffix(".py").rstrip("/").replace("/", ".") for row in rows]
+
+
 def test_the_map_names_every_file_of_the_package():
-    for path in (ROOT / "minilora").rglob("[!_]*.py"):
-        name = path.relative_to(ROOT).as_posix()
-        folder = path.parent.relative_to(ROOT).as_posix() + "/"
-        assert f"`{name}`" in README or f"`{folder}`" in README or path.name in ("tables.py", "plots.py"), name
+    for module in ORDER:
+        known = module in rooms() or module.split(".")[0] in rooms()
+        assert known or module in ("adapters", "__main__"), f"{module} is not on the README's map"
+
+
+def test_the_map_is_in_the_order_of_imports():
+    """A file imports only from files before it: test_layout asserts this for ORDER."""
+    positions = [ORDER.index(room) for room in rooms()]
+    assert positions == sorted(positions)
+
+
+def test_the_length_of_an_adapter_is_as_promised():
+    least, most = map(int, re.search(r"with (\d+) to (\d+) lines of code", README).groups())
+    for path in (ROOT / "minilora" / "adapters").glob("[a-z]*.py"):
+        assert path.stem == "scaling" or least <= code_lines(path) <= most, path.stem
+
+
+def test_the_number_of_lessons_is_as_promised():
+    lessons = len(list((ROOT / "tutorials").glob("[0-9][0-9]_*.py")))
+    assert (lessons, "fourteen lessons" in README) == (14, True)

@@ -1,14 +1,16 @@
-"""SBoRA: the update stays in its region, and what lies outside stays as it is to the last bit."""
+"""SBoRA: the update stays in its region, and all of W outside it stays bitwise identical."""
 
 import numpy as np
 import pytest
-from claims import PO, at_least, claim, exactly, within
-from contract import moved, weight
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minilora.adapters import LoRA, SBoRAFA, SBoRAFB
-from minilora.adapters.sbora import merge_all
+from minilora.attachment import attach, merge_all
+from minilora.attachment import kind as by_layer
+from minilora.quantization import quantize
+from minilora.testing.claims import PO, at_least, claim, exactly, within
+from minilora.testing.rows import moved, weight
 from minilora.train import value_and_grad
 
 SEED = st.integers(0, 2**32 - 1)
@@ -16,10 +18,11 @@ SIDE = st.integers(1, 9)
 
 
 def draw(kind, seed, d_out, d_in, share):
-    """An adapter of the kind on a random W with trained numbers: (adapter, W, params, frozen, touched)."""
+    """An adapter of the kind on a random W, as trained: (adapter, W, params, frozen, touched)."""
     rng = np.random.default_rng(seed)
     width = d_in if kind is SBoRAFA else d_out
-    adapter, W = kind(rank=max(1, round(share * width)), alpha=1.7), weight(rng, (d_out, d_in))
+    adapter = kind(rank=max(1, round(share * width)), alpha=1.7)
+    W = weight(rng, (d_out, d_in))
     params, frozen = adapter.init(rng, W)
     touched = np.zeros(W.shape, bool)
     if kind is SBoRAFA:
@@ -40,7 +43,10 @@ every_kind = pytest.mark.parametrize("kind", [SBoRAFA, SBoRAFB])
 @every_kind
 @given(SEED, SIDE, SIDE, st.floats(0, 1), st.booleans())
 def test_the_update_is_zero_outside_its_region(kind, seed, d_out, d_in, share, square):
-    """For any shape and any rank from 1 to the width: ΔW = s B A with A rows (FA) or B columns (FB) of the identity."""
+    """For any shape and any rank from 1 to the width.
+
+    ΔW = s B A with A rows (FA) or B columns (FB) of the identity.
+    """
     adapter, W, params, frozen, touched = draw(kind, seed, d_out, d_out if square else d_in, share)
     delta = adapter.merge(params, frozen) - W
     exactly(not np.any(delta[~touched]))
@@ -63,25 +69,31 @@ def test_merging_leaves_every_other_entry_bitwise(kind, seed, d_out, d_in, share
     exactly(np.array_equal(bits(special), before))
 
 
-@claim("C3", PO, "FA trains r d_out and FB r d_in numbers, together LoRA's r (d_out + d_in)")
+@claim("C3", PO, "FA trains r d_out parameters and FB r d_in, together LoRA's r (d_out + d_in)")
 @given(SIDE, SIDE, st.floats(0, 1))
 def test_counts(d_out, d_in, share):
-    """For every shape; FA has exactly half of LoRA's numbers when W is square."""
-    rng, r = np.random.default_rng(0), max(1, round(share * min(d_out, d_in)))
+    """For every shape; FA has exactly half of LoRA's parameters when W is square."""
+    rng = np.random.default_rng(0)
+    r = max(1, round(share * min(d_out, d_in)))
     W = weight(rng, (d_out, d_in))
-    fa, fb, lora = (sum(array.size for array in kind(r).init(rng, W)[0].values()) for kind in (SBoRAFA, SBoRAFB, LoRA))
-    exactly((fa, fb) == (r * d_out, r * d_in))
-    exactly(fa + fb == lora)
+    count = {}
+    for kind in (SBoRAFA, SBoRAFB, LoRA):
+        params, _ = kind(r).init(rng, W)
+        count[kind] = sum(array.size for array in params.values())
+    exactly(count[SBoRAFA] == r * d_out)
+    exactly(count[SBoRAFB] == r * d_in)
+    exactly(count[SBoRAFA] + count[SBoRAFB] == count[LoRA])
 
 
-@claim("C4", PO, "adapters with disjoint index sets merge in any order to the same bits")
+@claim("C4", PO, "adapters with disjoint index sets merge bitwise identically in any order")
 @every_kind
 @given(SEED, st.integers(1, 8), st.integers(2, 9))
 def test_disjoint_adapters_commute(kind, seed, d_out, d_in):
-    """For two adapters of one kind on one W whose index sets do not meet: also equal to one joint adapter."""
+    """For two adapters of one kind on one W, and the result is that of one joint adapter."""
     rng = np.random.default_rng(seed)
     shape = (d_out, d_in) if kind is SBoRAFA else (d_in, d_out)
-    W, order = weight(rng, shape), rng.permutation(d_in)
+    W = weight(rng, shape)
+    order = rng.permutation(d_in)
     cut = rng.integers(1, d_in)
     name = "cols" if kind is SBoRAFA else "rows"
     parts = []
@@ -89,7 +101,8 @@ def test_disjoint_adapters_commute(kind, seed, d_out, d_in):
         adapter = kind(rank=len(index), **{name: tuple(index.tolist())})
         params, frozen = adapter.init(rng, W)
         parts.append((adapter, moved(rng, params), frozen))
-    one, two = merge_all(parts), merge_all(parts[::-1])
+    one = merge_all(parts)
+    two = merge_all(parts[::-1])
     exactly(np.array_equal(bits(one), bits(two)))
     joint = kind(rank=d_in, **{name: tuple(order.tolist())})
     letter, axis = ("B", 1) if kind is SBoRAFA else ("A", 0)
@@ -99,7 +112,8 @@ def test_disjoint_adapters_commute(kind, seed, d_out, d_in):
 
 def test_overlap_is_an_error_unless_asked_for(rng):
     """FA and FB of rank 2 and 3 share 6 entries; asked for, the two updates add up there."""
-    W, parts = weight(rng, (5, 4)), []
+    W = weight(rng, (5, 4))
+    parts = []
     for adapter in (SBoRAFA(2), SBoRAFB(3)):
         params, frozen = adapter.init(rng, W)
         parts.append((adapter, moved(rng, params), frozen))
@@ -109,13 +123,59 @@ def test_overlap_is_an_error_unless_asked_for(rng):
     np.testing.assert_allclose(merge_all(parts, overlap=True), W + separate, atol=1e-15)
 
 
+def wrong_parts():
+    """(what is wrong, what the message says, parts)."""
+    rng = np.random.default_rng(0)
+    W = weight(rng, (5, 4))
+    yield "no part", "^parts must hold at least one", []
+    lora = (LoRA(1), *LoRA(1).init(rng, W))
+    fa = (SBoRAFA(1), *SBoRAFA(1).init(rng, W))
+    no_region = r"^parts must be adapters of a region of W.*got LoRA\(rank=1\)$"
+    yield "an adapter without a region", no_region, [lora]
+    yield "one of two without a region", no_region, [fa, lora]
+
+
+@pytest.mark.parametrize(
+    "message, parts", [pytest.param(m, parts, id=wrong) for wrong, m, parts in wrong_parts()]
+)
+def test_parts_that_cannot_be_merged_are_a_value_error(message, parts):
+    with pytest.raises(ValueError, match=message):
+        merge_all(parts)
+
+
+def test_merging_changes_no_part_and_takes_any_weight(rng):
+    base = quantize(weight(rng, (5, 4)), block=4)
+    parts = []
+    for cols in ((0, 2), (3,)):
+        adapter = SBoRAFA(len(cols), cols=cols)
+        params, frozen = adapter.init(rng, base)
+        parts.append((adapter, moved(rng, params), frozen))
+    merged = merge_all(parts)
+    expected = np.array(base)
+    expected[:, [0, 2]] += parts[0][1]["B"]
+    expected[:, [3]] += parts[1][1]["B"]
+    np.testing.assert_array_equal(merged, expected)
+    assert all(frozen["W"] is base for _, _, frozen in parts)
+    W = np.array(base)
+    W[:, 1] = expected[:, 1] = -0.0
+    dense_parts = [(adapter, params, {**frozen, "W": W}) for adapter, params, frozen in parts]
+    before = W.copy()
+    np.testing.assert_array_equal(bits(merge_all(dense_parts)), bits(expected))
+    np.testing.assert_array_equal(bits(W), bits(before))
+
+
 @claim("C5", PO, "subtracting the update does not restore W; storing columns does")
 def test_subtracting_again_is_not_bitwise():
-    """(w + a) − a differs from w in many entries by rounding, at most 2 units in the last place of the larger."""
+    """(w + a) − a differs from w in many entries by rounding.
+
+    The difference is at most 2 units in the last digit of the larger of the two.
+    """
     rng = np.random.default_rng(0)
-    adapter, W = SBoRAFA(10), weight(rng, (200, 40))
+    adapter = SBoRAFA(10)
+    W = weight(rng, (200, 40))
     params, frozen = adapter.init(rng, W)
-    params, cols = moved(rng, params), frozen["cols"]
+    params = moved(rng, params)
+    cols = frozen["cols"]
     merged = adapter.merge(params, frozen)
     undone = adapter.merge({"B": -params["B"]}, {**frozen, "W": merged})
     outside = np.delete(np.arange(40), cols)
@@ -136,7 +196,11 @@ def test_the_gradient_is_the_chosen_columns_of_the_full_gradient(seed, d_out, d_
     for kind, letter in ((SBoRAFA, "B"), (SBoRAFB, "A")):
         adapter, _, params, frozen, _ = draw(kind, seed, d_out, d_in, share)
         full = (X @ adapter.merge(params, frozen).T).T @ X
-        _, grads = value_and_grad(lambda p, a=adapter, f=frozen: 0.5 * (a.forward(p, f, X) ** 2).sum(), params)
+
+        def loss(params, adapter=adapter, frozen=frozen):
+            return 0.5 * (adapter.forward(params, frozen, X) ** 2).sum()
+
+        _, grads = value_and_grad(loss, params)
         within(np.abs(grads[letter] - 1.7 / adapter.rank * full[adapter.region(frozen)]), 1e-10)
 
 
@@ -151,11 +215,53 @@ def test_indices_are_drawn_without_replacement_from_everywhere(kind):
     assert np.min(np.bincount(seen, minlength=6)) > 60
 
 
+IMPOSSIBLE = [
+    (1, 1),
+    (-1, 2),
+    (1,),
+    (1, 2, 3),
+    (0.0, 1.0),
+    ((0, 1),),
+    ((0, 1), (2,)),
+    (True, False),
+    "01",
+    1,
+    {0, 1},
+    (0, None),
+]
+
+
 @every_kind
-@pytest.mark.parametrize(
-    "index", [(1, 1), (-1, 2), (0, 5), (1,), (1, 2, 3), (0.0, 1.0), ((0, 1),), (True, False)], ids=str
-)
-def test_impossible_indices_are_a_value_error(kind, index, rng):
+@pytest.mark.parametrize("index", IMPOSSIBLE, ids=str)
+def test_impossible_indices_are_a_value_error(kind, index):
     name = "cols" if kind is SBoRAFA else "rows"
-    with pytest.raises(ValueError, match=f"^{name} must"):
-        kind(2, **{name: index}).init(rng, np.ones((5, 5)))
+    message = rf"^{name} must be 2 distinct integers from 0 up, or None, got"
+    with pytest.raises(ValueError, match=message):
+        kind(2, **{name: index})
+
+
+@every_kind
+def test_an_index_or_a_rank_that_is_too_large_for_w_is_a_value_error(kind, rng):
+    name = "cols" if kind is SBoRAFA else "rows"
+    with pytest.raises(ValueError, match=rf"^{name} must be 2 distinct integers from 0 to 4"):
+        kind(2, **{name: (0, 5)}).init(rng, np.ones((5, 5)))
+    for index in (None, range(6)):
+        with pytest.raises(ValueError, match=r"^rank must be an integer from 1 to 5, got 6"):
+            kind(6, **{name: index}).init(rng, np.ones((5, 5)))
+
+
+@every_kind
+@pytest.mark.parametrize("form", [tuple, list, np.array, np.uint8], ids=lambda form: form.__name__)
+def test_indices_may_be_any_sequence_and_are_kept_as_a_tuple(kind, form, rng):
+    """So that such adapters print, compare and share a key."""
+    name = "cols" if kind is SBoRAFA else "rows"
+    adapter = kind(2, **{name: form([3, 1])})
+    assert repr(adapter) == f"{kind.__name__}(rank=2, {name}=(3, 1))"
+    assert adapter == kind(2, **{name: (3, 1)})
+    assert hash(adapter) == hash(kind(2, **{name: (3, 1)}))
+    weights = {"layers.0.W": np.eye(5), "layers.1.W": np.ones((5, 5))}
+    own = {"layers.0.W": adapter, "layers.1.W": kind(2, **{name: form([3, 1])})}
+    attached = attach(weights, own, rng=rng, key=by_layer)
+    assert f"{name}=(3, 1)" in str(attached)
+    assert attached.trainable == 10
+    np.testing.assert_array_equal(attached.frozen["layers.1.W"][name], [3, 1])

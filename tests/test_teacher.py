@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minilora.adapters import LoRA
-from minilora.attach import attach
+from minilora.attachment import attach
 from minilora.data.teacher import (
     few_columns,
     few_rows,
@@ -24,7 +24,16 @@ from minilora.data.teacher import (
 from minilora.models.mlp import mlp
 from minilora.train import fit
 
-CHANGES = (low_rank, shared_conversion, few_columns, few_rows, scaled_columns, scaled_rows, reflected, rotated)
+CHANGES = (
+    low_rank,
+    shared_conversion,
+    few_columns,
+    few_rows,
+    scaled_columns,
+    scaled_rows,
+    reflected,
+    rotated,
+)
 LAYERS = ("layers.0.W", "layers.1.W", "layers.2.W")
 SEED = st.integers(0, 2**32 - 1)
 every_change = pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
@@ -51,7 +60,7 @@ def bits(M):
 @every_change
 @given(SEED, st.integers(1, 3), st.integers(1, 3))
 def test_every_update_has_the_rank_that_was_asked_for(change, seed, layers, half):
-    """W' − W has rank k in every layer, so LoRA of rank k can be exact; k is even, for rotations."""
+    """W' − W has rank k in every layer, so LoRA of rank k can be exact; k even for rotations."""
     rng, W = stack(seed, layers, 12, 10)
     changed = change(rng, W, 2 * half)
     assert changed.shape == W.shape
@@ -70,7 +79,9 @@ def test_what_is_added_is_half_as_large_as_the_weights(change, seed, layers, d_o
 
 @pytest.mark.parametrize("change", [few_columns, scaled_columns, few_rows, scaled_rows])
 @given(SEED, st.integers(1, 3), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))
-def test_exactly_k_columns_or_rows_change_and_all_others_keep_their_bits(change, seed, layers, d_out, d_in, rank):
+def test_exactly_k_columns_or_rows_change_and_all_others_are_bitwise_identical(
+    change, seed, layers, d_out, d_in, rank
+):
     rng, W = stack(seed, layers, d_out, d_in)
     axis = 0 if "columns" in change.__name__ else 1
     rank = min(rank, (d_in, d_out)[axis])
@@ -82,20 +93,25 @@ def test_exactly_k_columns_or_rows_change_and_all_others_keep_their_bits(change,
 
 
 @pytest.mark.parametrize("change", [few_columns, scaled_columns, few_rows, scaled_rows])
-def test_every_layer_draws_its_own_places(change):
+def test_every_layer_draws_its_own_indices(change):
     rng, W = stack(0, 40, 6, 6)
-    places = {tuple(np.argwhere(bits(before) != bits(after)).ravel()) for before, after in zip(W, change(rng, W, 3))}
-    assert len(places) > 10
+    indices = {
+        tuple(np.argwhere(bits(before) != bits(after)).ravel())
+        for before, after in zip(W, change(rng, W, 3))
+    }
+    assert len(indices) > 10
 
 
 @given(SEED, st.integers(2, 6), st.integers(2, 6), st.integers(1, 6))
 def test_scaling_multiplies_by_positive_factors_between_1_over_e_and_e(seed, d_out, d_in, rank):
-    """W' = W D and W' = D W: W'ᵢⱼ / Wᵢⱼ is the same number down a column, or along a row."""
+    """W' = W D and W' = D W: W'ᵢⱼ / Wᵢⱼ is the same down a column, or along a row."""
     for change, axis, limit in ((scaled_columns, 0, d_in), (scaled_rows, 1, d_out)):
         rng, W = stack(seed, 2, d_out, d_in)
         for before, after in zip(W, change(rng, W, min(rank, limit))):
             factors = after / before
-            np.testing.assert_allclose(factors, np.repeat(factors.max(axis, keepdims=True), W.shape[1 + axis], axis))
+            np.testing.assert_allclose(
+                factors, np.repeat(factors.max(axis, keepdims=True), W.shape[1 + axis], axis)
+            )
             assert np.all((factors > 1 / math.e) & (factors < math.e))
 
 
@@ -108,8 +124,10 @@ def test_scaling_uses_the_whole_range_of_factors():
 
 @pytest.mark.parametrize("change, sign", [(reflected, -1), (rotated, 1)])
 @given(SEED, st.integers(1, 3), st.integers(3, 8), st.integers(2, 7))
-def test_reflections_and_rotations_multiply_by_an_orthogonal_matrix(change, sign, seed, layers, d, rank):
-    """Q = W⁻¹ W' is orthogonal, rank(Q − I) = k, det Q = (−1)^k for reflections and +1 for rotations."""
+def test_reflections_and_rotations_multiply_by_an_orthogonal_matrix(
+    change, sign, seed, layers, d, rank
+):
+    """Q = W⁻¹ W' is orthogonal, rank(Q − I) = k, det Q = (−1)^k, for rotations +1."""
     rng, W = stack(seed, layers, d, d)
     assume(np.linalg.cond(W).max() < 1e3)
     rank = min(rank, d - 1)
@@ -121,12 +139,14 @@ def test_reflections_and_rotations_multiply_by_an_orthogonal_matrix(change, sign
         assert rank_of(Q - np.eye(d)) == rank
 
 
-def test_a_rotation_turns_one_plane_by_about_53_degrees():
-    """With k = 2 the plane's angle is twice that between u and u + v/2: tan is |v|/2|u| for orthogonal u and v."""
+def test_a_rotation_rotates_one_plane_by_about_53_degrees():
+    """The angle is twice that between u and u + v/2: its tan is |v|/2|u| for orthogonal u and v."""
     rng, W = stack(0, 200, 50, 50)
     W[:] = np.eye(50)
     cosines = (np.trace(rotated(rng, W, 2), axis1=1, axis2=2) - 48) / 2
-    assert np.median(np.degrees(np.arccos(cosines))) == pytest.approx(2 * math.degrees(math.atan(0.5)), abs=2)
+    assert np.median(np.degrees(np.arccos(cosines))) == pytest.approx(
+        2 * math.degrees(math.atan(0.5)), abs=2
+    )
 
 
 def test_reflections_go_in_all_directions_and_differ_between_layers():
@@ -138,7 +158,7 @@ def test_reflections_go_in_all_directions_and_differ_between_layers():
 
 @given(SEED, st.integers(2, 4), st.integers(2, 7), st.integers(1, 6))
 def test_one_conversion_matrix_serves_all_layers(seed, layers, d, rank):
-    """M = W⁻¹ (W' − W) W⁻¹ is the same in all layers and has rank k, so CondLoRA of rank k with one Θ can be exact."""
+    """M = W⁻¹ (W' − W) W⁻¹ is the same in all layers, of rank k: CondLoRA can be exact."""
     rng, W = stack(seed, layers, d, d)
     assume(np.linalg.cond(W).max() < 1e2)
     rank = min(rank, d - 1)
@@ -151,7 +171,7 @@ def test_one_conversion_matrix_serves_all_layers(seed, layers, d, rank):
         assert rank_of(M) == rank
 
 
-def test_low_rank_changes_of_two_layers_have_nothing_to_do_with_each_other():
+def test_low_rank_changes_of_two_layers_are_independent():
     rng, W = stack(0, 2, 8, 8)
     one, two = low_rank(rng, W, 2) - W
     assert rank_of(np.concatenate([one, two])) == rank_of(np.concatenate([one, two], axis=1)) == 4
@@ -169,8 +189,10 @@ def test_a_matrix_alone_may_be_changed_too():
 
 @every_change
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_the_teacher_is_the_student_but_for_the_change(change, dtype):
-    student, teacher, x, y = teacher_task(np.random.default_rng(3), change, 4, (9, 8, 8, 8, 5), count=50, dtype=dtype)
+def test_the_teacher_is_the_student_except_for_the_change(change, dtype):
+    student, teacher, x, y = teacher_task(
+        np.random.default_rng(3), change, 4, (9, 8, 8, 8, 5), count=50, dtype=dtype
+    )
     assert x.shape == (50, 9)
     assert y.shape == (50, 5)
     assert student.keys() == teacher.keys()
@@ -187,7 +209,9 @@ def test_the_teacher_is_the_student_but_for_the_change(change, dtype):
 def test_all_layers_of_a_task_of_equal_widths_are_changed(rng):
     student, teacher, x, y = teacher_task(rng, low_rank, 4)
     assert x.shape == y.shape == (1000, 24)
-    assert [name for name in student if not np.array_equal(student[name], teacher[name])] == list(LAYERS)
+    assert [name for name in student if not np.array_equal(student[name], teacher[name])] == list(
+        LAYERS
+    )
     assert x.dtype == np.float64
 
 
@@ -206,7 +230,7 @@ def test_a_task_depends_on_the_generator_alone(change):
 
 @pytest.mark.parametrize("d", [1, 2, 5])
 def test_inputs_are_uniform_in_the_ball_of_radius_root_d(d, rng):
-    """The share of a ball of radius ρ within t ρ of its centre is t^d; the mean is 0, in every direction alike."""
+    """The share of a ball of radius ρ within t ρ of its centre is t^d; the mean is 0."""
     _, _, x, _ = teacher_task(rng, low_rank, 1, (d, 4, 4), count=20_000)
     lengths = np.linalg.norm(x, axis=1) / math.sqrt(d)
     assert np.max(lengths) <= 1 + 1e-12
@@ -217,7 +241,7 @@ def test_inputs_are_uniform_in_the_ball_of_radius_root_d(d, rng):
 
 
 @every_change
-def test_the_weights_that_are_given_stay_as_they_are(change):
+def test_the_given_weights_are_not_changed(change):
     rng, W = stack(0, 2, 5, 5)
     before = W.copy()
     changed = change(rng, W, 2)
@@ -226,17 +250,19 @@ def test_the_weights_that_are_given_stay_as_they_are(change):
 
 
 def test_lora_of_the_rank_of_the_change_recovers_it_and_of_a_lower_rank_does_not():
-    """Two layers of width 8 and changes of rank 2: new inputs are answered right at rank 2, not at rank 1."""
+    """Two layers, changes of rank 2: unseen inputs get the right outputs at rank 2, not at 1."""
     errors = {}
     for rank in (1, 2):
         rng = np.random.default_rng(1)
         student, _, x, y = teacher_task(rng, low_rank, 2, (8, 8, 8), count=300)
-        attached = attach(student, {"layers.*.W": LoRA(rank)}, rng)
+        attached = attach(student, {"layers.*.W": LoRA(rank)}, rng=rng)
 
         def loss(params, x, y, attached=attached):
             return anp.sum((mlp(attached.bind(params), x) - y) ** 2) / len(x)
 
-        params = fit(loss, attached.params, (x[:200], y[:200]), rng, steps=400, batch=32, lr=0.03)
+        params = fit(
+            loss, attached.params, (x[:200], y[:200]), rng=rng, steps=400, batch=32, lr=0.03
+        )
         answers = mlp(attached.merge(params), x[200:])
         errors[rank] = np.linalg.norm(answers - y[200:]) / np.linalg.norm(y[200:])
     assert errors[1] > 0.1
@@ -248,21 +274,38 @@ def test_lora_of_the_rank_of_the_change_recovers_it_and_of_a_lower_rank_does_not
 
 def mistakes():
     """(what is wrong, the name that the message must begin with, a call)."""
-    W, rng = np.ones((2, 5, 4)), np.random.default_rng(0)
+    W = np.ones((2, 5, 4))
+    rng = np.random.default_rng(0)
     limits = (4, 4, 4, 5, 4, 5, 4, 4)
     for change, limit in zip(CHANGES, limits):
-        for rank in (0, -2, limit + 1, 1.5, "2", None, math.nan, True):
+        for rank in (0, -2, limit + 1, 1.5, 2.0, "2", None, math.nan, True):
             yield f"{change.__name__} {rank!r}", "rank", lambda c=change, rank=rank: c(rng, W, rank)
         yield f"{change.__name__} in a task", "rank", lambda c=change: teacher_task(rng, c, 26)
+        for wrong in (None, [[1.0, 2.0]], W[0, 0], W[:0], W.astype(int), W * math.nan):
+            yield f"{change.__name__} of {wrong!r}", "W", lambda c=change, W=wrong: c(rng, W, 2)
+        for seed in (0, None, np.random.RandomState(0)):
+            yield f"{change.__name__} by {seed}", "rng", lambda c=change, seed=seed: c(seed, W, 2)
+    yield "a conversion of zero", "W", lambda: shared_conversion(rng, 0 * W, 2)
+    yield "float16", "W", lambda: low_rank(rng, W.astype(np.float16), 2)
+    for count in (0, -1, 2.5, True, None, "3"):
+        yield f"count {count!r}", "count", lambda n=count: teacher_task(rng, low_rank, 1, count=n)
+    yield "a task by seed", "rng", lambda: teacher_task(0, low_rank, 1)
+    yield "a task of no change", "change", lambda: teacher_task(rng, "low_rank", 1)
+    for widths in ((24, 2.5, 24), "24", None, 24):
+        yield f"widths {widths!r}", "widths", lambda w=widths: teacher_task(rng, low_rank, 1, w)
+    for dtype in (int, np.float16):
+        yield f"{dtype}", "dtype", lambda t=dtype: teacher_task(rng, low_rank, 1, dtype=t)
     yield "an odd number of reflections for rotations", "rank", lambda: rotated(rng, W, 3)
     yield "no hidden layer", "widths", lambda: teacher_task(rng, low_rank, 1, (4, 5, 6))
     yield "one width", "widths", lambda: teacher_task(rng, low_rank, 1, (4,))
     yield "a width of zero", "widths", lambda: teacher_task(rng, low_rank, 1, (4, 0, 0))
 
 
-@pytest.mark.parametrize("name, call", [pytest.param(name, call, id=wrong) for wrong, name, call in mistakes()])
+@pytest.mark.parametrize(
+    "name, call", [pytest.param(name, call, id=wrong) for wrong, name, call in mistakes()]
+)
 def test_a_mistake_is_a_value_error_that_names_the_argument(name, call):
-    with pytest.raises(ValueError, match=rf"^{name} "):
+    with pytest.raises(ValueError, match=rf"^{name}(\[1\])? must "):
         call()
 
 

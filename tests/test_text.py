@@ -9,7 +9,7 @@ from pydoc_data.topics import topics
 import numpy as np
 import pytest
 
-from minilora.data.text import ALPHABET, MODULES, code, decode, encode, prose, split, windows
+from minilora.data.text import CHARACTERS, MODULES, code, decode, encode, prose, split, windows
 
 
 @pytest.fixture(scope="module")
@@ -17,13 +17,13 @@ def texts():
     return {"prose": prose(), "code": code()}
 
 
-def test_the_alphabet_is_newline_and_the_printable_ascii_characters():
-    assert len(ALPHABET) == len(set(ALPHABET)) == 96
-    assert set(ALPHABET) == set(string.printable) - set("\t\r\v\f")
+def test_the_characters_are_newline_and_the_printable_ascii_characters():
+    assert len(CHARACTERS) == len(set(CHARACTERS)) == 96
+    assert set(CHARACTERS) == set(string.printable) - set("\t\r\v\f")
 
 
 def test_decoding_undoes_encoding():
-    text = ALPHABET + ALPHABET[::-1]
+    text = CHARACTERS + CHARACTERS[::-1]
     tokens = encode(text)
     assert tokens.dtype.kind == "i"
     np.testing.assert_array_equal(tokens, [*range(96), *range(95, -1, -1)])
@@ -42,31 +42,33 @@ def test_any_other_character_becomes_a_question_mark():
 
 @pytest.mark.parametrize("tokens", [[96], [-1], [1.0], [True], [0, 1, 2, 200]], ids=str)
 def test_decoding_what_is_no_token_is_a_value_error(tokens):
-    with pytest.raises(ValueError, match=r"^tokens must be whole numbers in 0 … 95, got"):
+    with pytest.raises(ValueError, match=r"^tokens must be integers from 0 to 95, got"):
         decode(np.array(tokens))
 
 
 @pytest.mark.parametrize("kind, least", [("prose", 200_000), ("code", 500_000)])
-def test_there_is_enough_text_and_nearly_all_of_it_is_in_the_alphabet(kind, least, texts):
+def test_there_is_enough_text_and_nearly_all_of_it_can_be_encoded(kind, least, texts):
     tokens = encode(texts[kind])
     assert least < len(tokens) < 20 * least
-    assert sum(character not in ALPHABET for character in texts[kind]) < 1e-2 * len(tokens)
+    assert sum(character not in CHARACTERS for character in texts[kind]) < 1e-2 * len(tokens)
     assert len(set(tokens.tolist())) > 85
 
 
 def test_prose_holds_every_topic_of_the_manual_in_order(texts):
     assert len(topics) > 50
-    place = 0
+    position = 0
     for name in sorted(topics):
-        place = texts["prose"].index(topics[name], place) + len(topics[name])
-    assert place == len(texts["prose"])
+        position = texts["prose"].index(topics[name], position) + len(topics[name])
+    assert position == len(texts["prose"])
 
 
 def test_code_holds_fifty_modules_in_order(texts):
     names = MODULES.split()
     assert len(names) == len(set(names)) == 50
     assert names == sorted(names)
-    assert texts["code"].index(inspect.getsource(heapq)) < texts["code"].index(inspect.getsource(textwrap))
+    assert texts["code"].index(inspect.getsource(heapq)) < texts["code"].index(
+        inspect.getsource(textwrap)
+    )
     assert len(texts["code"].split("import ")) > 300
 
 
@@ -77,8 +79,8 @@ def test_the_last_tenth_is_held_out():
 
 
 @pytest.mark.parametrize("kind, share", [("prose", 0.12), ("code", 0.02)])
-def test_hardly_any_of_what_is_held_out_stands_in_the_rest(kind, share, texts):
-    """Of pieces of 60 characters of the held-out text: no model can score well on it by what it knows by heart."""
+def test_hardly_any_of_the_held_out_text_is_in_the_training_part(kind, share, texts):
+    """In pieces of 60 characters, so that no model scores well on it by memory."""
     train, held_out = split(texts[kind])
     pieces = [held_out[start : start + 60] for start in range(0, len(held_out) - 60, 150)]
     assert sum(piece in train for piece in pieces) < share * len(pieces)
@@ -104,7 +106,9 @@ def test_windows_start_wherever_they_fit(rng):
 
 
 def test_windows_depend_on_the_generator_alone():
-    one, two, other = (windows(np.random.default_rng(seed), np.arange(99), 20, 3)[0] for seed in (1, 1, 2))
+    one, two, other = (
+        windows(np.random.default_rng(seed), np.arange(99), 20, 3)[0] for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(one, two)
     assert np.any(one != other)
 
@@ -115,7 +119,44 @@ def test_a_window_may_be_as_long_as_the_text_allows(rng):
     np.testing.assert_array_equal(targets, [[1, 2, 3, 4]] * 2)
 
 
-@pytest.mark.parametrize("name, count, length", [("count", 0, 3), ("length", 2, 0), ("length", 2, 5)])
+@pytest.mark.parametrize(
+    "name, count, length", [("count", 0, 3), ("length", 2, 0), ("length", 2, 5)]
+)
 def test_windows_that_cannot_be_are_a_value_error(name, count, length, rng):
-    with pytest.raises(ValueError, match=rf"^{name} "):
+    with pytest.raises(ValueError, match=rf"^{name} must be an integer from 1 "):
         windows(rng, np.arange(5), count, length)
+
+
+MISTAKES = {
+    "encoding bytes": ("text", lambda rng: encode(b"abc")),
+    "encoding nothing": ("text", lambda rng: encode(None)),
+    "decoding a text": ("tokens", lambda rng: decode("abc")),
+    "decoding one token": ("tokens", lambda rng: decode(5)),
+    "decoding a table": ("tokens", lambda rng: decode(np.zeros((2, 2), int))),
+    "splitting a number": ("tokens", lambda rng: split(5)),
+    "splitting nothing": ("tokens", lambda rng: split(None)),
+    "windows of a text": ("tokens", lambda rng: windows(rng, "a text", 1, 2)),
+    "windows of one token": ("tokens", lambda rng: windows(rng, np.arange(1), 1, 1)),
+    "windows of a table": ("tokens", lambda rng: windows(rng, np.zeros((2, 2), int), 1, 1)),
+    "a seed": ("rng", lambda rng: windows(0, np.arange(9), 1, 1)),
+    "half a window": ("count", lambda rng: windows(rng, np.arange(9), 0.5, 1)),
+    "a length of 1.0": ("length", lambda rng: windows(rng, np.arange(9), 1, 1.0)),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_a_value_error_that_names_the_argument(mistake, rng):
+    name, call = MISTAKES[mistake]
+    with pytest.raises(ValueError, match=rf"^{name} must be "):
+        call(rng)
+
+
+def test_a_text_in_place_of_its_tokens_is_a_value_error_that_says_what_to_write(rng):
+    with pytest.raises(ValueError, match=r"^tokens must be .* try encode\('a text'\)$"):
+        windows(rng, "a text", 1, 2)
+
+
+def test_tokens_may_be_a_list(rng):
+    assert decode([40, 41]) == "GH"
+    inputs, targets = windows(rng, [1, 2], 1, 1)
+    np.testing.assert_array_equal([inputs, targets], [[[1]], [[2]]])

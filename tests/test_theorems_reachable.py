@@ -5,14 +5,14 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from claims import KIM, PO, YUAN, at_least, claim, exactly, within
-from contract import moved, weight
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minilora.adapters import HRA, CondLoRA, LoRA
-from minilora.attach import attach, kind
-from minilora.linalg import reflect
+from minilora.attachment import attach, kind
+from minilora.quantization import quantize
+from minilora.testing.claims import KIM, PO, YUAN, at_least, claim, exactly, within
+from minilora.testing.trials import moved, weight
 from minilora.theorems.reachable import (
     best_condlora,
     best_hra,
@@ -22,21 +22,22 @@ from minilora.theorems.reachable import (
     best_sbora_fb,
     descend,
     factor,
-    padded,
+    pad_reflections,
     procrustes,
-    shared_conversion,
+    solve_shared_conversion,
 )
 from minilora.train import adam, adam_start, value_and_grad
+from minilora.weight import reflect
 
 UNIFIED = "Reachable sets, all papers"
 SEED = st.integers(0, 2**32 - 1)
 SIDE = st.integers(1, 7)
-WHOLE = st.booleans()
+INTEGERS = st.booleans()
 
 
-def draw(rng, shape, whole):
-    """A matrix of normal numbers, or of small whole ones: ties, zeros and dependent rows occur."""
-    return rng.integers(-2, 3, shape).astype(float) if whole else weight(rng, shape)
+def draw(rng, shape, integers):
+    """A matrix of normal entries, or of small integers: ties, zeros and dependent rows occur."""
+    return rng.integers(-2, 3, shape).astype(float) if integers else weight(rng, shape)
 
 
 def well(rng, d):
@@ -56,32 +57,41 @@ def values(M):
 
 
 @claim("F", UNIFIED, "LoRA: error² = Σ_{i>r} σ_i(E)², for any shape and rank")
-@given(SEED, SIDE, SIDE, WHOLE, st.data())
-def test_the_best_lora_is_as_near_as_any_matrix_of_its_rank(seed, d_out, d_in, whole, data):
-    """For any W, T: min over rank(ΔW) ≤ r of ‖W + ΔW − T‖²_F is the tail of the squared singular values of T − W."""
+@given(SEED, SIDE, SIDE, INTEGERS, st.data())
+def test_the_best_lora_is_as_near_as_any_matrix_of_its_rank(seed, d_out, d_in, integers, data):
+    """For any W, T: min over rank(ΔW) ≤ r of ‖W + ΔW − T‖²_F is the tail of the squared singular
+    values of T − W.
+    """
     rng, rank = np.random.default_rng(seed), data.draw(st.integers(1, min(d_out, d_in)))
-    W, T = draw(rng, (d_out, d_in), whole), draw(rng, (d_out, d_in), whole)
+    W, T = draw(rng, (d_out, d_in), integers), draw(rng, (d_out, d_in), integers)
     found = best_lora(W, T, rank)
-    within(abs(gap(found, T) ** 2 - np.sum(values(T - W)[rank:] ** 2)), 1e-9 * (1 + np.sum((T - W) ** 2)))
+    within(
+        abs(gap(found, T) ** 2 - np.sum(values(T - W)[rank:] ** 2)),
+        1e-9 * (1 + np.sum((T - W) ** 2)),
+    )
     A = rng.standard_normal((rank, d_in))
-    for _ in range(20):  # alternating least squares: from a random A to the best B, to the best A, and so on
+    for _ in range(
+        20
+    ):  # alternating least squares: from a random A to the best B, to the best A, and so on
         B = np.linalg.lstsq(A.T, (T - W).T, rcond=None)[0].T
         A = np.linalg.lstsq(B, T - W, rcond=None)[0]
     within(gap(found, T), gap((LoRA(rank), {"A": A, "B": B}, {"W": W}), T) + 1e-9)
 
 
-def deficient(rng, d_out, d_in, rank, whole):
+def deficient(rng, d_out, d_in, rank, integers):
     """A matrix of at most the given rank."""
-    return draw(rng, (d_out, rank), whole) @ draw(rng, (rank, d_in), whole)
+    return draw(rng, (d_out, rank), integers) @ draw(rng, (rank, d_in), integers)
 
 
 @claim("D6", KIM, "one layer: error² = ‖E‖² − Σ_{i≤r} σ_i(P_col E P_row)²")
-@given(SEED, SIDE, SIDE, WHOLE, st.data())
-def test_the_best_condlora_is_the_best_inside_the_spaces_of_w(seed, d_out, d_in, whole, data):
-    """For any shape and rank of W: at least Eckart & Young's error, and equal to it when W is invertible."""
+@given(SEED, SIDE, SIDE, INTEGERS, st.data())
+def test_the_best_condlora_is_the_best_inside_the_spaces_of_w(seed, d_out, d_in, integers, data):
+    """For any shape and rank of W: at least Eckart & Young's error, and equal to it when W is
+    invertible.
+    """
     rng, most = np.random.default_rng(seed), min(d_out, d_in)
     rank, inner = data.draw(st.integers(1, most)), data.draw(st.integers(1, most))
-    W, T = deficient(rng, d_out, d_in, inner, whole), draw(rng, (d_out, d_in), whole)
+    W, T = deficient(rng, d_out, d_in, inner, integers), draw(rng, (d_out, d_in), integers)
     left, spectrum, right = np.linalg.svd(W)
     held = int(np.sum(spectrum > 1e-9 * (1 + spectrum[0])))
     assume(held == 0 or spectrum[held - 1] > 1e-4 * spectrum[0])
@@ -100,13 +110,18 @@ def test_the_best_condlora_is_the_best_inside_the_spaces_of_w(seed, d_out, d_in,
 
 
 @claim("D7", KIM, "layers with equal conversion matrices share one Θ exactly")
-@given(SEED, SIDE, SIDE, st.integers(1, 4), WHOLE)
-def test_equal_conversions_can_be_shared(seed, d_out, d_in, layers, whole):
-    """For ΔW_n = W_n M W_n with one M, any shapes: the residual is 0, and the M that is found converts every layer."""
+@given(SEED, SIDE, SIDE, st.integers(1, 4), INTEGERS)
+def test_equal_conversions_can_be_shared(seed, d_out, d_in, layers, integers):
+    """For ΔW_n = W_n M W_n with one M, any shapes: the residual is 0, and the M that is found
+    converts every layer.
+    """
     rng = np.random.default_rng(seed)
-    Ws, M = [draw(rng, (d_out, d_in), whole) for _ in range(layers)], draw(rng, (d_in, d_out), whole)
+    Ws, M = (
+        [draw(rng, (d_out, d_in), integers) for _ in range(layers)],
+        draw(rng, (d_in, d_out), integers),
+    )
     deltas = [W @ M @ W for W in Ws]
-    found, residual = shared_conversion(Ws, deltas)
+    found, residual = solve_shared_conversion(Ws, deltas)
     within(residual, 1e-12)
     size = 1e-11 * max(1.0, *(np.linalg.norm(delta) for delta in deltas))
     within(max(np.linalg.norm(W @ found @ W - delta) for W, delta in zip(Ws, deltas)), size)
@@ -115,11 +130,17 @@ def test_equal_conversions_can_be_shared(seed, d_out, d_in, layers, whole):
 @claim("D7", KIM, "one Θ is exact iff the conversion matrices agree")
 @given(SEED, st.integers(1, 5), st.integers(2, 4), st.booleans())
 def test_unequal_conversions_cannot_be_shared(seed, d, layers, equal):
-    """For invertible W_n: the residual is 0 iff all W_n⁻¹ ΔW_n W_n⁻¹ are one matrix, which then is M."""
+    """For invertible W_n: the residual is 0 iff all W_n⁻¹ ΔW_n W_n⁻¹ are one matrix, which then is
+    M.
+    """
     rng = np.random.default_rng(seed)
     Ws = [well(rng, d) for _ in range(layers)]
-    Ms = [rng.standard_normal((d, d))] * layers if equal else [rng.standard_normal((d, d)) for _ in Ws]
-    found, residual = shared_conversion(Ws, [W @ M @ W for W, M in zip(Ws, Ms)])
+    Ms = (
+        [rng.standard_normal((d, d))] * layers
+        if equal
+        else [rng.standard_normal((d, d)) for _ in Ws]
+    )
+    found, residual = solve_shared_conversion(Ws, [W @ M @ W for W, M in zip(Ws, Ms)])
     if equal:
         within(residual, 1e-13)
         within(np.abs(found - Ms[0]), 1e-11)
@@ -131,22 +152,26 @@ def test_unequal_conversions_cannot_be_shared(seed, d, layers, equal):
 @claim("D7", KIM, "independent targets miss by √(1 − 1/N): N layers share what fits one")
 @pytest.mark.parametrize("layers", [1, 2, 3, 4, 8])
 def test_independent_targets_miss_by_the_share_of_missing_unknowns(layers):
-    """For square Gaussian W_n and ΔW_n the mean of 10 residuals is √(1 − 1/N), as d² unknowns face N d² equations."""
+    """For square Gaussian W_n and ΔW_n the mean of 10 residuals is √(1 − 1/N), as d² unknowns face
+    N d² equations.
+    """
     residuals = []
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        residuals.append(shared_conversion(*rng.standard_normal((2, layers, 6, 6)))[1])
+        residuals.append(solve_shared_conversion(*rng.standard_normal((2, layers, 6, 6)))[1])
     within(abs(np.mean(residuals) - np.sqrt(1 - 1 / layers)), 0.05)
     if layers > 1:
         at_least(residuals, 0.4)
 
 
 @claim("D7", KIM, "no shared Θ of any rank beats the least squares over M")
-@given(SEED, SIDE, SIDE, st.integers(1, 3), WHOLE, st.data())
-def test_no_shared_condlora_beats_the_bound(seed, d_out, d_in, layers, whole, data):
-    """For any layers of one shape: the residual is that of a system built column by column, and bounds CondLoRA."""
+@given(SEED, SIDE, SIDE, st.integers(1, 3), INTEGERS, st.data())
+def test_no_shared_condlora_beats_the_bound(seed, d_out, d_in, layers, integers, data):
+    """For any layers of one shape: the residual is that of a system built column by column, and
+    bounds CondLoRA.
+    """
     rng, rank = np.random.default_rng(seed), data.draw(st.integers(1, min(d_out, d_in)))
-    Ws, deltas = ([draw(rng, (d_out, d_in), whole) for _ in range(layers)] for _ in range(2))
+    Ws, deltas = ([draw(rng, (d_out, d_in), integers) for _ in range(layers)] for _ in range(2))
     deltas[0][0, 0] += 0.5
     columns, units = [], np.eye(d_in * d_out).reshape(-1, d_in, d_out)
     for unit in units:
@@ -154,10 +179,10 @@ def test_no_shared_condlora_beats_the_bound(seed, d_out, d_in, layers, whole, da
     wanted = np.concatenate([np.ravel(delta) for delta in deltas])
     best = np.linalg.lstsq(np.array(columns).T, wanted, rcond=None)[0]
     expected = np.linalg.norm(np.array(columns).T @ best - wanted) / np.linalg.norm(wanted)
-    _, residual = shared_conversion(Ws, deltas)
+    _, residual = solve_shared_conversion(Ws, deltas)
     within(abs(residual - expected), 1e-9)
     weights = {f"layers.{n}.W": W for n, W in enumerate(Ws)}
-    attached = attach(weights, {"*": CondLoRA(rank)}, rng, key=kind)
+    attached = attach(weights, {"*": CondLoRA(rank)}, rng=rng, key=kind)
     for size in (0.1, 1.0):
         params = {key: moved(rng, own, size) for key, own in attached.params.items()}
         merged = attached.merge(params)
@@ -166,21 +191,26 @@ def test_no_shared_condlora_beats_the_bound(seed, d_out, d_in, layers, whole, da
 
 
 def test_deltas_of_zero_are_converted_by_zero(rng):
-    M, residual = shared_conversion([weight(rng, (3, 4))], [np.zeros((3, 4))])
+    M, residual = solve_shared_conversion([weight(rng, (3, 4))], [np.zeros((3, 4))])
     assert (M.shape, residual, type(residual)) == ((4, 3), 0.0, float)
     np.testing.assert_array_equal(M, 0)
 
 
 @claim("C7", PO, "the r longest columns (FA), rows (FB) of E are the best of all r")
 @pytest.mark.parametrize("best", [best_sbora_fa, best_sbora_fb])
-@given(SEED, SIDE, SIDE, WHOLE, st.data())
-def test_the_longest_lines_are_the_best_of_all_choices(best, seed, d_out, d_in, whole, data):
-    """For any W, T, by brute force over all index sets; and never nearer than the best matrix of the same rank."""
+@given(SEED, SIDE, SIDE, INTEGERS, st.data())
+def test_the_longest_lines_are_the_best_of_all_choices(best, seed, d_out, d_in, integers, data):
+    """For any W, T, by brute force over all index sets; and never nearer than the best matrix of
+    the same rank.
+    """
     rng, fa = np.random.default_rng(seed), best is best_sbora_fa
     rank = data.draw(st.integers(1, d_in if fa else d_out))
-    W, T = draw(rng, (d_out, d_in), whole), draw(rng, (d_out, d_in), whole)
+    W, T = draw(rng, (d_out, d_in), integers), draw(rng, (d_out, d_in), integers)
     lines = (T - W).T if fa else T - W
-    rests = [np.sum(np.delete(lines, chosen, axis=0) ** 2) for chosen in combinations(range(len(lines)), rank)]
+    rests = [
+        np.sum(np.delete(lines, chosen, axis=0) ** 2)
+        for chosen in combinations(range(len(lines)), rank)
+    ]
     found = best(W, T, rank)
     squared = gap(found, T) ** 2
     within(abs(squared - min(rests)), 1e-9)
@@ -193,11 +223,13 @@ def test_the_longest_lines_are_the_best_of_all_choices(best, seed, d_out, d_in, 
 
 
 @claim("C7", PO, "random columns leave (1 − r/d) ‖E‖² on average")
-@given(SEED, SIDE, SIDE, WHOLE, st.data())
-def test_random_columns_leave_their_share(seed, d_out, d_in, whole, data):
-    """For any E: the mean over all index sets of the error² of the best B on them, found by least squares."""
+@given(SEED, SIDE, SIDE, INTEGERS, st.data())
+def test_random_columns_leave_their_share(seed, d_out, d_in, integers, data):
+    """For any E: the mean over all index sets of the error² of the best B on them, found by least
+    squares.
+    """
     rng, rank = np.random.default_rng(seed), data.draw(st.integers(1, d_in))
-    E = draw(rng, (d_out, d_in), whole)
+    E = draw(rng, (d_out, d_in), integers)
     errors = []
     for cols in combinations(range(d_in), rank):
         selected = np.eye(d_in)[list(cols)]
@@ -206,10 +238,12 @@ def test_random_columns_leave_their_share(seed, d_out, d_in, whole, data):
     within(abs(np.mean(errors) - (1 - rank / d_in) * np.sum(E**2)), 1e-9)
 
 
-@claim("F", UNIFIED, "Gaussian E, equal numbers: LoRA wins at r/d = 0.30, SBoRA(2r) at 0.48")
+@claim("F", UNIFIED, "Gaussian E, equal parameters: LoRA wins at r/d = 0.30, SBoRA(2r) at 0.48")
 @pytest.mark.parametrize("seed", range(3))
 def test_sbora_overtakes_lora_on_a_target_without_structure(seed):
-    """For square Gaussian E, d = 100: the crossing lies between (at about 0.39); at 0.48 random columns win too."""
+    """For square Gaussian E, d = 100: the crossing lies between (at about 0.39); at 0.48 random
+    columns win too.
+    """
     E = np.random.default_rng(seed).standard_normal((100, 100))
     W = np.zeros((100, 100))
     lora, fa = (best(W, E, rank) for best, rank in ((best_lora, 30), (best_sbora_fa, 60)))
@@ -217,7 +251,11 @@ def test_sbora_overtakes_lora_on_a_target_without_structure(seed):
     at_least(gap(fa, E) - gap(lora, E), 0.02 * np.linalg.norm(E), "LoRA ahead at 0.30:")
     lora, fa = (best(W, E, rank) for best, rank in ((best_lora, 48), (best_sbora_fa, 96)))
     at_least(gap(lora, E) - gap(fa, E), 0.1 * np.linalg.norm(E), "SBoRA ahead at 0.48:")
-    at_least(gap(lora, E) - np.sqrt(1 - 0.96) * np.linalg.norm(E), 0.1 * np.linalg.norm(E), "random columns ahead:")
+    at_least(
+        gap(lora, E) - np.sqrt(1 - 0.96) * np.linalg.norm(E),
+        0.1 * np.linalg.norm(E),
+        "random columns ahead:",
+    )
 
 
 def chain(U):
@@ -228,35 +266,40 @@ def chain(U):
     return H
 
 
-def orthogonal(rng, d, turns, mirrors, whole):
-    """(Q, rank(Q − I)): rotations by 1e-6 to 3.1 in random planes, and mirrors; if whole, a signed permutation."""
-    if whole:
+def orthogonal(rng, d, rotations, reflections, integers):
+    """(Q, rank(Q − I)): rotations by 1e-6 to 3.1 in random planes, and reflections; if integers, a
+    signed permutation.
+    """
+    if integers:
         order, signs, seen, rank = rng.permutation(d), rng.choice([-1.0, 1.0], d), set(), d
         for first in range(d):
             sign, i = 1.0, first
             while i not in seen:
                 seen.add(i)
                 sign, i = sign * signs[i], order[i]
-                rank -= i == first and sign > 0  # a cycle of signs with product 1 leaves one direction alone
+                # A cycle of signs with product 1 leaves one direction alone.
+                rank -= i == first and sign > 0
         return np.diag(signs) @ np.eye(d)[order], rank
-    turns = min(turns, d // 2)
-    mirrors = min(mirrors, d - 2 * turns)
+    rotations = min(rotations, d // 2)
+    reflections = min(reflections, d - 2 * rotations)
     Q = np.eye(d)
-    for i, angle in enumerate(10 ** rng.uniform(-6, np.log10(3.1), turns)):
+    for i, angle in enumerate(10 ** rng.uniform(-6, np.log10(3.1), rotations)):
         c, s = np.cos(angle), np.sin(angle)
         Q[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = [[c, -s], [s, c]]
-    for i in range(2 * turns, 2 * turns + mirrors):
+    for i in range(2 * rotations, 2 * rotations + reflections):
         Q[i, i] = -1
     P = np.linalg.qr(rng.standard_normal((d, d)))[0]
-    return P @ Q @ P.T, 2 * turns + mirrors
+    return P @ Q @ P.T, 2 * rotations + reflections
 
 
 @claim("B10", YUAN, "r reflections give rank(H − I) ≤ r of the parity of r, nothing else")
-@given(SEED, SIDE, st.integers(1, 10), WHOLE)
-def test_every_chain_has_a_rank_of_its_parity(seed, d, r, whole):
-    """For any vectors, r above d too: rank(H − I) ≤ min(r, d) and ≡ r mod 2, and `factor` finds as many reflections."""
+@given(SEED, SIDE, st.integers(1, 10), INTEGERS)
+def test_every_chain_has_a_rank_of_its_parity(seed, d, r, integers):
+    """For any vectors, r above d too: rank(H − I) ≤ min(r, d) and ≡ r mod 2, and `factor` finds as
+    many reflections.
+    """
     rng = np.random.default_rng(seed)
-    U = draw(rng, (d, r), whole)
+    U = draw(rng, (d, r), integers)
     U[0, ~np.any(U, axis=0)] = 1.0
     H = chain(U)
     rank = int(np.sum(values(H - np.eye(d)) > 1e-8))
@@ -267,29 +310,35 @@ def test_every_chain_has_a_rank_of_its_parity(seed, d, r, whole):
 
 @claim("B10", YUAN, "… and every orthogonal Q with such a rank(Q − I) is reached")
 @claim("B11", YUAN, "Q is a chain of exactly rank(Q − I) reflections, and `factor` finds it")
-@given(SEED, st.integers(1, 8), st.integers(0, 4), st.integers(0, 4), WHOLE, st.integers(0, 2))
-def test_every_orthogonal_matrix_is_factored(seed, d, turns, mirrors, whole, pairs):
-    """For rotations by 1e-6 to 3.1, mirrors, signed permutations: k = rank(Q − I) columns, and any k + 2, k + 4, …"""
+@given(SEED, st.integers(1, 8), st.integers(0, 4), st.integers(0, 4), INTEGERS, st.integers(0, 2))
+def test_every_orthogonal_matrix_is_factored(seed, d, rotations, reflections, integers, pairs):
+    """For rotations by 1e-6 to 3.1, reflections, signed permutations: k = rank(Q − I) columns, and
+    any k + 2, k + 4, …
+    """
     rng = np.random.default_rng(seed)
-    Q, k = orthogonal(rng, d, turns, mirrors, whole)
+    Q, k = orthogonal(rng, d, rotations, reflections, integers)
     U = factor(Q)
     exactly(U.shape == (d, k))
     within(np.abs(chain(U) - Q), 1e-12)
-    within(np.abs(chain(padded(U, k + 2 * pairs)) - Q), 1e-12)
+    within(np.abs(chain(pad_reflections(U, k + 2 * pairs)) - Q), 1e-12)
     if k + pairs:
         rank = max(k, 2 - k % 2) + 2 * pairs
-        H = HRA(rank, odd=True).merge({"U": padded(U, rank)}, {"W": np.eye(d)})
+        H = HRA(rank, odd=True).merge({"U": pad_reflections(U, rank)}, {"W": np.eye(d)})
         within(np.abs(H - Q), 1e-12, "by HRA's merge")
 
 
 @claim("B12", YUAN, "W Q is reached exactly at r = k, k + 2, k + 4, …, any W")
-@given(SEED, SIDE, st.integers(1, 8), st.integers(0, 4), st.integers(0, 4), WHOLE, st.integers(0, 2))
-def test_a_turned_matrix_is_reached(seed, d_out, d, turns, mirrors, whole, pairs):
+@given(
+    SEED, SIDE, st.integers(1, 8), st.integers(0, 4), st.integers(0, 4), INTEGERS, st.integers(0, 2)
+)
+def test_an_orthogonally_transformed_matrix_is_reached(
+    seed, d_out, d, rotations, reflections, integers, pairs
+):
     """For any W (d_out, d) and orthogonal Q, by its factors and equal pairs, merged and forward."""
     rng = np.random.default_rng(seed)
-    Q, k = orthogonal(rng, d, turns, mirrors, whole)
-    W, rank = draw(rng, (d_out, d), whole), max(k, 2 - k % 2) + 2 * pairs
-    adapter, params = HRA(rank, odd=True), {"U": padded(factor(Q), rank)}
+    Q, k = orthogonal(rng, d, rotations, reflections, integers)
+    W, rank = draw(rng, (d_out, d), integers), max(k, 2 - k % 2) + 2 * pairs
+    adapter, params = HRA(rank, odd=True), {"U": pad_reflections(factor(Q), rank)}
     size = 1 + np.linalg.norm(W, 2)
     within(np.abs(adapter.merge(params, {"W": W}) - W @ Q), 1e-12 * size)
     within(np.abs(adapter.forward(params, {"W": W}, np.eye(d)).T - W @ Q), 1e-12 * size)
@@ -297,26 +346,28 @@ def test_a_turned_matrix_is_reached(seed, d_out, d, turns, mirrors, whole, pairs
 
 @claim("B12", YUAN, "… and found from W and T = W Q alone, when W is invertible")
 @given(SEED, st.integers(1, 7), st.integers(0, 3), st.integers(0, 3), st.integers(0, 1))
-def test_a_turned_matrix_is_found(seed, d, turns, mirrors, pairs):
+def test_an_orthogonally_transformed_matrix_is_found(seed, d, rotations, reflections, pairs):
     """For well-conditioned square W: `best_hra` at r = k and k + 2 has no error."""
     rng = np.random.default_rng(seed)
-    Q, k = orthogonal(rng, d, turns, mirrors, whole=False)
+    Q, k = orthogonal(rng, d, rotations, reflections, integers=False)
     W, rank = well(rng, d), max(k, 2 - k % 2) + 2 * pairs
-    within(gap(best_hra(W, W @ Q, rank, rng, sweeps=3), W @ Q), 1e-12)
+    within(gap(best_hra(W, W @ Q, rank, rng=rng, sweeps=3), W @ Q), 1e-12)
 
 
 @claim("B13", YUAN, "the wrong parity misses W Q by at least 2 σ_min(W), spectral norm")
-@given(SEED, st.integers(1, 8), st.integers(0, 4), st.integers(0, 4), WHOLE, st.integers(0, 3))
-def test_the_wrong_parity_cannot_come_near(seed, d, turns, mirrors, whole, pairs):
+@given(SEED, st.integers(1, 8), st.integers(0, 4), st.integers(0, 4), INTEGERS, st.integers(0, 3))
+def test_the_wrong_parity_cannot_come_near(seed, d, rotations, reflections, integers, pairs):
     """For square W and any r with r ≡ k + 1 mod 2: random reflections, and the best ones found."""
     rng = np.random.default_rng(seed)
-    Q, k = orthogonal(rng, d, turns, mirrors, whole)
+    Q, k = orthogonal(rng, d, rotations, reflections, integers)
     W, rank = well(rng, d), 2 - (k + 1) % 2 + 2 * pairs
     floor = 2 * values(W)[-1] * (1 - 1e-9)
-    adapter, params, frozen = best_hra(W, W @ Q, rank, rng, starts=0, sweeps=5)
+    adapter, params, frozen = best_hra(W, W @ Q, rank, rng=rng, starts=0, sweeps=5)
     for own in (params, {"U": rng.standard_normal((d, rank))}):
         at_least(np.linalg.norm(adapter.merge(own, frozen) - W @ Q, 2), floor)
-    exactly((np.linalg.det(adapter.merge(params, frozen)) * np.linalg.det(W) > 0) == (rank % 2 == 0))
+    exactly(
+        (np.linalg.det(adapter.merge(params, frozen)) * np.linalg.det(W) > 0) == (rank % 2 == 0)
+    )
 
 
 @claim("B13", YUAN, "… and for W = I the least error is exactly 2, at any r ≥ k − 1")
@@ -327,7 +378,7 @@ def test_the_wrong_parity_costs_exactly_two(d, k):
     Q = chain(rng.standard_normal((d, k)))
     for rank in (k - 1, k + 1):
         if rank:
-            within(abs(gap(best_hra(np.eye(d), Q, rank, rng, sweeps=300), Q) - 2), 1e-6)
+            within(abs(gap(best_hra(np.eye(d), Q, rank, rng=rng, sweeps=300), Q) - 2), 1e-6)
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
@@ -339,7 +390,9 @@ def test_the_extremes_are_factored(d):
 
 
 def test_a_rotation_at_the_edge_of_rounding_is_counted_as_two_reflections_or_none(rng):
-    """Its two equal singular values, 2 sin(angle / 2), come out a little apart, on both sides of the tolerance."""
+    """Its two equal singular values, 2 sin(angle / 2), come out a little apart, on both sides of
+    the tolerance.
+    """
     counts = []
     for angle in np.linspace(1.4901161e-9, 1.4901162e-9, 400):
         P = np.linalg.qr(rng.standard_normal((6, 6)))[0]
@@ -353,26 +406,26 @@ def test_a_rotation_at_the_edge_of_rounding_is_counted_as_two_reflections_or_non
 
 
 @claim("B14", YUAN, "r = 1: error² = ‖W‖² + ‖T‖² − 2 tr G + 4 λ_min of sym(WᵀT)")
-@given(SEED, st.integers(2, 8), st.integers(0, 2), WHOLE)
-def test_the_best_single_reflection(seed, d, more, whole):
-    """For any W, T with d_out from d to d + 2: no random u is better, by HRA and strict HRA alike."""
+@given(SEED, st.integers(2, 8), st.integers(0, 2), INTEGERS)
+def test_the_best_single_reflection(seed, d, more, integers):
+    """For any W, T with d_out from d to d + 2: no random u is better, by HRA and strict HRA."""
     rng = np.random.default_rng(seed)
-    W, T = (draw(rng, (d + more, d), whole) for _ in range(2))
+    W, T = (draw(rng, (d + more, d), integers) for _ in range(2))
     G = W.T @ T
     size = np.sum(W**2) + np.sum(T**2)
     expected = size - 2 * np.trace(G) + 4 * np.min(np.linalg.eigvalsh((G + G.T) / 2))
-    for found in (best_hra(W, T, 1, rng, sweeps=1), best_hra_strict(W, T, 1)):
+    for found in (best_hra(W, T, 1, rng=rng, sweeps=1), best_hra_strict(W, T, 1)):
         within(abs(gap(found, T) ** 2 - expected), 1e-9 * (1e-9 + size))
         for u in rng.standard_normal((20, d)):
             within(gap(found, T), np.linalg.norm(reflect(W, u) - T) + 1e-9)
 
 
 @claim("B15", YUAN, "strict: error² = … + 4 Σ the r smallest eigenvalues of sym(WᵀT)")
-@given(SEED, st.integers(2, 8), st.integers(0, 2), WHOLE, st.data())
-def test_the_best_strict_reflections(seed, d, more, whole, data):
+@given(SEED, st.integers(2, 8), st.integers(0, 2), INTEGERS, st.data())
+def test_the_best_strict_reflections(seed, d, more, integers, data):
     """For any W, T and r ≤ d: no random span is better."""
     rng, rank = np.random.default_rng(seed), data.draw(st.integers(1, d))
-    W, T = (draw(rng, (d + more, d), whole) for _ in range(2))
+    W, T = (draw(rng, (d + more, d), integers) for _ in range(2))
     G = W.T @ T
     size = np.sum(W**2) + np.sum(T**2)
     expected = size - 2 * np.trace(G) + 4 * np.sum(np.linalg.eigvalsh((G + G.T) / 2)[:rank])
@@ -386,7 +439,9 @@ def test_the_best_strict_reflections(seed, d, more, whole, data):
 @claim("B15", YUAN, "… so past the negative eigenvalues a larger r hurts")
 @given(SEED, st.integers(2, 7))
 def test_more_strict_reflections_can_hurt(seed, d):
-    """For any W and T: the error falls from r to r + 1 iff the eigenvalue r + 1 of sym(WᵀT) is negative."""
+    """For any W and T: the error falls from r to r + 1 iff the eigenvalue r + 1 of sym(WᵀT) is
+    negative.
+    """
     rng = np.random.default_rng(seed)
     W, T = (weight(rng, (d, d)) for _ in range(2))
     eigenvalues = np.linalg.eigvalsh((W.T @ T + T.T @ W) / 2)
@@ -404,19 +459,23 @@ def bounds(W, T, rank):
     wrong = np.linalg.det(left) * np.linalg.det(right) * (-1) ** rank < 0
     most = np.sum(spectrum) - 2 * wrong * spectrum[-1]  # the largest tr(QᵀG) with det Q = (−1)^rank
     size = np.sum(W**2) + np.sum(T**2)
-    by_turns = size - 2 * most
+    by_determinant = size - 2 * most
     by_rank = np.sum((W - T) ** 2) - 4 * np.sum(spectrum[:rank])
     by_values = np.sum((values(W) - values(T)) ** 2)
-    return [np.sqrt(max(0.0, bound - 1e-13 * size)) for bound in (by_turns, by_rank, by_values)]  # less rounding
+    return [
+        np.sqrt(max(0.0, bound - 1e-13 * size)) for bound in (by_determinant, by_rank, by_values)
+    ]  # less rounding
 
 
 @claim("B16", YUAN, "error ≥ Procrustes at det (−1)^r, √(‖W−T‖² − 4Σσ_i(G)), ‖σ(W)−σ(T)‖")
-@given(SEED, st.integers(2, 6), SIDE, WHOLE, st.data())
-def test_no_reflections_beat_the_lower_bounds(seed, d, d_out, whole, data):
-    """For any W, T, r: random reflections and the best found; the first bound is attained at any r ≥ d_in."""
+@given(SEED, st.integers(2, 6), SIDE, INTEGERS, st.data())
+def test_no_reflections_beat_the_lower_bounds(seed, d, d_out, integers, data):
+    """For any W, T, r: random reflections and the best found; the first bound is attained at any r
+    ≥ d_in.
+    """
     rng, rank = np.random.default_rng(seed), data.draw(st.integers(1, d + 2))
-    W, T = (draw(rng, (d_out, d), whole) for _ in range(2))
-    found = best_hra(W, T, rank, rng, starts=2, sweeps=20)
+    W, T = (draw(rng, (d_out, d), integers) for _ in range(2))
+    found = best_hra(W, T, rank, rng=rng, starts=2, sweeps=20)
     error = gap(found, T)
     others = [np.linalg.norm(W @ chain(rng.standard_normal((d, rank))) - T) for _ in range(5)]
     within(bounds(W, T, rank), min(error, *others) + 1e-8)
@@ -427,25 +486,35 @@ def test_no_reflections_beat_the_lower_bounds(seed, d, d_out, whole, data):
 
 
 @claim("B16", YUAN, "two reflections more never hurt, one more can")
-@given(SEED, st.integers(2, 6), st.integers(1, 5), WHOLE)
-def test_two_more_reflections_never_hurt(seed, d, rank, whole):
-    """For any W and T: an equal pair keeps W'; from T = W, exact at even r, one more costs at least 2 σ_min(W)."""
+@given(SEED, st.integers(2, 6), st.integers(1, 5), INTEGERS)
+def test_two_more_reflections_never_hurt(seed, d, rank, integers):
+    """For any W and T: an equal pair keeps W'; from T = W, exact at even r, one more costs at least
+    2 σ_min(W).
+    """
     rng = np.random.default_rng(seed)
-    W, T = (draw(rng, (d, d), whole) for _ in range(2))
-    found = best_hra(W, T, rank, rng, starts=1, sweeps=5)
-    more = {"U": padded(found[1]["U"], rank + 2)}
-    within(abs(gap((HRA(rank + 2, odd=True), more, {"W": W}), T) - gap(found, T)), 1e-12 * (1 + np.linalg.norm(W)))
+    W, T = (draw(rng, (d, d), integers) for _ in range(2))
+    found = best_hra(W, T, rank, rng=rng, starts=1, sweeps=5)
+    more = {"U": pad_reflections(found[1]["U"], rank + 2)}
+    within(
+        abs(gap((HRA(rank + 2, odd=True), more, {"W": W}), T) - gap(found, T)),
+        1e-12 * (1 + np.linalg.norm(W)),
+    )
     W = well(rng, d)
-    within(gap(best_hra(W, W, 2 * rank, rng, starts=0, sweeps=1), W), 1e-12)
-    at_least(gap(best_hra(W, W, 2 * rank + 1, rng, starts=0, sweeps=1), W), 2 * values(W)[-1] * (1 - 1e-9))
+    within(gap(best_hra(W, W, 2 * rank, rng=rng, starts=0, sweeps=1), W), 1e-12)
+    at_least(
+        gap(best_hra(W, W, 2 * rank + 1, rng=rng, starts=0, sweeps=1), W),
+        2 * values(W)[-1] * (1 - 1e-9),
+    )
 
 
 @claim("B16", YUAN, "the nearest Q of either determinant has tr(QᵀG) = Σσ or Σσ − 2σ_min")
-@given(SEED, st.integers(1, 7), SIDE, WHOLE, st.booleans())
-def test_procrustes_of_either_determinant(seed, d, d_out, whole, odd):
-    """For any W and T: Q is orthogonal with the sign asked for, and no random Q of that sign is nearer."""
+@given(SEED, st.integers(1, 7), SIDE, INTEGERS, st.booleans())
+def test_procrustes_of_either_determinant(seed, d, d_out, integers, odd):
+    """For any W and T: Q is orthogonal with the sign asked for, and no random Q of that sign is
+    nearer.
+    """
     rng = np.random.default_rng(seed)
-    W, T = (draw(rng, (d_out, d), whole) for _ in range(2))
+    W, T = (draw(rng, (d_out, d), integers) for _ in range(2))
     Q = procrustes(W, T, odd)
     within(np.abs(Q.T @ Q - np.eye(d)), 1e-13)
     exactly((np.linalg.det(Q) < 0) == odd)
@@ -456,7 +525,9 @@ def test_procrustes_of_either_determinant(seed, d, d_out, whole, odd):
 
 
 def dense_sweep(G, U):
-    """One sweep with all chains as matrices: u_i the lowest eigenvector of sym(AᵀGBᵀ), A left of i, B right of it."""
+    """One sweep with all chains as matrices: u_i the lowest eigenvector of sym(AᵀGBᵀ), A left of i,
+    B right of it.
+    """
     U = U.copy()
     for i in range(U.shape[1]):
         K = chain(U[:, :i]).T @ G @ chain(U[:, i + 1 :]).T
@@ -465,15 +536,24 @@ def dense_sweep(G, U):
 
 
 @claim("B17", YUAN, "coordinate descent never raises the error")
-@given(SEED, st.integers(2, 7), SIDE, st.integers(1, 8), WHOLE)
-def test_a_sweep_never_raises_the_error(seed, d, d_out, rank, whole):
-    """For any W, T, r and start; the columns are those of a sweep written with dense chains, unless eigenvalues tie."""
+@given(SEED, st.integers(2, 7), SIDE, st.integers(1, 8), INTEGERS)
+def test_a_sweep_never_raises_the_error(seed, d, d_out, rank, integers):
+    """For any W, T, r and start; the columns are those of a sweep written with dense chains, unless
+    eigenvalues tie.
+    """
     rng = np.random.default_rng(seed)
-    W, T, U = draw(rng, (d_out, d), whole), draw(rng, (d_out, d), whole), rng.standard_normal((d, rank))
+    W, T, U = (
+        draw(rng, (d_out, d), integers),
+        draw(rng, (d_out, d), integers),
+        rng.standard_normal((d, rank)),
+    )
     start, G = U.copy(), W.T @ T
-    if not whole and d_out >= d:
+    if not integers and d_out >= d:
         dense, own = dense_sweep(G, U), descend(G, U, 1)
-        within(abs(np.trace(chain(own).T @ G) - np.trace(chain(dense).T @ G)), 1e-9 * (1 + np.abs(G).sum()))
+        within(
+            abs(np.trace(chain(own).T @ G) - np.trace(chain(dense).T @ G)),
+            1e-9 * (1 + np.abs(G).sum()),
+        )
     error = np.linalg.norm(W @ chain(U) - T)
     for _ in range(5):
         U = descend(G, U, 1)
@@ -499,40 +579,51 @@ def test_coordinate_descent_comes_near_the_optimum(rank, tolerance):
 @claim("B18", YUAN, "T = D W: I is the nearest rotation, and HRA gains nothing")
 @given(SEED, st.integers(2, 8), st.integers(1, 4))
 def test_a_scaling_of_the_outputs_is_invisible_to_hra(seed, d, half):
-    """For invertible W and positive diagonal D ≠ I: W itself is HRA's best, at every even rank; LoRA does gain."""
+    """For invertible W and positive diagonal D ≠ I: W itself is HRA's best, at every even rank;
+    LoRA does gain.
+    """
     rng = np.random.default_rng(seed)
     W = weight(rng, (d, d))
     assume(values(W)[-1] > 1e-2)
     T = rng.uniform(0.1, 3.0, (d, 1)) * W
     within(np.linalg.norm(procrustes(W, T, False) - np.eye(d)), 1e-8)
     distance = np.linalg.norm(T - W)
-    within(abs(gap(best_hra(W, T, 2 * half, rng, starts=1, sweeps=5), T) / distance - 1), 1e-12)
+    within(abs(gap(best_hra(W, T, 2 * half, rng=rng, starts=1, sweeps=5), T) / distance - 1), 1e-12)
     for _ in range(5):
-        at_least(np.linalg.norm(W @ chain(rng.standard_normal((d, 2 * half))) - T), distance * (1 - 1e-12))
-    at_least(gap(best_hra(W, T, 2 * half - 1, rng, starts=1, sweeps=5), T), distance * (1 - 1e-12))
+        at_least(
+            np.linalg.norm(W @ chain(rng.standard_normal((d, 2 * half))) - T),
+            distance * (1 - 1e-12),
+        )
+    at_least(
+        gap(best_hra(W, T, 2 * half - 1, rng=rng, starts=1, sweeps=5), T), distance * (1 - 1e-12)
+    )
     at_least(distance - gap(best_lora(W, T, 1), T), distance / 1000)
 
 
-def bests(W, T, rank, rng):
+def bests(W, T, rank, *, rng):
     """Every adapter's best at this rank."""
     closed = (best_lora, best_condlora, best_sbora_fa, best_sbora_fb, best_hra_strict)
-    return [*(best(W, T, rank) for best in closed), best_hra(W, T, rank, rng, sweeps=10)]
+    return [*(best(W, T, rank) for best in closed), best_hra(W, T, rank, rng=rng, sweeps=10)]
 
 
 @given(SEED, st.integers(2, 6), st.integers(2, 6), st.integers(1, 2))
 def test_every_best_is_ordinary_params_of_its_adapter(seed, d_out, d_in, rank):
-    """They have the keys and shapes of a start, and `attach` binds and merges them to the same W'."""
+    """They have keys and shapes of a start, and `attach` binds and merges them to the same W'."""
     rng = np.random.default_rng(seed)
     W, T = weight(rng, (d_out, d_in)), weight(rng, (d_out, d_in))
     x = rng.standard_normal((3, d_in))
-    for adapter, params, frozen in bests(W, T, rank, rng):
+    for adapter, params, frozen in bests(W, T, rank, rng=rng):
         merged = adapter.merge(params, frozen)
-        attached = attach({"layer.W": W}, {"*": adapter}, rng)
+        attached = attach({"layer.W": W}, {"*": adapter}, rng=rng)
         start = attached.params["layer.W"]
-        assert {name: a.shape for name, a in params.items()} == {name: a.shape for name, a in start.items()}
+        assert {name: a.shape for name, a in params.items()} == {
+            name: a.shape for name, a in start.items()
+        }
         np.testing.assert_array_equal(attached.merge({"layer.W": params})["layer.W"], merged)
         tolerance = 1e-9 * (1 + max(np.abs(a).max() for a in params.values()))
-        np.testing.assert_allclose(attached.bind({"layer.W": params})["layer.W"](x), x @ merged.T, atol=tolerance)
+        np.testing.assert_allclose(
+            attached.bind({"layer.W": params})["layer.W"](x), x @ merged.T, atol=tolerance
+        )
 
 
 @claim("F", UNIFIED, "every closed-form best is no worse than random and trained params")
@@ -543,7 +634,7 @@ def test_neither_chance_nor_training_beats_a_best(seed, target):
     rng = np.random.default_rng(seed)
     W = weight(rng, (5, 4))
     T = W + 0.3 * weight(rng, (5, 4)) if target == "near" else weight(rng, (5, 4))
-    for found in bests(W, T, 1, rng):
+    for found in bests(W, T, 1, rng=rng):
         adapter, _, own = found
         for size in np.repeat([0.1, 0.3, 1.0], 50):
             params, frozen = adapter.init(rng, W)
@@ -569,18 +660,25 @@ def table(make, side=12, ranks=(1, 2, 6), seeds=2):
         W = weight(rng, (side, side))
         T = make(rng, W)
         for i, rank in enumerate(ranks):
-            for found in equals(W, T, rank, rng):
-                exactly(sum(array.size for array in found[1].values()) == 2 * side * rank, "not an equal budget")
+            for found in equals(W, T, rank, rng=rng):
+                exactly(
+                    sum(array.size for array in found[1].values()) == 2 * side * rank,
+                    "not an equal budget",
+                )
                 name = type(found[0]).__name__
-                means.setdefault(name, [0.0] * len(ranks))[i] += gap(found, T) / np.linalg.norm(T - W) / seeds
+                means.setdefault(name, [0.0] * len(ranks))[i] += (
+                    gap(found, T) / np.linalg.norm(T - W) / seeds
+                )
     return means
 
 
-def equals(W, T, rank, rng):
-    """The best of each adapter for a square W, all with as many trained numbers as LoRA of this rank."""
+def equals(W, T, rank, *, rng):
+    """The best of each adapter for a square W, all with as many parameters as LoRA of this
+    rank.
+    """
     alike = best_lora(W, T, rank), best_condlora(W, T, rank)
     others = (best(W, T, 2 * rank) for best in (best_sbora_fa, best_sbora_fb, best_hra_strict))
-    return [*alike, best_hra(W, T, 2 * rank, rng), *others]
+    return [*alike, best_hra(W, T, 2 * rank, rng=rng), *others]
 
 
 def two_columns(rng, W):
@@ -639,9 +737,13 @@ def gaussian(rng, W):
     ],
 )
 def test_who_is_exact_on_which_target(make, exact):
-    """At equal numbers of LoRA's rank 1, 2, 6 and d = 12: from the budget given on the error is 0, before it ≥ 0.1."""
+    """At the parameters of LoRA's rank 1, 2, 6 and d = 12: from the budget given on the error is 0,
+    before it ≥ 0.1.
+    """
     for name, errors in table(make).items():
-        first = exact.get(name, 6 if name.startswith("SBoRA") else None)  # 12 columns are all of them
+        first = exact.get(
+            name, 6 if name.startswith("SBoRA") else None
+        )  # 12 columns are all of them
         for rank, error in zip((1, 2, 6), errors):
             if first is not None and rank >= first:
                 within(error, 1e-10, f"{name} {rank}")
@@ -651,7 +753,9 @@ def test_who_is_exact_on_which_target(make, exact):
 
 @claim("F", UNIFIED, "LoRA alone sees rank 2 under noise")
 def test_only_low_rank_adapters_see_a_low_rank_under_noise():
-    """With 1 % of noise: LoRA and CondLoRA of rank 2 leave less than 2 %, all others more than 50 %."""
+    """With 1 % of noise: LoRA and CondLoRA of rank 2 leave less than 2 %, all others more than 50
+    %.
+    """
     for name, errors in table(noisy_rank_two).items():
         if name in ("LoRA", "CondLoRA"):
             within(errors[1], 0.02)
@@ -662,7 +766,9 @@ def test_only_low_rank_adapters_see_a_low_rank_under_noise():
 
 @claim("F", UNIFIED, "without structure LoRA and SBoRA tie, and HRA soon saturates")
 def test_adapters_on_a_target_without_structure():
-    """Gaussian E: at small budgets LoRA(r) and SBoRA(2r) differ by less than 0.06; HRA(12) is no better than 0.6."""
+    """Gaussian E: at small budgets LoRA(r) and SBoRA(2r) differ by less than 0.06; HRA(12) is no
+    better than 0.6.
+    """
     errors = table(gaussian)
     for name in ("SBoRAFA", "SBoRAFB"):
         for i in (0, 1):
@@ -671,9 +777,9 @@ def test_adapters_on_a_target_without_structure():
     at_least(errors["HRA"][2], 0.6)
 
 
-@claim("F", UNIFIED, "W Q with Haar Q: HRA is as near with half of LoRA's numbers")
-def test_hra_needs_half_the_numbers_on_a_rotated_target():
-    """For d = 12: rank 4, 48 numbers, against 48, 72 and 96 of LoRA's."""
+@claim("F", UNIFIED, "W Q with Haar Q: HRA is as near with half of LoRA's parameters")
+def test_hra_needs_half_the_parameters_on_a_rotated_target():
+    """For d = 12: rank 4, 48 parameters, against 48, 72 and 96 of LoRA's."""
     errors = table(haar, ranks=(2, 3, 4))
     hra, lora = errors["HRA"][0], errors["LoRA"]
     at_least(lora[0] - hra, 0.1)
@@ -695,7 +801,9 @@ def test_adapters_on_scaled_rows_and_columns():
 
 
 @claim("F", UNIFIED, "strict HRA gets worse with r: every reflection is a full one")
-@pytest.mark.parametrize("make", [gaussian, two_columns, two_reflections, scaled_rows, scaled_columns, converted])
+@pytest.mark.parametrize(
+    "make", [gaussian, two_columns, two_reflections, scaled_rows, scaled_columns, converted]
+)
 def test_strict_hra_gets_worse_with_its_rank(make):
     """From rank 4 to 12 = d the error rises, and ends above doing nothing."""
     strict = table(make)["HRAStrict"]
@@ -704,50 +812,67 @@ def test_strict_hra_gets_worse_with_its_rank(make):
 
 
 def test_random_starts_can_end_nearer():
-    """Sweeps end where no single vector can do better, which may not be the best of all: here they stop at 0.88."""
+    """Sweeps end where no single vector can do better, which may not be the best of all: here they
+    stop at 0.88.
+    """
     rng = np.random.default_rng(2)
     W, noise = rng.standard_normal((2, 5, 5))
     T = W + 0.1 * noise
-    alone, more = (gap(best_hra(W, T, 2, rng, starts), T) / np.linalg.norm(T - W) for starts in (0, 4))
+    alone, more = (
+        gap(best_hra(W, T, 2, rng=rng, starts=starts), T) / np.linalg.norm(T - W)
+        for starts in (0, 4)
+    )
     assert alone > 0.88
     assert more < 0.865
 
 
 def test_float32_stays_float32(rng):
     W, T = weight(rng, (5, 4), np.float32), weight(rng, (5, 4), np.float32)
-    exact = bests(W.astype(float), T.astype(float), 2, np.random.default_rng(1))
-    for found, reference in zip(bests(W, T, 2, np.random.default_rng(1)), exact):
+    exact = bests(W.astype(float), T.astype(float), 2, rng=np.random.default_rng(1))
+    for found, reference in zip(bests(W, T, 2, rng=np.random.default_rng(1)), exact):
         adapter, params, frozen = found
         assert {a.dtype for a in params.values()} == {np.dtype(np.float32)}
         assert adapter.merge(params, frozen).dtype == np.float32
         assert gap(found, T) == pytest.approx(gap(reference, T), rel=1e-3)
     Q = np.linalg.qr(rng.standard_normal((40, 40)))[0].astype(np.float32)
     U = factor(Q)
-    assert (padded(U, U.shape[1] + 2).dtype, descend(Q, U, 1).dtype) == (np.float32, np.float32)
+    assert (pad_reflections(U, U.shape[1] + 2).dtype, descend(Q, U, 1).dtype) == (
+        np.float32,
+        np.float32,
+    )
     np.testing.assert_allclose(chain(U.astype(float)), Q, atol=1e-5)
-    mirror = np.eye(40, dtype=np.float32) - 2 * np.outer(Q[0], Q[0])
-    assert factor(mirror).shape == (40, 1)
+    reflection = np.eye(40, dtype=np.float32) - 2 * np.outer(Q[0], Q[0])
+    assert factor(reflection).shape == (40, 1)
 
 
-def test_the_arguments_are_left_as_they_are(rng):
+def test_the_arguments_are_unchanged(rng):
     W, T, U = weight(rng, (4, 4)), weight(rng, (4, 4)), rng.standard_normal((4, 2))
     Q = procrustes(W, T, odd=False)
     given_arrays = (W, T, U, Q)
     before = [a.copy() for a in given_arrays]
-    bests(W, T, 2, rng)
-    shared_conversion([W, T], [T, W])
+    bests(W, T, 2, rng=rng)
+    solve_shared_conversion([W, T], [T, W])
     descend(W, U, 2)
     factor(Q)
-    padded(U, 4)
+    pad_reflections(U, 4)
     for a, old in zip(given_arrays, before):
         np.testing.assert_array_equal(a, old)
 
 
-def test_the_table_of_the_module_lists_every_adapter_with_its_trained_numbers(rng):
+def test_the_table_of_the_module_lists_every_adapter_with_its_parameters(rng):
     """Each best at rank 2 of a 6 × 4 matrix, by hand: r (d_out + d_in), r d_out or r d_in."""
-    found = bests(weight(rng, (6, 4)), weight(rng, (6, 4)), 2, rng)
-    counts = {type(adapter).__name__: sum(a.size for a in params.values()) for adapter, params, _ in found}
-    assert counts == {"LoRA": 20, "CondLoRA": 20, "SBoRAFA": 12, "SBoRAFB": 8, "HRA": 8, "HRAStrict": 8}
+    found = bests(weight(rng, (6, 4)), weight(rng, (6, 4)), 2, rng=rng)
+    counts = {
+        type(adapter).__name__: sum(a.size for a in params.values()) for adapter, params, _ in found
+    }
+    assert counts == {
+        "LoRA": 20,
+        "CondLoRA": 20,
+        "SBoRAFA": 12,
+        "SBoRAFB": 8,
+        "HRA": 8,
+        "HRAStrict": 8,
+    }
 
 
 def mistakes():
@@ -755,30 +880,84 @@ def mistakes():
     rng = np.random.default_rng(0)
     W, T = weight(rng, (4, 5)), weight(rng, (4, 5))
     closed = (best_lora, best_condlora, best_sbora_fa, best_sbora_fb, best_hra_strict)
-    calls = [*closed, lambda W, T, rank: best_hra(W, T, rank, rng)]
-    bad = (np.full((4, 5), np.nan), np.full((4, 5), np.inf), np.ones(4), np.ones((4, 5), int))
+    calls = [*closed, lambda W, T, rank: best_hra(W, T, rank, rng=rng)]
+    bad = (
+        np.full((4, 5), np.nan),
+        np.full((4, 5), np.inf),
+        np.ones(4),
+        np.ones((4, 5), int),
+        np.ones((4, 5), np.float16),
+        W.tolist(),
+        None,
+        "W",
+        np.ma.masked_array(W),
+    )
     for call in calls:
         for wrong in bad:
             yield "W must", lambda call=call, wrong=wrong: call(wrong, T, 1)
         for wrong in (*bad, np.ones((5, 4)), T.astype(np.float32)):
             yield "T must", lambda call=call, wrong=wrong: call(W, wrong, 1)
-        for rank in (0, -1, 1.5, "2", True):
+        for rank in (0, -1, 1.5, "2", True, None):
             yield "rank must", lambda call=call, rank=rank: call(W, T, rank)
     for call, most in zip(closed, (4, 4, 5, 4, 5)):
         yield "rank must", lambda call=call, most=most: call(W, T, most + 1)
-    yield r"T must be like W, float64 \(4, 5\)", lambda: best_sbora_fb(W, T.T, 1)
-    yield "T must", lambda: procrustes(W, T.T, False)
-    for wrong in (np.ones((3, 3)), np.eye(3, 4), np.eye(4, 3), 1.001 * np.eye(3), np.eye(3, dtype=int), np.ones(3)):
+    yield (
+        r"T must have W's shape \(4, 5\) and dtype float64, got \(5, 4\) and float64",
+        lambda: best_sbora_fb(W, T.T, 1),
+    )
+    for wrong in (0, None, np.random.RandomState(0)):
+        yield "rng must", lambda wrong=wrong: best_hra(W, T, 2, rng=wrong)
+    for wrong in (-1, 1.5, None, True):
+        yield "starts must", lambda wrong=wrong: best_hra(W, T, 2, rng=rng, starts=wrong)
+        yield "sweeps must", lambda wrong=wrong: best_hra(W, T, 2, rng=rng, sweeps=wrong)
+        yield "sweeps must", lambda wrong=wrong: descend(np.eye(3), np.ones((3, 2)), wrong)
+    for wrong in (np.eye(4), np.eye(3, 4), np.ones(3), np.full((3, 3), np.nan), None):
+        yield "G must", lambda wrong=wrong: descend(wrong, np.ones((3, 2)), 1)
+    for wrong in (np.ones(3), np.zeros((3, 2)), np.ones((3, 2), int), np.ones((3, 2)).tolist()):
+        yield "U must", lambda wrong=wrong: descend(np.eye(3), wrong, 1)
+    for wrong in (T.T, T.tolist()):
+        yield "T must", lambda wrong=wrong: procrustes(W, wrong, False)
+    for wrong in (
+        np.ones((3, 3)),
+        np.eye(3, 4),
+        np.eye(4, 3),
+        1.001 * np.eye(3),
+        np.eye(3, dtype=int),
+        np.ones(3),
+        np.eye(3).tolist(),
+        None,
+    ):
         yield "Q must", lambda wrong=wrong: factor(wrong)
     for wrong in (np.nan, np.inf):
         yield "Q must", lambda wrong=wrong: factor(np.full((2, 2), wrong))
-    for rank in (1, 3, 0, -2, 2.5):
-        yield "rank must", lambda rank=rank: padded(np.eye(3)[:, :2], rank)
-    yield "Ws must", lambda: shared_conversion([], [])
-    yield "Ws must", lambda: shared_conversion([W, W], [T])
-    yield "Ws must", lambda: shared_conversion([W, W.T], [T, T.T])
-    yield "deltas must", lambda: shared_conversion([W, W], [T, T.T])
-    yield "deltas must", lambda: shared_conversion([W], [np.full((4, 5), np.nan)])
+    for rank in (1, 3, 0, -2, 2.5, "2", None):
+        yield "rank must", lambda rank=rank: pad_reflections(np.eye(3)[:, :2], rank)
+    for wrong in (np.ones(3), np.ones((3, 2), int), np.full((3, 2), np.nan), [[1.0, 0.0]]):
+        yield "U must", lambda wrong=wrong: pad_reflections(wrong, 2)
+    for wrong in ([], None, 3, np.array(3.0), {"W": W}):
+        yield "Ws must", lambda wrong=wrong: solve_shared_conversion(wrong, [T])
+        yield "deltas must", lambda wrong=wrong: solve_shared_conversion([W], wrong)
+    yield "Ws must", lambda: solve_shared_conversion([W, W], [T])
+    yield r"Ws\[1\] must", lambda: solve_shared_conversion([W, W.T], [T, T.T])
+    yield r"Ws\[0\] must", lambda: solve_shared_conversion([W.tolist()], [T])
+    yield r"deltas\[1\] must", lambda: solve_shared_conversion([W, W], [T, T.T])
+    yield r"deltas\[0\] must", lambda: solve_shared_conversion([W], [np.full((4, 5), np.nan)])
+    yield r"deltas\[0\] must", lambda: solve_shared_conversion([W], [T.astype(np.float32)])
+
+
+def test_any_weights_will_do(rng):
+    """The best approximations of four-bit matrices are those of their dense ones."""
+    W, T = quantize(weight(rng, (8, 8))), quantize(weight(rng, (8, 8)))
+    dense_W, dense_T = np.asarray(W), np.asarray(T)
+    exact = bests(dense_W, dense_T, 2, rng=np.random.default_rng(1))
+    for found, other in zip(bests(W, T, 2, rng=np.random.default_rng(1)), exact):
+        assert found[2]["W"] is W
+        for name, array in found[1].items():
+            np.testing.assert_array_equal(array, other[1][name])
+    M, residual = solve_shared_conversion([W], [T])
+    dense_M, dense_residual = solve_shared_conversion([dense_W], [dense_T])
+    np.testing.assert_array_equal(M, dense_M)
+    assert residual == dense_residual
 
 
 @pytest.mark.parametrize("name, call", list(mistakes()))

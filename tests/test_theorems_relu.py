@@ -1,4 +1,6 @@
-"""ReLU networks: what adapters and biases reach exactly, how far off they are below that, and what cannot be spared."""
+"""ReLU networks: what adapters and biases reach exactly, how far off they are below that, and what
+cannot be spared.
+"""
 
 import math
 import re
@@ -6,18 +8,20 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from claims import ZENG_LEE, at_least, claim, exactly, within
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minilora.adapters import Full, LoRA
-from minilora.attach import attach
-from minilora.models.mlp import mlp, relu
-from minilora.theorems.linear import Unsolvable
+from minilora.attachment import attach
+from minilora.models.mlp import mlp
+from minilora.ops import relu
+from minilora.quantization import quantize
+from minilora.testing.claims import ZENG_LEE, at_least, claim, exactly, within
+from minilora.theorems.chain import Unsolvable
 from minilora.theorems.relu import (
+    _lifting_biases,
     best_partition,
     error_bounds,
-    lifting_biases,
     needed_rank,
     relu_adapters,
     relu_mlp,
@@ -40,7 +44,9 @@ def gauss(rng, shape):
 
 
 def integers(rng, shape):
-    """A matrix of full rank with small whole numbers, many of them 0 or equal: a piece of a triangular one squared."""
+    """A matrix of full rank with small integers, many of them 0 or equal: a piece of a
+    triangular one squared.
+    """
     n = max(shape)
     lower = np.tril(rng.integers(-1, 2, (n, n)), -1) + np.eye(n)
     return (lower @ lower.T)[: shape[0], : shape[1]]
@@ -56,12 +62,18 @@ radii = st.sampled_from([0.1, 1.0, 10.0, 100.0])
 def net(Ws, bs):
     """The flat weights of an MLP."""
     pairs = [(f"layers.{layer}", W, b) for layer, (W, b) in enumerate(zip(Ws, bs))]
-    return {name: array for layer, W, b in pairs for name, array in ((f"{layer}.W", W), (f"{layer}.b", b))}
+    return {
+        name: array
+        for layer, W, b in pairs
+        for name, array in ((f"{layer}.W", W), (f"{layer}.b", b))
+    }
 
 
 def square_net(rng, kind, depth, width):
     """The weights of an MLP all of whose layers have this width, with biases from N(0, 1)."""
-    return net([kind(rng, (width, width)) for _ in range(depth)], rng.standard_normal((depth, width)))
+    return net(
+        [kind(rng, (width, width)) for _ in range(depth)], rng.standard_normal((depth, width))
+    )
 
 
 def matrices(weights):
@@ -83,9 +95,11 @@ def multiplied(Ws):
 
 
 def random_case(rng, kind, depth, widest, slack=0):
-    """(weights, target, partition): one to three frozen layers for each layer of the target, up to `slack` units wider.
+    """(weights, target, partition): one to three frozen layers for each layer of the target, up to
+    `slack` units wider.
 
-    Half of the target's layers are a change of low rank away from the frozen product that they are to replace.
+    Half of the target's layers are a change of low rank away from the frozen product that they are
+    to replace.
     """
     narrow = rng.integers(1, widest + 1, depth + 1)
     wide = narrow + rng.integers(0, slack + 1, depth + 1)
@@ -97,7 +111,9 @@ def random_case(rng, kind, depth, widest, slack=0):
         W_bar = kind(rng, (narrow[i + 1], narrow[i]))
         if rng.random() < 0.5:
             rank = rng.integers(0, min(W_bar.shape) + 1)
-            change = rng.integers(-2, 3, (len(W_bar), rank)) @ rng.integers(-2, 3, (rank, W_bar.shape[1]))
+            change = rng.integers(-2, 3, (len(W_bar), rank)) @ rng.integers(
+                -2, 3, (rank, W_bar.shape[1])
+            )
             W_bar = multiplied(run)[: W_bar.shape[0], : W_bar.shape[1]] + change
         frozen += run
         wanted.append(W_bar)
@@ -105,10 +121,10 @@ def random_case(rng, kind, depth, widest, slack=0):
     return weights, net(wanted, [rng.standard_normal(len(W)) for W in wanted]), partition
 
 
-def adapt(weights, params, rng):
+def adapt(weights, params, *, rng):
     """The adapted network twice: bound, with every adapter a map of its own, and merged."""
     loras = {name: LoRA(len(own["A"])) for name, own in params.items() if name.endswith("W")}
-    attached = attach(weights, {**loras, "*.b": Full()}, rng)
+    attached = attach(weights, {**loras, "*.b": Full()}, rng=rng)
     return attached.bind(params), attached.merge(params)
 
 
@@ -129,7 +145,9 @@ def sphere(rng, count, width, radius):
 
 
 def ball(rng, Ws, width, radius):
-    """Points of the ball: 0, inside, on the sphere, and those where one unit of one of the layers Ws is lowest."""
+    """Points of the ball: 0, inside, on the sphere, and those where one unit of one of the layers
+    Ws is lowest.
+    """
     G, lowest = np.eye(Ws[0].shape[1], width), [np.zeros((1, width))]
     for W in Ws:
         G = W @ G
@@ -145,15 +163,19 @@ def worst(y, other):
 
 @claim("A2.1", ZENG_LEE, "from the needed rank on, equal on the whole ball")
 @given(seeds, kinds, depths, widths, radii)
-def test_from_the_needed_rank_on_the_network_is_the_target_on_the_ball(seed, kind, depth, widest, radius):
-    """f(x) = f̄(x) for all ‖x‖ ≤ ρ if R ≥ max_i ⌈rank(W̄_i − ∏ W_l) / |P_i|⌉, inner widths at least the outer ones."""
+def test_from_the_needed_rank_on_the_network_is_the_target_on_the_ball(
+    seed, kind, depth, widest, radius
+):
+    """f(x) = f̄(x) for all ‖x‖ ≤ ρ if R ≥ max_i ⌈rank(W̄_i − ∏ W_l) / |P_i|⌉, inner widths at least
+    the outer ones.
+    """
     rng = np.random.default_rng(seed)
     weights, target, partition = random_case(rng, kind, depth, widest)
     rank = max(1, needed_rank(weights, target, partition))
-    params = relu_adapters(weights, target, rank, partition, radius, rng)
+    params = relu_adapters(weights, target, rank, partition, radius, rng=rng)
     for name, W in weights.items():
         assert name.endswith("b") or len(params[name]["A"]) == min(rank, *W.shape)
-    bound, merged = adapt(weights, params, rng)
+    bound, merged = adapt(weights, params, rng=rng)
     x = ball(rng, matrices(merged)[: partition[0]], weights["layers.0.W"].shape[1], radius)
     y = forward(target, x)
     tolerance = 1e-8 * max(1, np.max(y))
@@ -164,16 +186,23 @@ def test_from_the_needed_rank_on_the_network_is_the_target_on_the_ball(seed, kin
 @claim("A2.1", ZENG_LEE, "with equal runs, rank ⌈D / ⌊L / L̄⌋⌉ suffices")
 @given(seeds, kinds, depths, widths, st.integers(0, 4))
 def test_equal_runs_need_at_most_the_width_over_their_length(seed, kind, depth, width, more):
-    """R = ⌈D / ⌊L / L̄⌋⌉ suffices for any target of width D, with |P_i| = ⌊L / L̄⌋ and the remainder in the last run."""
+    """R = ⌈D / ⌊L / L̄⌋⌉ suffices for any target of width D, with |P_i| = ⌊L / L̄⌋ and the
+    remainder in the last run.
+    """
     rng = np.random.default_rng(seed)
-    weights, target = square_net(rng, kind, depth + more, width), square_net(rng, kind, depth, width)
+    weights, target = (
+        square_net(rng, kind, depth + more, width),
+        square_net(rng, kind, depth, width),
+    )
     partition = uniform_partition(depth + more, depth)
     assert len(partition) == depth
     assert sum(partition) == depth + more
     assert set(partition[:-1]) <= {(depth + more) // depth}
     enough = math.ceil(width / ((depth + more) // depth))
     exactly(needed_rank(weights, target, partition) <= enough)
-    bound, _ = adapt(weights, relu_adapters(weights, target, enough, partition, 1.0, rng), rng)
+    bound, _ = adapt(
+        weights, relu_adapters(weights, target, enough, partition, 1.0, rng=rng), rng=rng
+    )
     x = sphere(rng, 20, width, 1.0)
     y = forward(target, x)
     within(worst(relu(mlp(bound, x)), y), 1e-8 * max(1, np.max(y)))
@@ -183,7 +212,11 @@ def rank_by_hand(Ws, W_bar):
     """⌈rank / length⌉ of one run, inf where the target's layer has no room."""
     P = multiplied(Ws)
     inner = [len(W) for W in Ws[:-1]]
-    if P.shape[0] < W_bar.shape[0] or P.shape[1] < W_bar.shape[1] or min(inner, default=99) < max(P.shape):
+    if (
+        P.shape[0] < W_bar.shape[0]
+        or P.shape[1] < W_bar.shape[1]
+        or min(inner, default=99) < max(P.shape)
+    ):
         return math.inf
     values = np.linalg.svd(W_bar - P[: W_bar.shape[0], : W_bar.shape[1]], compute_uv=False)
     return math.ceil(np.sum(values > 1e-9 * (np.linalg.norm(P) + np.linalg.norm(W_bar))) / len(Ws))
@@ -205,22 +238,33 @@ def rank_of_partition(weights, target, partition):
 @claim("A2.1", ZENG_LEE, "the best partition is the best of all, by brute force")
 @given(seeds, kinds, depths, widths, st.integers(0, 2))
 def test_the_best_partition_is_the_best_of_all(seed, kind, depth, widest, slack):
-    """Dynamic programming finds the smallest max_i ⌈rank(W̄_i − ∏ W_l) / |P_i|⌉ over all partitions into L̄ runs."""
+    """Dynamic programming finds the smallest max_i ⌈rank(W̄_i − ∏ W_l) / |P_i|⌉ over all partitions
+    into L̄ runs.
+    """
     rng = np.random.default_rng(seed)
     weights, target, _ = random_case(rng, kind, depth, widest, slack)
     found = best_partition(weights, target)
     partitions = list(all_partitions(len(matrices(weights)), depth))
     assert found in partitions
     smallest = min(rank_of_partition(weights, target, partition) for partition in partitions)
-    exactly(needed_rank(weights, target, found) == rank_of_partition(weights, target, found) == smallest)
+    exactly(
+        needed_rank(weights, target, found) == rank_of_partition(weights, target, found) == smallest
+    )
 
 
 @claim("A2.1", ZENG_LEE, "the best partition needs no more than the uniform one")
 @given(seeds, kinds, depths, widths, st.integers(0, 4), st.integers(0, 3))
-def test_the_best_partition_is_at_least_as_good_as_the_uniform_one(seed, kind, depth, width, more, rank):
-    """On square networks it never needs a larger rank, even less where W̄_1 is close to the first frozen layer alone."""
+def test_the_best_partition_is_at_least_as_good_as_the_uniform_one(
+    seed, kind, depth, width, more, rank
+):
+    """On square networks it never needs a larger rank, even less where W̄_1 is close to the first
+    frozen layer alone.
+    """
     rng = np.random.default_rng(seed)
-    weights, target = square_net(rng, kind, depth + more, width), square_net(rng, kind, depth, width)
+    weights, target = (
+        square_net(rng, kind, depth + more, width),
+        square_net(rng, kind, depth, width),
+    )
     change = rng.integers(-2, 3, (width, rank)) @ rng.integers(-2, 3, (rank, width))
     target["layers.0.W"] = weights["layers.0.W"] + change
     best, uniform = best_partition(weights, target), uniform_partition(depth + more, depth)
@@ -243,12 +287,16 @@ def test_a_network_that_is_its_own_target_needs_no_rank(rng):
 
 @claim("A2.2", ZENG_LEE, "no input of the domain is clipped, by offsets as small as can be")
 @given(seeds, kinds, st.integers(1, 4), widths, widths, radii, st.booleans())
-def test_the_offsets_are_the_smallest_that_clip_nothing(seed, kind, length, width, alive, radius, first):
-    """One run is relu(M z + b̄) for all ‖z‖ ≤ ρ, in a later run z ≥ 0; each offset is used up by some such z."""
+def test_the_offsets_are_the_smallest_that_clip_nothing(
+    seed, kind, length, width, alive, radius, first
+):
+    """One run is relu(M z + b̄) for all ‖z‖ ≤ ρ, in a later run z ≥ 0; each offset is used up by
+    some such z.
+    """
     rng = np.random.default_rng(seed)
     width, live_out = max(width, alive), int(rng.integers(1, width + 1))
     Ws, b_bar = [kind(rng, (width, width)) for _ in range(length)], rng.standard_normal(live_out)
-    bs, size = lifting_biases(Ws, alive, b_bar, radius, first)
+    bs, size = _lifting_biases(Ws, alive, b_bar, radius, nonnegative=not first)
     G, lowest = np.eye(width)[:, :alive], []
     for W in Ws[:-1]:
         G = W @ G
@@ -272,18 +320,22 @@ def test_the_offsets_are_the_smallest_that_clip_nothing(seed, kind, length, widt
 @claim("A2.2", ZENG_LEE, "far outside the ball the networks differ")
 @given(seeds, st.integers(2, 5), st.integers(2, 8))
 def test_far_outside_the_ball_the_networks_differ(seed, depth, width):
-    """Biases for ρ = 1 do not lift inputs of norm 1000, so that the ReLUs of a run of two layers or more clip them."""
+    """Biases for ρ = 1 do not lift inputs of norm 1000, so that the ReLUs of a run of two layers or
+    more clip them.
+    """
     rng = np.random.default_rng(seed)
     weights, target = square_net(rng, well, depth, width), square_net(rng, well, 1, width)
-    bound, _ = adapt(weights, relu_adapters(weights, target, width, (depth,), 1.0, rng), rng)
+    bound, _ = adapt(
+        weights, relu_adapters(weights, target, width, (depth,), 1.0, rng=rng), rng=rng
+    )
     x = sphere(rng, 200, width, 1e3)
     at_least(worst(relu_mlp(bound, x), relu_mlp(target, x)), 1e-3)
 
 
-def miss(weights, target, rank, partition, radius, rng):
+def miss(weights, target, rank, partition, radius, *, rng):
     """The largest error found in the ball, relative to the largest output of the target."""
-    params = relu_adapters(weights, target, rank, partition, radius, rng)
-    bound, merged = adapt(weights, params, rng)
+    params = relu_adapters(weights, target, rank, partition, radius, rng=rng)
+    bound, merged = adapt(weights, params, rng=rng)
     width, d_out = matrices(target)[0].shape[1], len(biases(target)[-1])
     x = ball(rng, matrices(merged)[: partition[0]], width, radius)
     y = forward(target, x)
@@ -294,12 +346,14 @@ def miss(weights, target, rank, partition, radius, rng):
 @claim("A2.3", ZENG_LEE, "below the needed rank both bounds hold")
 @given(seeds, kinds, depths, widths, st.integers(0, 2), radii, st.integers(1, 3))
 def test_below_the_needed_rank_the_error_is_bounded(seed, kind, depth, widest, slack, radius, rank):
-    """‖f(x) − f̄(x)‖ ≤ sharp ≤ plain for ‖x‖ ≤ ρ and any rank; narrow targets too, on the target's own outputs."""
+    """‖f(x) − f̄(x)‖ ≤ sharp ≤ plain for ‖x‖ ≤ ρ and any rank; narrow targets too, on the target's
+    own outputs.
+    """
     rng = np.random.default_rng(seed)
     weights, target, partition = random_case(rng, kind, depth, widest, slack)
     sharp, plain = error_bounds(weights, target, rank, partition, radius)
-    params = relu_adapters(weights, target, rank, partition, radius, rng)
-    bound, merged = adapt(weights, params, rng)
+    params = relu_adapters(weights, target, rank, partition, radius, rng=rng)
+    bound, merged = adapt(weights, params, rng=rng)
     width = matrices(target)[0].shape[1]
     x = ball(rng, matrices(merged)[: partition[0]], width, radius)
     y = forward(target, x)
@@ -313,11 +367,13 @@ def test_below_the_needed_rank_the_error_is_bounded(seed, kind, depth, widest, s
 @claim("A2.3", ZENG_LEE, "a run misses its layer by σ of index R|P| + 1, the bounds follow")
 @given(seeds, kinds, depths, st.integers(4, 8), st.integers(0, 2), radii, st.integers(1, 2))
 def test_the_bounds_are_those_of_the_formulas(seed, kind, depth, widest, slack, radius, rank):
-    """Both bounds, written out as sums over the runs, with E_i as the construction produces it: σ_{R|P_i|+1}."""
+    """Both bounds, written out as sums over the runs, with E_i as the construction produces it:
+    σ_{R|P_i|+1}.
+    """
     rng = np.random.default_rng(seed)
     weights, target, partition = random_case(rng, kind, depth, widest, slack)
-    params = relu_adapters(weights, target, rank, partition, radius, rng)
-    _, merged = adapt(weights, params, rng)
+    params = relu_adapters(weights, target, rank, partition, radius, rng=rng)
+    _, merged = adapt(weights, params, rng=rng)
     frozen, changed, wanted = matrices(weights), matrices(merged), matrices(target)
     unit = math.prod(np.linalg.norm(W, 2) + 1 for W in changed)
     E, M, z = [], [], [radius]
@@ -330,7 +386,10 @@ def test_the_bounds_are_those_of_the_formulas(seed, kind, depth, widest, slack, 
         within(abs(np.linalg.norm(W_bar - M[-1], 2) - E[-1]), 1e-8 * unit, "E_i:")
         z.append(np.linalg.norm(W_bar, 2) * z[-1] + np.linalg.norm(b_bar))
     steepest = max(np.linalg.norm(W_bar) + miss for W_bar, miss in zip(wanted, E))
-    sharp = sum(math.prod(np.linalg.norm(M[k], 2) for k in range(i + 1, depth)) * E[i] * z[i] for i in range(depth))
+    sharp = sum(
+        math.prod(np.linalg.norm(M[k], 2) for k in range(i + 1, depth)) * E[i] * z[i]
+        for i in range(depth)
+    )
     plain = max(z[:depth]) * sum(steepest ** (depth - i) * E[i - 1] for i in range(1, depth + 1))
     given_sharp, given_plain = error_bounds(weights, target, rank, partition, radius)
     rounding = 1e-12 * unit * max(z) * (1 + steepest) ** depth
@@ -342,43 +401,57 @@ def one_layer_with_all_units_on(rng, length, width, radius):
     """(weights, target): one layer as the target, in its linear part on the ball."""
     weights = square_net(rng, well, length, width)
     W_bar = well(rng, (width, width))
-    lift = radius * (np.linalg.norm(W_bar, 2) + math.prod(np.linalg.norm(W, 2) for W in matrices(weights)))
+    lift = radius * (
+        np.linalg.norm(W_bar, 2) + math.prod(np.linalg.norm(W, 2) for W in matrices(weights))
+    )
     return weights, net([W_bar], [np.full(width, 2 * lift)])
 
 
 @claim("A2.3", ZENG_LEE, "one layer with all units on attains the sharp bound")
 @given(seeds, st.integers(1, 3), widths, radii, st.integers(1, 4))
 def test_one_layer_with_all_units_on_attains_the_sharp_bound(seed, length, width, radius, rank):
-    """There f − f̄ = (M − W̄) x, which is longest along the right singular vector of index R|P| + 1."""
+    """There f − f̄ = (M − W̄) x, which is longest along the right singular vector of index R|P| +
+    1.
+    """
     rng = np.random.default_rng(seed)
     rank = min(rank, width)
     weights, target = one_layer_with_all_units_on(rng, length, width, radius)
     sharp, _ = error_bounds(weights, target, rank, (length,), radius)
-    bound, _ = adapt(weights, relu_adapters(weights, target, rank, (length,), radius, rng), rng)
+    bound, _ = adapt(
+        weights, relu_adapters(weights, target, rank, (length,), radius, rng=rng), rng=rng
+    )
     right = np.linalg.svd(target["layers.0.W"] - multiplied(matrices(weights)))[2]
-    errors = np.linalg.norm(relu_mlp(bound, radius * right) - relu_mlp(target, radius * right), axis=1)
+    errors = np.linalg.norm(
+        relu_mlp(bound, radius * right) - relu_mlp(target, radius * right), axis=1
+    )
     within(abs(np.max(errors) - sharp), 1e-9 * radius * 2**length)
 
 
 @claim("A2.4", ZENG_LEE, "one rank below the needed one is not exact")
 @given(seeds, st.integers(1, 3), st.integers(2, 8), radii)
 def test_one_rank_below_the_needed_one_is_not_exact(seed, length, width, radius):
-    """With all units on, R − 1 leaves at least the smallest singular value of W̄ − ∏ W_l, if that has full rank."""
+    """With all units on, R − 1 leaves at least the smallest singular value of W̄ − ∏ W_l, if that
+    has full rank.
+    """
     rng = np.random.default_rng(seed)
     weights, target = one_layer_with_all_units_on(rng, length, width, radius)
     values = np.linalg.svd(target["layers.0.W"] - multiplied(matrices(weights)), compute_uv=False)
     rank = needed_rank(weights, target, (length,))
     assume(rank > 1 and values[-1] > 1e-3)
-    bound, merged = adapt(weights, relu_adapters(weights, target, rank - 1, (length,), radius, rng), rng)
+    bound, merged = adapt(
+        weights, relu_adapters(weights, target, rank - 1, (length,), radius, rng=rng), rng=rng
+    )
     x = radius * np.linalg.svd(target["layers.0.W"] - multiplied(matrices(merged)))[2]
     errors = np.linalg.norm(relu_mlp(bound, x) - relu_mlp(target, x), axis=1)
     at_least(np.max(errors) / radius, values[-1] * (1 - 1e-6))
 
 
 def varies_where_a_unit_is_off(rng, weights, target, radius):
-    """Whether f̄ moves by more than 0.5 as a pre-activation z < 0 of the first layer becomes 2 z, with 3 z in the ball.
+    """Whether f̄ moves by more than 0.5 as a pre-activation z < 0 of the first layer becomes 2 z,
+    with 3 z in the ball.
 
-    A deep target may be constant there: all that it sees can lie where every unit of the first layer is on.
+    A deep target may be constant there: all that it sees can lie where every unit of the first
+    layer is on.
     """
     x = rng.uniform(0, 1, (1000, 1)) * sphere(rng, 1000, len(weights["layers.0.b"]), radius)
     z = x @ weights["layers.0.W"].T + weights["layers.0.b"]
@@ -394,20 +467,25 @@ def varies_where_a_unit_is_off(rng, weights, target, radius):
 @claim("A2.4", ZENG_LEE, "the first layer cannot be spared: two inputs that it confuses")
 @given(seeds, st.integers(1, 2), st.integers(2, 8), st.sampled_from([10.0, 100.0]))
 def test_no_network_on_the_frozen_first_layer_is_the_target(seed, depth, width, radius):
-    """For D ≥ 2, invertible W_1 and a ball in which a first unit is off while the target varies: error ≥ gap / 2."""
+    """For D ≥ 2, invertible W_1 and a ball in which a first unit is off while the target varies:
+    error ≥ gap / 2.
+    """
     rng = np.random.default_rng(seed)
     weights, target = square_net(rng, well, depth + 1, width), square_net(rng, well, depth, width)
     assume(varies_where_a_unit_is_off(rng, weights, target, radius))
-    x, twin, bound = witness(weights, target, radius, rng)
+    x, twin, bound = witness(weights, target, radius, rng=rng)
     assert max(np.linalg.norm(x), np.linalg.norm(twin)) <= radius
     pair = np.array([x, twin])
     y = forward(target, pair)
     within(abs(np.linalg.norm(y[0] - y[1]) / 2 - bound), 1e-12 * radius)
     at_least(bound, 1e-2, "the gap of the witness:")
-    below = np.maximum(pair @ weights["layers.0.W"].T + weights["layers.0.b"], 0)
-    within(worst(below[0], below[1]), 1e-9 * radius, "the first layer tells them apart:")
+    hidden = np.maximum(pair @ weights["layers.0.W"].T + weights["layers.0.b"], 0)
+    within(worst(hidden[0], hidden[1]), 1e-9 * radius, "the first layer tells them apart:")
     for rest in (matrices(weights)[1:], [well(rng, (width, width)) for _ in range(depth)]):
-        others = net([weights["layers.0.W"], *rest], [weights["layers.0.b"], *rng.standard_normal((depth, width))])
+        others = net(
+            [weights["layers.0.W"], *rest],
+            [weights["layers.0.b"], *rng.standard_normal((depth, width))],
+        )
         errors = np.linalg.norm(forward(others, pair) - y, axis=1)
         at_least(np.max(errors), bound * (1 - 1e-6))
 
@@ -416,9 +494,12 @@ def test_where_all_first_units_are_on_the_first_layer_can_be_spared(rng):
     weights, target = square_net(rng, well, 2, 4), square_net(rng, well, 1, 4)
     weights["layers.0.b"] = np.full(4, 10.0)
     with pytest.raises(ValueError, match=r"^weights: layer 0"):
-        witness(weights, target, 1.0, rng)
+        witness(weights, target, 1.0, rng=rng)
     W = target["layers.0.W"] @ np.linalg.inv(weights["layers.0.W"])
-    spared = weights | {"layers.1.W": W, "layers.1.b": target["layers.0.b"] - W @ weights["layers.0.b"]}
+    spared = weights | {
+        "layers.1.W": W,
+        "layers.1.b": target["layers.0.b"] - W @ weights["layers.0.b"],
+    }
     x = sphere(rng, 50, 4, 1.0)
     np.testing.assert_allclose(relu_mlp(spared, x), relu_mlp(target, x), rtol=0, atol=1e-12)
 
@@ -426,8 +507,8 @@ def test_where_all_first_units_are_on_the_first_layer_can_be_spared(rng):
 def test_one_unit_alone_may_keep_what_the_target_needs(rng):
     one = net([np.ones((1, 1))] * 2, [np.zeros(1)] * 2)
     with pytest.raises(ValueError, match=r"^weights: layer 0"):
-        witness(one, net([np.ones((1, 1))], [np.zeros(1)]), 10.0, rng)
-    opposite, twin, bound = witness(one, net([-np.ones((1, 1))], [np.zeros(1)]), 10.0, rng)
+        witness(one, net([np.ones((1, 1))], [np.zeros(1)]), 10.0, rng=rng)
+    opposite, twin, bound = witness(one, net([-np.ones((1, 1))], [np.zeros(1)]), 10.0, rng=rng)
     assert twin == pytest.approx(3 * opposite)
     assert bound > 3
 
@@ -435,36 +516,51 @@ def test_one_unit_alone_may_keep_what_the_target_needs(rng):
 def test_a_first_layer_that_loses_nothing_has_no_witness(rng):
     weights = net([np.vstack([np.eye(3), -np.eye(3)]), np.ones((3, 6))], [np.zeros(6), np.zeros(3)])
     with pytest.raises(ValueError, match=r"^weights: layer 0"):
-        witness(weights, square_net(rng, well, 1, 3), 10.0, rng)
+        witness(weights, square_net(rng, well, 1, 3), 10.0, rng=rng)
 
 
 @claim("A2.4", ZENG_LEE, "without biases f(t x) = t f(x), so f(0) = 0 ≠ f̄(0)")
 @given(seeds, kinds, st.integers(1, 4), widths, st.floats(0.1, 10))
 def test_a_network_without_biases_is_homogeneous(seed, kind, depth, width, t):
-    """For all t > 0 and any adapters; a target with f̄(0) ≠ 0 is missed at 0 by ‖f̄(0)‖, whatever the rank."""
+    """For all t > 0 and any adapters; a target with f̄(0) ≠ 0 is missed at 0 by ‖f̄(0)‖, whatever
+    the rank.
+    """
     rng = np.random.default_rng(seed)
     bare = net([kind(rng, (width, width)) for _ in range(depth)], np.zeros((depth, width)))
-    attached = attach(bare, {"*.W": LoRA(1)}, rng)
-    drawn = {name: {k: rng.standard_normal(a.shape) for k, a in own.items()} for name, own in attached.params.items()}
+    attached = attach(bare, {"*.W": LoRA(1)}, rng=rng)
+    drawn = {
+        name: {k: rng.standard_normal(a.shape) for k, a in own.items()}
+        for name, own in attached.params.items()
+    }
     adapted, merged = attached.bind(drawn), attached.merge(drawn)
     x = rng.standard_normal((10, width))
-    scale = t * np.max(np.abs(x)) * width * math.prod(np.linalg.norm(W, 2) + 1 for W in matrices(merged))
+    scale = (
+        t
+        * np.max(np.abs(x))
+        * width
+        * math.prod(np.linalg.norm(W, 2) + 1 for W in matrices(merged))
+    )
     within(worst(relu_mlp(adapted, t * x), t * relu_mlp(adapted, x)), 1e-12 * scale)
     target = square_net(rng, kind, 1, width)
     at_zero = np.maximum(target["layers.0.b"], 0)
     exactly(not np.any(relu_mlp(adapted, np.zeros(width))))
     assume(np.any(at_zero))
     zero = np.zeros(width)
-    at_least(np.linalg.norm(relu_mlp(adapted, zero) - relu_mlp(target, zero)), np.linalg.norm(at_zero) * (1 - 1e-12))
+    at_least(
+        np.linalg.norm(relu_mlp(adapted, zero) - relu_mlp(target, zero)),
+        np.linalg.norm(at_zero) * (1 - 1e-12),
+    )
 
 
 @claim("A2.4", ZENG_LEE, "without the hidden offsets the construction fails")
 @pytest.mark.parametrize("seed", range(20))
 def test_without_the_hidden_offsets_the_construction_fails(seed):
-    """The same adapters with hidden biases 0 and b̄ in the last layer of each run miss by a good part of the output."""
+    """The same adapters with hidden biases 0 and b̄ in the last layer of each run miss by a good
+    part of the output.
+    """
     rng = np.random.default_rng(seed)
     weights, target = square_net(rng, well, 4, 6), square_net(rng, well, 2, 6)
-    _, merged = adapt(weights, relu_adapters(weights, target, 3, (2, 2), 1.0, rng), rng)
+    _, merged = adapt(weights, relu_adapters(weights, target, 3, (2, 2), 1.0, rng=rng), rng=rng)
     zero, x = np.zeros(6), sphere(rng, 50, 6, 1.0)
     plain = net(matrices(merged), [zero, target["layers.0.b"], zero, target["layers.1.b"]])
     y = forward(target, x)
@@ -474,13 +570,20 @@ def test_without_the_hidden_offsets_the_construction_fails(seed):
 @claim("A2.5", ZENG_LEE, "a narrower target takes ⌈its width / |P_i|⌉, by dead units")
 @given(seeds, kinds, depths, st.integers(1, 6), st.integers(1, 6), radii)
 def test_a_narrower_target_is_reached_with_dead_units(seed, kind, depth, widest, slack, radius):
-    """R = max_i ⌈w_i / |P_i|⌉ suffices for widths w_i below the frozen ones; the outputs that f̄ lacks are exactly 0."""
+    """R = max_i ⌈w_i / |P_i|⌉ suffices for widths w_i below the frozen ones; the outputs that f̄
+    lacks are exactly 0.
+    """
     rng = np.random.default_rng(seed)
     weights, target, partition = random_case(rng, kind, depth, widest, slack)
     rank = max(1, needed_rank(weights, target, partition))
-    exactly(rank <= max(math.ceil(min(W.shape) / length) for W, length in zip(matrices(target), partition)))
-    within(miss(weights, target, rank, partition, radius, rng), 1e-7)
-    bound, _ = adapt(weights, relu_adapters(weights, target, rank, partition, radius, rng), rng)
+    exactly(
+        rank
+        <= max(math.ceil(min(W.shape) / length) for W, length in zip(matrices(target), partition))
+    )
+    within(miss(weights, target, rank, partition, radius, rng=rng), 1e-7)
+    bound, _ = adapt(
+        weights, relu_adapters(weights, target, rank, partition, radius, rng=rng), rng=rng
+    )
     width, d_out = matrices(target)[0].shape[1], len(biases(target)[-1])
     x = np.zeros((20, weights["layers.0.W"].shape[1]))
     x[:, :width] = sphere(rng, 20, width, radius)
@@ -488,15 +591,19 @@ def test_a_narrower_target_is_reached_with_dead_units(seed, kind, depth, widest,
 
 
 def test_rounding_wakes_no_dead_unit(rng):
-    """A row of M without a positive entry is highest at z = 0, where M z = 0; a margin keeps its unit dead there."""
+    """A row of M without a positive entry is highest at z = 0, where M z = 0; a margin keeps its
+    unit dead there.
+    """
     W, M = well(rng, (6, 6)), -rng.random((6, 6))
     Ws = [W, M @ np.linalg.inv(W)]
-    bs, _ = lifting_biases(Ws, 6, np.ones(3), 10.0, first=False)
+    bs, _ = _lifting_biases(Ws, 6, np.ones(3), 10.0, nonnegative=True)
     np.testing.assert_allclose(Ws[1] @ bs[0] + bs[1], [1, 1, 1, -1, -1, -1], rtol=0, atol=1e-9)
 
 
 def padded(weights, target, partition, copy):
-    """The target with the widths of the frozen network: its missing rows are 0, or copies of the frozen product's."""
+    """The target with the widths of the frozen network: its missing rows are 0, or copies of the
+    frozen product's.
+    """
     frozen, wanted, bs = matrices(weights), [], []
     for length, W_bar, b_bar in zip(partition, matrices(target), biases(target)):
         P = multiplied(frozen[:length])
@@ -511,14 +618,22 @@ def padded(weights, target, partition, copy):
 @claim("A2.5", ZENG_LEE, "a narrower target takes ⌈its width / |P_i|⌉, by copied rows")
 @given(seeds, kinds, depths, st.integers(1, 6), st.integers(1, 6), radii)
 def test_a_narrower_target_is_reached_with_copied_rows(seed, kind, depth, widest, slack, radius):
-    """R = max_i ⌈w_i / |P_i|⌉ suffices with rows of the frozen product for missing ones, which the next layer skips."""
+    """R = max_i ⌈w_i / |P_i|⌉ suffices with rows of the frozen product for missing ones, which the
+    next layer skips.
+    """
     rng = np.random.default_rng(seed)
     weights, target, partition = random_case(rng, kind, depth, widest, slack)
     wide = padded(weights, target, partition, copy=True)
     rank = max(1, needed_rank(weights, wide, partition))
-    exactly(rank <= max(math.ceil(len(W) / length) for W, length in zip(matrices(target), partition)))
-    exactly(needed_rank(weights, target, partition) <= rank, "dead units need more than copied rows")
-    bound, _ = adapt(weights, relu_adapters(weights, wide, rank, partition, radius, rng), rng)
+    exactly(
+        rank <= max(math.ceil(len(W) / length) for W, length in zip(matrices(target), partition))
+    )
+    exactly(
+        needed_rank(weights, target, partition) <= rank, "dead units need more than copied rows"
+    )
+    bound, _ = adapt(
+        weights, relu_adapters(weights, wide, rank, partition, radius, rng=rng), rng=rng
+    )
     width = matrices(target)[0].shape[1]
     x = sphere(rng, 20, width, radius)
     y = forward(target, x)
@@ -529,23 +644,30 @@ def test_a_narrower_target_is_reached_with_copied_rows(seed, kind, depth, widest
 @claim("A2.5", ZENG_LEE, "one rank less, or zero rows in their place, is not enough")
 @pytest.mark.parametrize("seed", range(10))
 def test_a_narrower_target_needs_this_rank_and_zero_rows_need_more(seed):
-    """Width 3 in 9, runs of 2: rank 2 with dead units or copied rows, not 1; zero rows take ⌈9 / 2⌉ = 5, not 2."""
+    """Width 3 in 9, runs of 2: rank 2 with dead units or copied rows, not 1; zero rows take ⌈9 / 2⌉
+    = 5, not 2.
+    """
     rng = np.random.default_rng(seed)
     weights = square_net(rng, well, 4, 9)
     target = net([well(rng, (3, 9)), well(rng, (3, 3))], rng.standard_normal((2, 3)))
-    copied, zero = padded(weights, target, (2, 2), copy=True), padded(weights, target, (2, 2), copy=False)
+    copied, zero = (
+        padded(weights, target, (2, 2), copy=True),
+        padded(weights, target, (2, 2), copy=False),
+    )
     exactly([needed_rank(weights, each, (2, 2)) for each in (target, copied, zero)] == [2, 2, 5])
-    at_least(miss(weights, target, 1, (2, 2), 10.0, rng), 0.02, "dead units, one rank less:")
-    at_least(miss(weights, copied, 1, (2, 2), 10.0, rng), 0.02, "copied rows, one rank less:")
-    at_least(miss(weights, zero, 2, (2, 2), 10.0, rng), 0.02, "zero rows:")
+    at_least(miss(weights, target, 1, (2, 2), 10.0, rng=rng), 0.02, "dead units, one rank less:")
+    at_least(miss(weights, copied, 1, (2, 2), 10.0, rng=rng), 0.02, "copied rows, one rank less:")
+    at_least(miss(weights, zero, 2, (2, 2), 10.0, rng=rng), 0.02, "zero rows:")
 
 
 def test_float32_stays_float32(rng):
     weights, target = square_net(rng, well, 4, 6), square_net(rng, well, 2, 6)
     weights = {name: array.astype(np.float32) for name, array in weights.items()}
-    params = relu_adapters(weights, target, 3, (2, 2), 1.0, rng)
-    assert {array.dtype for own in params.values() for array in own.values()} == {np.dtype(np.float32)}
-    bound, _ = adapt(weights, params, rng)
+    params = relu_adapters(weights, target, 3, (2, 2), 1.0, rng=rng)
+    assert {array.dtype for own in params.values() for array in own.values()} == {
+        np.dtype(np.float32)
+    }
+    bound, _ = adapt(weights, params, rng=rng)
     x = sphere(rng, 50, 6, 1.0).astype(np.float32)
     y = relu_mlp(bound, x)
     assert y.dtype == np.float32
@@ -555,10 +677,13 @@ def test_float32_stays_float32(rng):
     assert needed_rank(weights, near, (2, 2)) == 1
 
 
-def test_the_arguments_are_left_as_they_are(rng):
-    weights, target = square_net(rng, well, 4, 6), net([well(rng, (3, 6)), well(rng, (2, 3))], [np.ones(3), np.ones(2)])
+def test_the_arguments_are_unchanged(rng):
+    weights, target = (
+        square_net(rng, well, 4, 6),
+        net([well(rng, (3, 6)), well(rng, (2, 3))], [np.ones(3), np.ones(2)]),
+    )
     before = [{name: array.copy() for name, array in each.items()} for each in (weights, target)]
-    relu_adapters(weights, target, 1, best_partition(weights, target), 1.0, rng)
+    relu_adapters(weights, target, 1, best_partition(weights, target), 1.0, rng=rng)
     error_bounds(weights, target, 1, (2, 2), 1.0)
     for each, old in zip((weights, target), before):
         for name in old:
@@ -573,30 +698,80 @@ def mistakes():
     def adapters(weights=good, target=small, rank=2, partition=(2, 2), radius=1.0):
         return lambda: relu_adapters(weights, target, rank, partition, radius)
 
-    for radius in (0, -1.0, math.nan, math.inf):
+    def find(target=small, radius=10.0):
+        return witness(good, target, radius, rng=rng)
+
+    for radius in (0, -1.0, math.nan, math.inf, "1", None, True):
         yield "radius", adapters(radius=radius)
         yield "radius", lambda radius=radius: error_bounds(good, small, 2, (2, 2), radius)
+        yield "radius", lambda radius=radius: find(radius=radius)
     for partition in ((2, 1), (2, 3), (4,), (1, 1, 2), (0, 4), (5, -1), ()):
         yield "partition", adapters(partition=partition)
         yield "partition", lambda partition=partition: needed_rank(good, small, partition)
-    for rank in (0, 1.5, "2"):
+    for partition in (2, None, "22", (2.0, 2.0), (True, 3), (2, (2,)), {0: 2, 1: 2}, np.ones(2)):
+        yield "partition", adapters(partition=partition)
+    for rank in (0, 1.5, "2", None, True):
         yield "rank", adapters(rank=rank)
-    for name, bad in (("W", np.ones((3, 4))), ("W", np.ones(3)), ("b", np.ones(4)), ("W", np.full((3, 3), np.nan))):
-        yield "weights: layers.1 ", adapters(weights=good | {f"layers.1.{name}": bad})
-        yield "target: layers.1 ", adapters(target=small | {f"layers.1.{name}": bad})
-    yield "weights: layers.0 ", adapters(weights=good | {"layers.0.b": np.array([0, 0, np.inf])})
-    yield "weights: layers.0 ", adapters(weights=good | {"layers.0.W": np.eye(3, dtype=int)})
-    yield "weights: layers.0 ", adapters(weights={})
-    yield "target: layers.0 ", adapters(target={"head.W": np.eye(3)})
-    yield "target: layers.0 ", adapters(target={"layers.0.W": np.eye(3)})
-    wide, narrow = square_net(rng, well, 2, 4), net([np.eye(2, 3), np.eye(3, 2)] * 2, [np.ones(2), np.ones(3)] * 2)
+    for rng_given in (0, "rng", np.random.RandomState(0)):
+        yield "rng", lambda rng=rng_given: relu_adapters(good, small, 2, (2, 2), 1.0, rng=rng)
+        yield "rng", lambda rng=rng_given: witness(good, small, 10.0, rng=rng)
+    yield "rng", lambda: witness(good, small, 10.0, rng=None)
+    for draws in (0, -1, 2.5, "9", None):
+        yield "draws", lambda draws=draws: witness(good, small, 10.0, rng=rng, draws=draws)
+    for name, bad in (
+        ("W", np.ones((3, 4))),
+        ("W", np.ones(3)),
+        ("W", np.full((3, 3), np.nan)),
+        ("W", np.eye(3, dtype=int)),
+        ("W", np.eye(3, dtype=np.float16)),
+        ("W", np.eye(3).tolist()),
+        ("W", None),
+        ("b", np.ones(4)),
+        ("b", np.ones((3, 1))),
+        ("b", np.array(1.0)),
+        ("b", np.array([0, 0, np.inf])),
+        ("b", [0.0, 0.0, 0.0]),
+    ):
+        yield f"weights['layers.1.{name}']", adapters(good | {f"layers.1.{name}": bad})
+        yield f"target['layers.1.{name}']", adapters(target=small | {f"layers.1.{name}": bad})
+    yield "weights['layers.0.W']", adapters(good | {"layers.0.W": np.array(1.0)})
+    gap = {name.replace("1", "4"): array for name, array in small.items()}
+    for bad in (None, [], matrices(good), np.eye(3)):
+        yield "weights must be a dict", adapters(bad)
+        yield "target must be a dict", adapters(target=bad)
+        yield "target must be a dict", lambda bad=bad: find(target=bad)
+    for bad in (
+        {},
+        {"head.W": np.eye(3)},
+        {"layers.0.W": np.eye(3)},
+        gap,
+        small | {"c": np.eye(3)},
+    ):
+        yield "weights must have a model's names", adapters(bad)
+        yield "target must have a model's names", adapters(target=bad)
+    wide = square_net(rng, well, 2, 4)
+    narrow = net([np.eye(2, 3), np.eye(3, 2)] * 2, [np.ones(2), np.ones(3)] * 2)
     yield "partition: ", adapters(target=wide)
-    yield "partition: ", adapters(weights=narrow)
+    yield "partition: ", adapters(narrow)
+    yield "target['layers.0.W']", lambda: find(target=wide)
     for too_much in (wide, square_net(rng, well, 5, 3)):
         yield "target ", lambda too_much=too_much: best_partition(good, too_much)
     yield "target ", lambda: best_partition(narrow, small)
-    for depth in (0, 5, -1):
+    for depth in (0, 5, -1, 1.0, "1", None):
         yield "target_depth ", lambda depth=depth: uniform_partition(4, depth)
+    for depth in (0, 4.0, None):
+        yield "depth ", lambda depth=depth: uniform_partition(depth, 1)
+
+
+def test_any_weights_will_do(rng):
+    """Four-bit matrices are changed as their dense ones are."""
+    weights, target = square_net(rng, well, 4, 6), square_net(rng, well, 2, 6)
+    quantized = {name: quantize(W) if W.ndim == 2 else W for name, W in weights.items()}
+    dense = {name: np.asarray(W) for name, W in quantized.items()}
+    found = relu_adapters(quantized, target, 3, (2, 2), 1.0, rng=rng)
+    for name, own in relu_adapters(dense, target, 3, (2, 2), 1.0, rng=rng).items():
+        for key, array in own.items():
+            np.testing.assert_array_equal(found[name][key], array)
 
 
 @pytest.mark.parametrize("name, call", list(mistakes()))
@@ -606,6 +781,9 @@ def test_a_mistake_is_a_value_error_that_names_the_argument(name, call):
 
 
 def test_two_layers_of_zeros_are_unsolvable(rng):
-    weights = square_net(rng, well, 2, 3) | {"layers.0.W": np.zeros((3, 3)), "layers.1.W": np.zeros((3, 3))}
+    weights = square_net(rng, well, 2, 3) | {
+        "layers.0.W": np.zeros((3, 3)),
+        "layers.1.W": np.zeros((3, 3)),
+    }
     with pytest.raises(Unsolvable):
-        relu_adapters(weights, square_net(rng, well, 1, 3), 2, (2,), 1.0, rng)
+        relu_adapters(weights, square_net(rng, well, 1, 3), 2, (2,), 1.0, rng=rng)

@@ -1,22 +1,29 @@
-"""One plain Transformer turned into another by adapters of half the rank; and where this ends."""
+"""One plain Transformer made equal to another by adapters of half the rank; and where this ends."""
 
 import numpy as np
 import pytest
 from autograd.test_util import check_grads
-from claims import ZENG_LEE, at_least, claim, exactly, within
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from minilora.adapters import Full, LoRA
-from minilora.attach import attach
-from minilora.models.transformer import causal, everything, layer_norm
-from minilora.theorems.linear import Unsolvable
-from minilora.theorems.transformer import adapt_heads, plain_transformer, residual_adapters, transformer_adapters
-from minilora.train import leaves, value_and_grad
+from minilora.attachment import attach
+from minilora.models.transformer import causal, layer_norm, no_mask
+from minilora.quantization import quantize
+from minilora.testing.claims import ZENG_LEE, at_least, claim, exactly, within
+from minilora.theorems.chain import Unsolvable
+from minilora.theorems.transformer import (
+    adapt_heads,
+    plain_transformer,
+    residual_adapters,
+    transformer_adapters,
+)
+from minilora.train import value_and_grad
+from minilora.train.tape import leaves
 
 seeds = st.integers(0, 2**32 - 1)
 widths = st.integers(1, 6)
-numbers_of_heads = depths = st.integers(1, 3)
+head_counts = depths = st.integers(1, 3)
 
 
 def gaussian(rng, width):
@@ -30,8 +37,8 @@ def well_conditioned(rng, width):
     return U * rng.uniform(0.5, 2, width) @ Vt
 
 
-def whole(rng, width):
-    """Small whole numbers: ties, zeros and singular matrices."""
+def integers(rng, width):
+    """Small integers: ties, zeros and singular matrices."""
     return rng.integers(-2, 3, (width, width)).astype(float)
 
 
@@ -40,7 +47,12 @@ kinds = st.sampled_from([gaussian, well_conditioned])
 
 def network(rng, width, heads, depth, kind=gaussian):
     """The weights of a plain Transformer with matrices of this kind."""
-    matrices = [f"blocks.{b}.heads.{h}.{part}" for b in range(depth) for h in range(heads) for part in "qkvo"]
+    matrices = [
+        f"blocks.{b}.heads.{h}.{part}"
+        for b in range(depth)
+        for h in range(heads)
+        for part in "qkvo"
+    ]
     layers = [f"blocks.{b}.ffn.{layer}" for b in range(depth) for layer in (1, 2)]
     weights = {f"{name}.W": kind(rng, width) for name in [*matrices, *layers, "head"]}
     return weights | {f"{name}.b": rng.standard_normal(width) for name in layers}
@@ -57,15 +69,17 @@ def by_the_book(weights, X, allowed, scale=1.0, shares=softmax, residual=False):
     while f"blocks.{block}.ffn.1.W" in weights:
         A, head = np.zeros(H.shape), 0
         while f"blocks.{block}.heads.{head}.q.W" in weights:
-            Q, K, V, O = (weights[f"blocks.{block}.heads.{head}.{part}.W"] for part in "qkvo")  # noqa: E741
+            Q, K, V, W_O = (weights[f"blocks.{block}.heads.{head}.{part}.W"] for part in "qkvo")
             for i in range(len(X)):
                 keys = [j for j in range(len(X)) if allowed[i][j]]
                 p = shares(np.array([scale * np.dot(K @ H[:, j], Q @ H[:, i]) for j in keys]))
                 for j, share in zip(keys, p):
-                    A[:, i] += share * (O @ (V @ H[:, j]))
+                    A[:, i] += share * (W_O @ (V @ H[:, j]))
             head += 1
         A = H + A if residual else A
-        W1, b1, W2, b2 = (weights[f"blocks.{block}.ffn.{name}"] for name in ("1.W", "1.b", "2.W", "2.b"))
+        W1, b1, W2, b2 = (
+            weights[f"blocks.{block}.ffn.{name}"] for name in ("1.W", "1.b", "2.W", "2.b")
+        )
         H = np.empty(A.shape)
         for i in range(len(X)):
             z = [max(0.0, number) for number in W1 @ A[:, i] + b1]
@@ -74,71 +88,90 @@ def by_the_book(weights, X, allowed, scale=1.0, shares=softmax, residual=False):
     return (weights["head.W"] @ H).T
 
 
-def attach_plain(weights, rng):
+def attach_plain(weights, *, rng):
     """The adapters of the theorem: ⌈D/2⌉ on heads, the last W_2 and W_o; biases in full."""
     half = LoRA((len(weights["head.W"]) + 1) // 2)
     last = max(name for name in weights if name.endswith("ffn.2.W"))
-    return attach(weights, {"*.heads.*": half, last: half, "head.W": half, "*.b": Full()}, rng)
+    return attach(weights, {"*.heads.*": half, last: half, "head.W": half, "*.b": Full()}, rng=rng)
 
 
-def attach_residual(weights, rng):
+def attach_residual(weights, *, rng):
     """The adapters of the residual variant: ⌈D/2⌉ on heads, all else in full."""
     half = LoRA((len(weights["head.W"]) + 1) // 2)
-    return attach(weights, {"*.heads.*": half, "*.ffn.*": Full(), "head.W": Full()}, rng)
+    return attach(weights, {"*.heads.*": half, "*.ffn.*": Full(), "head.W": Full()}, rng=rng)
 
 
 @claim("A3.1", ZENG_LEE, "the network is the loop-written one, for any mask and scale")
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("width, heads, depth", [(1, 1, 1), (3, 2, 2), (4, 3, 1), (2, 1, 11)])
 def test_the_network_is_the_one_written_token_by_token(width, heads, depth, residual, rng):
-    """y_i = W_o h_i with one attention over the allowed keys, one ReLU and no more in each block."""
+    """y_i = W_o h_i with one attention over the allowed keys and one ReLU in each block."""
     weights = network(rng, width, heads, depth)
     for length in (1, 2, 5):
         X = rng.standard_normal((2, 3, length, width))
         odd = np.eye(length, dtype=bool) | (rng.random((length, length)) < 0.5)
-        for mask, scale in ((everything, 1.0), (causal, width**-0.5), (lambda length, odd=odd: odd, -2.0)):
+        for mask, scale in (
+            (no_mask, 1.0),
+            (causal, width**-0.5),
+            (lambda length, odd=odd: odd, -2.0),
+        ):
             Y = plain_transformer(weights, X, mask, scale, residual)
             assert Y.shape == X.shape
-            for place in np.ndindex(2, 3):
-                expected = by_the_book(weights, X[place], mask(length), scale, residual=residual)
-                within(np.max(np.abs(Y[place] - expected)), 1e-12 * max(1, np.max(np.abs(expected))))
+            for index in np.ndindex(2, 3):
+                expected = by_the_book(weights, X[index], mask(length), scale, residual=residual)
+                within(
+                    np.max(np.abs(Y[index] - expected)), 1e-12 * max(1, np.max(np.abs(expected)))
+                )
 
 
 def test_mask_and_scale_are_one_and_everything_unless_given(rng):
     weights, X = network(rng, 3, 2, 1), rng.standard_normal((4, 3))
-    np.testing.assert_allclose(plain_transformer(weights, X), by_the_book(weights, X, everything(4)), rtol=1e-12)
+    np.testing.assert_allclose(
+        plain_transformer(weights, X), by_the_book(weights, X, no_mask(4)), rtol=1e-12
+    )
 
 
 def test_the_gradient_agrees_with_finite_differences_and_keeps_float32(rng):
     weights, X = network(rng, 3, 2, 2), rng.standard_normal((2, 3, 3))
     check_grads(plain_transformer, argnum=[0], modes=["rev"], order=1)(weights, X, causal, 0.7)
     small = {name: W.astype(np.float32) for name, W in weights.items()}
-    half = attach_plain(small, rng)
+    half = attach_plain(small, rng=rng)
     loss, grads = value_and_grad(
-        lambda params, X: (plain_transformer(half.bind(params), X, causal, np.float64(0.7)) ** 2).sum(),
+        lambda params, X: (
+            plain_transformer(half.bind(params), X, causal, np.float64(0.7)) ** 2
+        ).sum(),
         half.params,
         X.astype(np.float32),
     )
     assert {array.dtype for array in (loss, *leaves(grads))} == {np.dtype(np.float32)}
 
 
-@claim("A3.2", ZENG_LEE, "ranks ⌈D/2⌉ and new biases turn one network into another")
-@given(seeds, widths, numbers_of_heads, depths, st.integers(1, 5), kinds)
-def test_adapters_of_half_the_rank_turn_one_network_into_another(seed, width, heads, depth, length, kind):
-    """For two networks of the same shape with invertible matrices, the adapted one is the target on every input; its
-    W_1 and inner W_2 are bitwise the frozen ones."""
+@claim("A3.2", ZENG_LEE, "ranks ⌈D/2⌉ and new biases make one network equal another")
+@given(seeds, widths, head_counts, depths, st.integers(1, 5), kinds)
+def test_adapters_of_half_the_rank_turn_one_network_into_another(
+    seed, width, heads, depth, length, kind
+):
+    """For two networks of the same shape with invertible matrices, the adapted one is the target on
+    every input; its W_1 and inner W_2 are bitwise the frozen ones.
+    """
     rng = np.random.default_rng(seed)
-    weights, target = network(rng, width, heads, depth, kind), network(rng, width, heads, depth, kind)
-    attached = attach_plain(weights, rng)
-    params = transformer_adapters(weights, target, rng)
+    weights, target = (
+        network(rng, width, heads, depth, kind),
+        network(rng, width, heads, depth, kind),
+    )
+    attached = attach_plain(weights, rng=rng)
+    params = transformer_adapters(weights, target, rng=rng)
     X = rng.standard_normal((2, length, width))
     wanted = plain_transformer(target, X)
     tolerance = 1e-6 * max(1, np.max(np.abs(wanted)))
     within(np.max(np.abs(plain_transformer(attached.bind(params), X) - wanted)), tolerance)
     merged = attached.merge(params)
-    within(np.max(np.abs(by_the_book(merged, X[0], everything(length)) - wanted[0])), tolerance)
+    within(np.max(np.abs(by_the_book(merged, X[0], no_mask(length)) - wanted[0])), tolerance)
     adapted = {name for name, own in params.items() if own.keys() == {"A", "B"}}
-    assert adapted == {name for name in weights if ".heads." in name} | {f"blocks.{depth - 1}.ffn.2.W", "head.W"}
+    assert adapted == {name for name in weights if ".heads." in name} | {
+        f"blocks.{depth - 1}.ffn.2.W",
+        "head.W",
+    }
     for name in adapted:
         exactly(params[name]["A"].shape == params[name]["B"].T.shape == ((width + 1) // 2, width))
     for name in weights.keys() - params.keys():
@@ -146,64 +179,84 @@ def test_adapters_of_half_the_rank_turn_one_network_into_another(seed, width, he
         exactly(np.array_equal(merged[name].view(np.int64), weights[name].view(np.int64)))
 
 
-@claim("A3.2", ZENG_LEE, "whole-number weights, often singular: exact or refused")
+@claim("A3.2", ZENG_LEE, "integer weights, often singular: exact or refused")
 @given(seeds, st.integers(1, 4), st.integers(1, 2), st.integers(1, 2), st.booleans())
 @example(313, 2, 2, 1, True)  # an adapted product that is singular up to rounding
 @example(40429, 2, 2, 1, True)  # adapters so large that rounding drowns the output
 def test_singular_weights_are_solved_exactly_or_refused(seed, width, heads, depth, near):
-    """When the matrices may be singular, the adapted network is the target, or Unsolvable is raised: never anything in
-    between; and never refused when none is. near: only one matrix of the target differs from the frozen ones."""
+    """When the matrices may be singular, the adapted network is the target, or Unsolvable is
+    raised: never anything in between; and never refused when none is. near: only one matrix of the
+    target differs from the frozen ones.
+    """
     rng = np.random.default_rng(seed)
-    weights, target = network(rng, width, heads, depth, whole), network(rng, width, heads, depth, whole)
+    weights, target = (
+        network(rng, width, heads, depth, integers),
+        network(rng, width, heads, depth, integers),
+    )
     target = weights | {"blocks.0.heads.0.v.W": target["blocks.0.heads.0.v.W"]} if near else target
     X = rng.integers(-2, 3, (3, width)).astype(float)
     wanted = plain_transformer(target, X)
     try:
-        params = transformer_adapters(weights, target, rng)
+        params = transformer_adapters(weights, target, rng=rng)
     except Unsolvable as refusal:
         matrices = [W for W in (*weights.values(), *target.values()) if W.ndim == 2]
         exactly(min(np.linalg.matrix_rank(W) for W in matrices) < width, str(refusal))
         return
-    got = plain_transformer(attach_plain(weights, rng).bind(params), X)
+    got = plain_transformer(attach_plain(weights, rng=rng).bind(params), X)
     within(np.max(np.abs(got - wanted)), 1e-6 * max(1, np.max(np.abs(wanted))))
 
 
 @claim("A3.2", ZENG_LEE, "one rank less misses the scores by σ of index 2R + 1")
-@given(seeds, widths, numbers_of_heads)
+@given(seeds, widths, head_counts)
 def test_one_rank_less_misses_the_target(seed, width, heads):
-    """Adapters of rank R = ⌈D/2⌉ − 1 on W_Q and W_K leave W'_Kᵀ W'_Q off by at least σ_(2R+1) of the difference."""
+    """Adapters of rank R = ⌈D/2⌉ − 1 on W_Q and W_K leave W'_Kᵀ W'_Q off by at least σ_(2R+1) of
+    the difference.
+    """
     rng = np.random.default_rng(seed)
     less, identity = (width + 1) // 2 - 1, np.eye(width)
     weights, target = (network(rng, width, heads, 1, well_conditioned) for _ in range(2))
-    params = adapt_heads(weights, target, "blocks.0", identity, identity, less, rng)
+    params = adapt_heads(weights, target, "blocks.0", identity, identity, less, rng=rng)
     for head in range(heads):
         q, k = (f"blocks.0.heads.{head}.{part}.W" for part in "qk")
         wanted = target[k].T @ target[q]
         floor = np.linalg.svd(wanted - weights[k].T @ weights[q], compute_uv=False)[2 * less]
         assume(floor > 1e-3)
         best = [weights[name] + params[name]["B"] @ params[name]["A"] for name in (q, k)]
-        moved = [W + rng.standard_normal((width, less)) @ rng.standard_normal((less, width)) for W in best]
+        moved = [
+            W + rng.standard_normal((width, less)) @ rng.standard_normal((less, width))
+            for W in best
+        ]
         other = [weights[name] + moved[i] - best[i] for i, name in enumerate((q, k))]
         for Q, K in (best, other):
             at_least(np.linalg.norm(K.T @ Q - wanted, 2), floor * (1 - 1e-9))
 
 
 @claim("A3.3", ZENG_LEE, "the same adapters hold for any mask, scale and length")
-@given(seeds, widths, numbers_of_heads, depths, st.integers(2, 6), kinds)
-def test_the_same_adapters_hold_for_every_mask_scale_and_length(seed, width, heads, depth, length, kind):
-    """What makes the networks equal is found without knowing mask, scale or length, and holds for all of them.
+@given(seeds, widths, head_counts, depths, st.integers(2, 6), kinds)
+def test_the_same_adapters_hold_for_every_mask_scale_and_length(
+    seed, width, heads, depth, length, kind
+):
+    """What makes the networks equal is found without knowing mask, scale or length, and holds for
+    all of them.
 
-    To this many digits it does if no W_2 below the last block is close to singular: W_2⁻¹ enters the scores twice.
+    To this many digits it does if no W_2 before the last block is close to singular: W_2⁻¹ enters
+    the scores twice.
     """
     rng = np.random.default_rng(seed)
-    weights, target = network(rng, width, heads, depth, kind), network(rng, width, heads, depth, kind)
-    assume(max((np.linalg.cond(weights[f"blocks.{b}.ffn.2.W"]) for b in range(depth - 1)), default=1) < 1e3)
-    bound = attach_plain(weights, rng).bind(transformer_adapters(weights, target, rng))
+    weights, target = (
+        network(rng, width, heads, depth, kind),
+        network(rng, width, heads, depth, kind),
+    )
+    assume(
+        max((np.linalg.cond(weights[f"blocks.{b}.ffn.2.W"]) for b in range(depth - 1)), default=1)
+        < 1e3
+    )
+    bound = attach_plain(weights, rng=rng).bind(transformer_adapters(weights, target, rng=rng))
     odd = np.eye(length, dtype=bool) | (rng.random((length, length)) < 0.5)
     for n, mask, scale in (
         (length, causal, width**-0.5),
         (length + 7, causal, 1.0),
-        (1, everything, 3.0),
+        (1, no_mask, 3.0),
         (length, lambda n: odd, -1.5),
     ):
         X = 2 * rng.standard_normal((n, width))
@@ -212,13 +265,19 @@ def test_the_same_adapters_hold_for_every_mask_scale_and_length(seed, width, hea
         within(error, 1e-6 * max(1, np.max(np.abs(wanted))))
 
 
-@claim("A3.3", ZENG_LEE, "and for any function of the scores in the place of softmax")
-@given(seeds, widths, numbers_of_heads, depths, st.sampled_from([np.tanh, np.square, lambda s: np.maximum(s, 0)]))
-def test_any_function_of_the_scores_may_stand_in_the_place_of_softmax(seed, width, heads, depth, shares):
+@claim("A3.3", ZENG_LEE, "and for any function of the scores instead of softmax")
+@given(
+    seeds,
+    widths,
+    head_counts,
+    depths,
+    st.sampled_from([np.tanh, np.square, lambda s: np.maximum(s, 0)]),
+)
+def test_any_function_of_the_scores_may_replace_softmax(seed, width, heads, depth, shares):
     """The scores themselves are equal, so all that is computed from them is."""
     rng = np.random.default_rng(seed)
     weights, target = (network(rng, width, heads, depth, well_conditioned) for _ in range(2))
-    merged = attach_plain(weights, rng).merge(transformer_adapters(weights, target, rng))
+    merged = attach_plain(weights, rng=rng).merge(transformer_adapters(weights, target, rng=rng))
     X = rng.standard_normal((3, width))
     wanted = by_the_book(target, X, causal(3), shares=shares)
     error = np.max(np.abs(by_the_book(merged, X, causal(3), shares=shares) - wanted))
@@ -226,29 +285,40 @@ def test_any_function_of_the_scores_may_stand_in_the_place_of_softmax(seed, widt
 
 
 @claim("A3.4", ZENG_LEE, "residual path: ⌈D/2⌉ on the heads, W_1, W_2, W_o in full")
-@given(seeds, widths, numbers_of_heads, depths, st.integers(1, 5), kinds)
-def test_with_a_residual_path_the_feed_forward_part_is_matched_in_full(seed, width, heads, depth, length, kind):
-    """With x ← x + a and x ← x + h: ranks ⌈D/2⌉ on the heads, all else the target's own, is exact."""
+@given(seeds, widths, head_counts, depths, st.integers(1, 5), kinds)
+def test_with_a_residual_path_the_feed_forward_part_is_matched_in_full(
+    seed, width, heads, depth, length, kind
+):
+    """With x ← x + a and x ← x + h: ranks ⌈D/2⌉ on heads, all else the target's own, is exact."""
     rng = np.random.default_rng(seed)
-    weights, target = network(rng, width, heads, depth, kind), network(rng, width, heads, depth, kind)
-    attached = attach_residual(weights, rng)
-    params = residual_adapters(weights, target, rng)
+    weights, target = (
+        network(rng, width, heads, depth, kind),
+        network(rng, width, heads, depth, kind),
+    )
+    attached = attach_residual(weights, rng=rng)
+    params = residual_adapters(weights, target, rng=rng)
     X = rng.standard_normal((2, length, width))
     wanted = plain_transformer(target, X, causal, residual=True)
-    error = np.max(np.abs(plain_transformer(attached.bind(params), X, causal, residual=True) - wanted))
+    error = np.max(
+        np.abs(plain_transformer(attached.bind(params), X, causal, residual=True) - wanted)
+    )
     within(error, 1e-8 * max(1, np.max(np.abs(wanted))))
     for name in params:
         if ".heads." in name:
-            exactly(params[name]["A"].shape == params[name]["B"].T.shape == ((width + 1) // 2, width))
+            exactly(
+                params[name]["A"].shape == params[name]["B"].T.shape == ((width + 1) // 2, width)
+            )
 
 
 @claim("A3.4", ZENG_LEE, "with a residual path the plain construction fails")
-@given(seeds, st.integers(2, 6), numbers_of_heads, depths)
+@given(seeds, st.integers(2, 6), head_counts, depths)
 def test_with_a_residual_path_the_plain_construction_fails(seed, width, heads, depth):
-    """The skip path carries x itself, past the change of basis C: the outputs differ by more than 1 %."""
+    """The skip path carries x itself, past the change of basis C: the outputs differ by more than 1
+    %.
+    """
     rng = np.random.default_rng(seed)
     weights, target = (network(rng, width, heads, depth, well_conditioned) for _ in range(2))
-    bound = attach_plain(weights, rng).bind(transformer_adapters(weights, target, rng))
+    bound = attach_plain(weights, rng=rng).bind(transformer_adapters(weights, target, rng=rng))
     X = rng.standard_normal((8, 3, width))
     wanted = plain_transformer(target, X, residual=True)
     error = np.max(np.abs(plain_transformer(bound, X, residual=True) - wanted))
@@ -258,8 +328,9 @@ def test_with_a_residual_path_the_plain_construction_fails(seed, width, heads, d
 @claim("A3.4", ZENG_LEE, "residual path, W_1 frozen: no head makes up for it, if N ≥ 2")
 @given(seeds, st.integers(1, 6))
 def test_with_a_residual_path_and_w_1_frozen_no_values_matrix_is_exact(seed, width):
-    """W_1 (x + M c) = W̄_1 (x + W̄_O W̄_V c) for all tokens x and their contexts c has no solution M, of whatever rank and
-    with whatever bias; for a single token c = x, and it has one."""
+    """W_1 (x + M c) = W̄_1 (x + W̄_O W̄_V c) for all tokens x and their contexts c has no solution
+    M, of whatever rank and with whatever bias; for a single token c = x, and it has one.
+    """
     rng = np.random.default_rng(seed)
     W1, target_W1, values, scores = (well_conditioned(rng, width) for _ in range(4))
     assume(np.linalg.norm(W1 - target_W1) > 0.1)
@@ -279,27 +350,37 @@ def test_with_a_residual_path_and_w_1_frozen_no_values_matrix_is_exact(seed, wid
 
 def norm(X):
     width = X.shape[-1]
-    return layer_norm({"norm.gain": np.ones(width), "norm.bias": np.zeros(width)}, "norm", X, eps=0.0)
+    return layer_norm(
+        {"norm.gain": np.ones(width), "norm.bias": np.zeros(width)}, "norm", X, eps=0.0
+    )
 
 
 @claim("A3.4", ZENG_LEE, "LayerNorm commutes with C if C keeps (1, …, 1) and is orthogonal")
 @given(seeds, st.integers(2, 6))
-def test_layer_norm_commutes_with_permutations_and_turns_about_the_ones(seed, width):
-    """norm(C x) = C norm(x) for C = ± a permutation, and for C = μ on (1, …, 1) and orthogonal on its complement."""
+def test_layer_norm_commutes_with_permutations_and_rotations_about_the_ones(seed, width):
+    """norm(C x) = C norm(x) for C = ± a permutation, and for C = μ on (1, …, 1) and orthogonal on
+    its complement.
+    """
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((8, width))
     assume(np.min(np.std(X, axis=1)) > 1e-2)
     ones = np.full((width, 1), width**-0.5)
     rest = np.linalg.svd(ones)[0][:, 1:]
-    turn = rest @ np.linalg.qr(rng.standard_normal((width - 1, width - 1)))[0] @ rest.T
-    for C in (np.eye(width)[rng.permutation(width)], -np.eye(width), turn + rng.standard_normal() * ones @ ones.T):
+    rotation = rest @ np.linalg.qr(rng.standard_normal((width - 1, width - 1)))[0] @ rest.T
+    for C in (
+        np.eye(width)[rng.permutation(width)],
+        -np.eye(width),
+        rotation + rng.standard_normal() * ones @ ones.T,
+    ):
         within(np.max(np.abs(norm(X @ C.T) - norm(X) @ C.T)), 1e-10)
 
 
 @claim("A3.4", ZENG_LEE, "LayerNorm does not commute with C, 2 I or a sign flip")
 @given(seeds, st.integers(3, 6))
 def test_layer_norm_does_not_commute_with_other_matrices(seed, width):
-    """norm(C x) ≠ C norm(x) for the C of the construction, a scaling, an orthogonal matrix, one flipped sign."""
+    """norm(C x) ≠ C norm(x) for the C of the construction, a scaling, an orthogonal matrix, one
+    flipped sign.
+    """
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((20, width))
     flip = np.eye(width)
@@ -312,21 +393,27 @@ def test_layer_norm_does_not_commute_with_other_matrices(seed, width):
 
 @claim("A3.4", ZENG_LEE, "a gated feed-forward part asks for two different F")
 @given(seeds, st.integers(2, 6))
-def test_two_matrices_in_the_place_of_w_1_have_no_common_solution(seed, width):
-    """W_g F = W̄_g and W_u F = W̄_u together have no solution F; the least squares one misses by more than 1 %."""
+def test_two_matrices_in_place_of_w_1_have_no_common_solution(seed, width):
+    """W_g F = W̄_g and W_u F = W̄_u together have no solution F; the least squares one misses by
+    more than 1 %.
+    """
     rng = np.random.default_rng(seed)
     W, target = (np.vstack([well_conditioned(rng, width) for _ in range(2)]) for _ in range(2))
     F = np.linalg.lstsq(W, target, rcond=None)[0]
     at_least(np.linalg.norm(W @ F - target), 0.01 * np.linalg.norm(target))
 
 
-def reach(between, rank, rng):
-    """The dimension of what adapters of this rank on W_Q and W_K reach: all products W'_Kᵀ S W'_Q for S in `between`.
+def reach(between, rank, *, rng):
+    """The dimension of what adapters of this rank on W_Q and W_K reach: all products W'_Kᵀ S W'_Q
+    for S in `between`.
 
-    It is the rank of the derivative at random adapters, so with rank = D it is the dimension of all targets.
+    It is the rank of the derivative at random adapters, so with rank = D it is the dimension of all
+    targets.
     """
     width = len(between[0])
-    Q, K, B_q, B_k = (rng.standard_normal(shape) for shape in 2 * [(width, width)] + 2 * [(width, rank)])
+    Q, K, B_q, B_k = (
+        rng.standard_normal(shape) for shape in 2 * [(width, width)] + 2 * [(width, rank)]
+    )
     A_q, A_k = rng.standard_normal((2, rank, width))
     Q, K = Q + B_q @ A_q, K + B_k @ A_k
     columns = []
@@ -343,18 +430,23 @@ def reach(between, rank, rng):
 
 def stacked(width, heads):
     """W_Kᵀ S_h W_Q are the scores of head h, whose rows are those that S_h keeps."""
-    return [np.diag(np.repeat(np.arange(heads) == head, width // heads).astype(float)) for head in range(heads)]
+    return [
+        np.diag(np.repeat(np.arange(heads) == head, width // heads).astype(float))
+        for head in range(heads)
+    ]
 
 
 @claim("A3.5", ZENG_LEE, "stacked heads: at least rank D − D/√(2H), by counting dimensions")
 @pytest.mark.parametrize("width, heads", [(2, 2), (3, 3), (4, 2), (4, 4), (6, 2), (6, 3), (6, 6)])
 def test_stacked_heads_need_more_than_half_the_rank(width, heads, rng):
-    """Adapters of rank R on stacked W_Q and W_K, H ≥ 2, reach 2R(2D − R) of the D(2D − D/H) dimensions of the scores of
-    all heads; so below R = D − D/√(2H), more than D/2 from three heads on, almost no target is reached."""
-    targets = reach(stacked(width, heads), width, rng)
+    """Adapters of rank R on stacked W_Q and W_K, H ≥ 2, reach 2R(2D − R) of the D(2D − D/H)
+    dimensions of the scores of all heads; so below R = D − D/√(2H), more than D/2 from three heads
+    on, almost no target is reached.
+    """
+    targets = reach(stacked(width, heads), width, rng=rng)
     exactly(targets == width * (2 * width - width // heads))
     for rank in range(1, width):
-        reached = reach(stacked(width, heads), rank, rng)
+        reached = reach(stacked(width, heads), rank, rng=rng)
         exactly(reached == min(targets, 2 * rank * (2 * width - rank)), f"rank {rank}")
         exactly((reached < targets) == (rank < width - width / np.sqrt(2 * heads)), f"rank {rank}")
 
@@ -362,32 +454,40 @@ def test_stacked_heads_need_more_than_half_the_rank(width, heads, rng):
 @claim("A3.5", ZENG_LEE, "a single head: rank D/2 and no less, by counting dimensions")
 @pytest.mark.parametrize("width", [2, 4, 6])
 def test_a_single_head_needs_half_the_rank(width, rng):
-    """What adapters of rank R < D/2 add to W_Kᵀ W_Q has rank 2R, so they reach 4R(D − R) of its D² dimensions."""
+    """What adapters of rank R < D/2 add to W_Kᵀ W_Q has rank 2R, so they reach 4R(D − R) of its D²
+    dimensions.
+    """
     for rank in range(1, width + 1):
-        reached = reach([np.eye(width)], rank, rng)
-        exactly(reached == (width**2 if 2 * rank >= width else 4 * rank * (width - rank)), f"rank {rank}")
+        reached = reach([np.eye(width)], rank, rng=rng)
+        exactly(
+            reached == (width**2 if 2 * rank >= width else 4 * rank * (width - rank)),
+            f"rank {rank}",
+        )
 
 
 @claim("A3.4", ZENG_LEE, "RoPE: rank D/2 reaches almost no target, by counting dimensions")
 @pytest.mark.parametrize("width", [4, 6])
 def test_with_rotated_positions_half_the_rank_is_not_enough(width, rng):
-    """W_Kᵀ R W_Q for the rotations R of all distances has more dimensions than adapters of rank D/2 reach."""
+    """W_Kᵀ R W_Q for the rotations R of all distances has more dimensions than adapters of rank D/2
+    reach.
+    """
     between = []
     for distance in range(5):
-        turns = [distance * 0.7 / 3**pair for pair in range(width // 2)]
+        angles = [distance * 0.7 / 3**pair for pair in range(width // 2)]
         between.append(np.zeros((width, width)))
-        for pair, turn in enumerate(turns):
-            c, s = np.cos(turn), np.sin(turn)
+        for pair, angle in enumerate(angles):
+            c, s = np.cos(angle), np.sin(angle)
             between[-1][2 * pair : 2 * pair + 2, 2 * pair : 2 * pair + 2] = [[c, -s], [s, c]]
-    at_least(reach(between, width, rng) - reach(between, width // 2, rng), 1)
-    exactly(reach(between[:1], width // 2, rng) == width**2)
+    at_least(reach(between, width, rng=rng) - reach(between, width // 2, rng=rng), 1)
+    exactly(reach(between[:1], width // 2, rng=rng) == width**2)
 
 
 @claim("A3.5", ZENG_LEE, "stacked heads: G Q, G⁻ᵀ K keeps the scores iff G is block-diagonal")
 @given(seeds, st.integers(2, 3), st.integers(1, 3))
 def test_stacked_heads_leave_only_a_change_of_basis_within_each_head(seed, heads, rows):
-    """With one pair of matrices for all heads, W_Q → G W_Q and W_K → G⁻ᵀ W_K keeps the scores of every head if G is
-    block-diagonal, and not if it mixes two heads."""
+    """With one pair of matrices for all heads, W_Q → G W_Q and W_K → G⁻ᵀ W_K keeps the scores of
+    every head if G is block-diagonal, and not if it mixes two heads.
+    """
     rng = np.random.default_rng(seed)
     width = heads * rows
     Q, K, G = (well_conditioned(rng, width) for _ in range(3))
@@ -396,7 +496,9 @@ def test_stacked_heads_leave_only_a_change_of_basis_within_each_head(seed, heads
     mixing[0, -1] = 1.0
     for change, mixes in ((blocks, False), (mixing, True)):
         new_Q, new_K = change @ Q, np.linalg.inv(change).T @ K
-        error = max(np.linalg.norm(new_K.T @ S @ new_Q - K.T @ S @ Q, 2) for S in stacked(width, heads))
+        error = max(
+            np.linalg.norm(new_K.T @ S @ new_Q - K.T @ S @ Q, 2) for S in stacked(width, heads)
+        )
         if mixes:
             at_least(error, 0.1)
         else:
@@ -406,7 +508,9 @@ def test_stacked_heads_leave_only_a_change_of_basis_within_each_head(seed, heads
 @claim("A3.5", ZENG_LEE, "a head of d_h × D matrices, 2 d_h ≤ D, needs adapters of rank d_h")
 @given(seeds, st.integers(1, 3), st.integers(0, 2))
 def test_a_narrow_head_needs_adapters_of_full_rank(seed, rows, more):
-    """When W_Q and W̄_Q (d_h, D) have 2 d_h independent rows, W'_Q = G W̄_Q differs from W_Q by rank d_h."""
+    """When W_Q and W̄_Q (d_h, D) have 2 d_h independent rows, W'_Q = G W̄_Q differs from W_Q by
+    rank d_h.
+    """
     rng = np.random.default_rng(seed)
     Q, target = rng.standard_normal((2, rows, 2 * rows + more))
     floor = np.linalg.svd(np.vstack([Q, target]), compute_uv=False)[-1]
@@ -417,20 +521,24 @@ def test_a_narrow_head_needs_adapters_of_full_rank(seed, rows, more):
 
 
 @pytest.mark.parametrize("part", ["q", "k", "v", "o"])
-def test_a_turn_by_a_right_angle_is_found_at_a_second_attempt(part, rng):
-    """I becomes a turn by 90° as a product of two reflections, which are rank-1 changes, but not of any two."""
+def test_a_rotation_by_a_right_angle_is_found_at_a_second_attempt(part, rng):
+    """I becomes a rotation by 90° as a product of two reflections, which are rank-1 changes, but
+    not of any two.
+    """
     eye = {name: np.eye(2) if W.ndim == 2 else W for name, W in network(rng, 2, 1, 1).items()}
     target = eye | {f"blocks.0.heads.0.{part}.W": np.array([[0.0, -1.0], [1.0, 0.0]])}
     X = rng.standard_normal((3, 2))
     for construct, adapted, residual in (
-        (transformer_adapters, attach_plain(eye, rng), False),
-        (residual_adapters, attach_residual(eye, rng), True),
+        (transformer_adapters, attach_plain(eye, rng=rng), False),
+        (residual_adapters, attach_residual(eye, rng=rng), True),
     ):
-        got = plain_transformer(adapted.bind(construct(eye, target, rng)), X, residual=residual)
-        np.testing.assert_allclose(got, plain_transformer(target, X, residual=residual), rtol=0, atol=1e-10)
+        got = plain_transformer(adapted.bind(construct(eye, target, rng=rng)), X, residual=residual)
+        np.testing.assert_allclose(
+            got, plain_transformer(target, X, residual=residual), rtol=0, atol=1e-10
+        )
 
 
-def test_nothing_given_is_changed(rng):
+def test_the_arguments_are_unchanged(rng):
     weights, target = network(rng, 3, 2, 2), network(rng, 3, 2, 2)
     before = [array.copy() for array in (*weights.values(), *target.values())]
     for construct in (transformer_adapters, residual_adapters):
@@ -449,48 +557,103 @@ def test_params_have_the_dtype_of_the_weights(construct, rng):
     if construct is transformer_adapters:
         X = rng.standard_normal((3, 4))
         wanted = plain_transformer(target, X)
-        got = plain_transformer(attach_plain(weights, rng).bind(construct(weights, target)), X)
+        got = plain_transformer(attach_plain(weights, rng=rng).bind(construct(weights, target)), X)
         np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * np.max(np.abs(wanted)))
 
 
 @claim("A3.2", ZENG_LEE, "target's inner W_2 singular: exact if it reaches the bias")
-@given(seeds, st.integers(2, 6), numbers_of_heads)
+@given(seeds, st.integers(2, 6), head_counts)
 def test_a_singular_inner_target_asks_for_a_bias_in_its_column_space(seed, width, heads):
-    """C = W̄_2 W_2⁻¹ is singular with W̄_2, and C b_2 = b̄_2 has a solution if and only if W̄_2 z = b̄_2 has one."""
+    """C = W̄_2 W_2⁻¹ is singular with W̄_2, and C b_2 = b̄_2 has a solution if and only if W̄_2 z =
+    b̄_2 has one.
+    """
     rng = np.random.default_rng(seed)
     weights, target = (network(rng, width, heads, 2, well_conditioned) for _ in range(2))
     W2, b2 = "blocks.0.ffn.2.W", "blocks.0.ffn.2.b"
     target[W2][-1] = 0.0
     target[b2][-1] = 1.0
     with pytest.raises(Unsolvable, match=r"C b_2 = b̄_2"):
-        transformer_adapters(weights, target, rng)
+        transformer_adapters(weights, target, rng=rng)
     target[b2][-1] = 0.0
     X = rng.standard_normal((3, width))
     wanted = plain_transformer(target, X)
-    got = plain_transformer(attach_plain(weights, rng).bind(transformer_adapters(weights, target, rng)), X)
+    got = plain_transformer(
+        attach_plain(weights, rng=rng).bind(transformer_adapters(weights, target, rng=rng)), X
+    )
     within(np.max(np.abs(got - wanted)), 1e-6 * max(1, np.max(np.abs(wanted))))
 
 
 def wrong_networks():
     rng = np.random.default_rng(0)
     weights, target = (network(rng, 3, 2, 2) for _ in range(2))
-    W1, W2, q, k = "blocks.0.ffn.1.W", "blocks.0.ffn.2.W", "blocks.1.heads.1.q.W", "blocks.1.heads.1.k.W"
+    W1 = "blocks.0.ffn.1.W"
+    W2 = "blocks.0.ffn.2.W"
+    b1 = "blocks.0.ffn.1.b"
+    q = "blocks.1.heads.1.q.W"
+    k = "blocks.1.heads.1.k.W"
     zero = np.zeros((3, 3))
+    headless = {name: W for name, W in weights.items() if name != "head.W"}
+    renamed = {name.replace("heads.1", "heads.x"): W for name, W in weights.items()}
+    gap = {name.replace("blocks.1", "blocks.2"): W for name, W in weights.items()}
     yield (
         "another width",
-        r"^target must .*\(3, 3\) at 'blocks\.0\.heads\.0\.q\.W'.*\(4, 4\)",
+        r"^target\['blocks\.0\.heads\.0\.q\.W'\] must have shape \(3, 3\), got \(4, 4\)",
         weights,
         network(rng, 4, 2, 2),
     )
-    yield "more heads", r"^weights must .*'blocks\.0\.heads\.2\.q\.W', got none", weights, network(rng, 3, 3, 2)
-    yield "fewer blocks", r"^target must .*'blocks\.1\.heads\.0\.q\.W', got none", weights, network(rng, 3, 2, 1)
-    yield "no head", r"^weights must .*'head\.W', got none", {n: W for n, W in weights.items() if n != "head.W"}, target
-    yield "narrow", r"^weights must .*\(3, 3\) at .*got float64 of shape \(2, 3\)", weights | {q: zero[:2]}, target
-    yield "long bias", r"^weights must .*\(3,\) at", weights | {"blocks.0.ffn.1.b": np.zeros(4)}, target
-    yield "integers", r"^weights must have finite floats.*got int64", weights | {q: np.eye(3, dtype=int)}, target
-    yield "NaN", r"^target must have finite", weights, target | {k: zero * np.nan}
-    yield "W_1 = 0", r"^weights, target: blocks\.0: W_1 F = W̄_1 has no solution", weights | {W1: zero}, target
-    yield "W_2 = 0", r"^weights, target: blocks\.0: C W_2 = W̄_2 has no solution", weights | {W2: zero}, target
+    yield (
+        "more heads",
+        r"^target must have the names of weights, .*'blocks\.0\.heads\.2\.q\.W'",
+        weights,
+        network(rng, 3, 3, 2),
+    )
+    yield (
+        "fewer blocks",
+        r"^target must have the names of weights, .*'blocks\.1\.heads\.0\.q\.W'",
+        weights,
+        network(rng, 3, 2, 1),
+    )
+    for argument in ("weights", "target"):
+        for id, bad, message in (
+            ("no head", headless, r"must have a model's names: missing \['head\.W'\]"),
+            ("renamed", renamed, r"must have a model's names: .*unknown .*'blocks\.0\.heads\.x\.k"),
+            ("gap", gap, r"must have a model's names: missing .*'blocks\.1\..*'blocks\.2\."),
+            ("more", weights | {"c": zero}, r"must have a model's names: .*unknown \['c'\]"),
+            ("empty", {}, r"must have a model's names"),
+            ("a number as a name", weights | {0: zero}, r"must have a model's names: .*\[0\]"),
+            ("None", None, r"must be a dict"),
+            ("list", list(weights.values()), r"must be a dict"),
+            (
+                "narrow",
+                weights | {q: zero[:2]},
+                rf"\['{q}'\] must have shape \(3, 3\), got \(2, 3\)",
+            ),
+            (
+                "long",
+                weights | {b1: np.zeros(4)},
+                rf"\['{b1}'\] must have shape \(3,\), got \(4,\)",
+            ),
+            ("integers", weights | {q: np.eye(3, dtype=int)}, rf"\['{q}'\] must be .*got int64"),
+            ("half", weights | {q: np.eye(3, dtype=np.float16)}, rf"\['{q}'\] must be .*float16"),
+            ("lists", weights | {q: zero.tolist()}, rf"\['{q}'\] must be an array"),
+            ("NaN", weights | {k: zero * np.nan}, rf"\['{k}'\] must be finite"),
+        ):
+            space = "" if message.startswith(r"\[") else " "
+            networks = {"weights": weights, "target": target, argument: bad}
+            yield f"{argument}: {id}", f"^{argument}{space}{message}", *networks.values()
+    yield "scalar", r"^weights\['head\.W'\] must", weights | {"head.W": np.float64(1)}, target
+    yield (
+        "W_1 = 0",
+        r"^weights, target: blocks\.0: W_1 F = W̄_1 has no solution",
+        weights | {W1: zero},
+        target,
+    )
+    yield (
+        "W_2 = 0",
+        r"^weights, target: blocks\.0: C W_2 = W̄_2 has no solution",
+        weights | {W2: zero},
+        target,
+    )
     yield (
         "Q = K = 0",
         r"^weights: .*blocks\.1\.heads\.1\.q\.W and blocks\.1\.heads\.1\.k\.W",
@@ -504,28 +667,83 @@ def wrong_networks():
 )
 def test_networks_that_cannot_be_matched_are_a_value_error(message, weights, target, rng):
     with pytest.raises(ValueError, match=message):
-        transformer_adapters(weights, target, rng)
+        transformer_adapters(weights, target, rng=rng)
     if "no solution" not in message:
         with pytest.raises(ValueError, match=message):
-            residual_adapters(weights, target, rng)
+            residual_adapters(weights, target, rng=rng)
 
 
 def test_a_singular_last_output_asks_for_a_bias_that_it_reaches(rng):
     weights, target = network(rng, 3, 1, 1), network(rng, 3, 1, 1)
     target["blocks.0.ffn.2.W"][:] = 0.0
     weights["head.W"][:], weights["blocks.0.ffn.2.W"][:] = 0.0, 0.0
-    with pytest.raises(Unsolvable, match=r"^weights, target: blocks\.0: W'_o b_2 = W̄_o b̄_2 has no solution"):
-        transformer_adapters(weights, target, rng)
+    with pytest.raises(
+        Unsolvable, match=r"^weights, target: blocks\.0: W'_o b_2 = W̄_o b̄_2 has no solution"
+    ):
+        transformer_adapters(weights, target, rng=rng)
 
 
 def test_an_impossible_input_is_a_value_error(rng):
     weights = network(rng, 3, 1, 1)
-    for X, mask, message in (
-        (np.ones(3), everything, "^X must be"),
-        (np.ones((2, 4)), everything, "^x has shape"),
-        (np.ones((2, 3)), lambda length: np.array([[False, False], [True, True]]), "^mask must give"),
-        (np.ones((2, 3)), lambda length: causal(length + 1), r"^mask must give booleans \(2, 2\)"),
-        (np.ones((2, 3)), lambda length: np.log(np.eye(length) + 1), "^mask must give"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            plain_transformer(weights, X, mask)
+    X = np.ones((2, 3))
+    wrong = [
+        {"X": wrong}
+        for wrong in (np.ones(3), np.ones((2, 4)), np.ones((0, 3)), np.ones((2, 3), int), None)
+    ]
+    wrong += [{"X": X.tolist()}, {"X": X * np.nan}, {"X": X.astype(np.float16)}]
+    wrong += [{"scale": wrong} for wrong in (None, "1", np.nan, np.inf, 1j, np.ones(1))]
+    wrong += [
+        {"mask": wrong}
+        for wrong in (
+            None,
+            np.eye(2, dtype=bool),
+            lambda length: np.array([[False, False], [True, True]]),
+            lambda length: causal(length + 1),
+            lambda length: np.log(np.eye(length) + 1),
+        )
+    ]
+    wrong += [
+        {"weights": wrong}
+        for wrong in (
+            None,
+            [],
+            {},
+            attach_plain(weights, rng=rng),
+            weights | {"blocks.x.ffn.1.W": np.eye(3)},
+            {name.replace("heads.0", "heads.1"): W for name, W in weights.items()},
+            {name: W for name, W in weights.items() if name != "head.W"},
+        )
+    ]
+    for given_wrong in wrong:
+        (name,) = given_wrong
+        with pytest.raises(ValueError, match=rf"^{name} must"):
+            plain_transformer(**{"weights": weights, "X": X, **given_wrong})
+
+
+def test_a_wrong_argument_of_adapt_heads_is_named(rng):
+    weights, target = network(rng, 3, 1, 1), network(rng, 3, 1, 1)
+    right = {"weights": weights, "target": target, "block": "blocks.0", "C": np.eye(3)}
+    right |= {"F": np.eye(3), "rank": 2}
+    wrong = [{"block": wrong} for wrong in ("blocks.1", 0, None, "blocks", ["blocks.0"])]
+    wrong += [{name: None} for name in ("weights", "target", "C", "F", "rank")]
+    wrong += [{name: np.eye(2)} for name in ("weights", "target", "C", "F", "rank")]
+    wrong += [{"rank": wrong} for wrong in (-1, 4, 1.5, True)]
+    for given_wrong in wrong:
+        (name,) = given_wrong
+        with pytest.raises(ValueError, match=rf"^{name} must"):
+            adapt_heads(**{**right, **given_wrong})
+    for construct in (transformer_adapters, residual_adapters):
+        with pytest.raises(ValueError, match=r"^rng must"):
+            construct(weights, target, rng=0)
+
+
+def test_any_weights_will_do(rng):
+    """Four-bit matrices are changed as their dense ones are."""
+    weights, target = (network(rng, 4, 2, 2, well_conditioned) for _ in range(2))
+    quantized = {name: quantize(W) if W.ndim == 2 else W for name, W in weights.items()}
+    dense = {name: np.asarray(W) for name, W in quantized.items()}
+    for construct in (transformer_adapters, residual_adapters):
+        found = construct(quantized, target)
+        for name, own in construct(dense, target).items():
+            for key, array in own.items():
+                np.testing.assert_array_equal(found[name][key], array)

@@ -10,22 +10,17 @@ import pytest
 from autograd import value_and_grad as autograd_value_and_grad
 from autograd.core import VJPNode
 from autograd.test_util import check_grads
-from autograd.tracer import new_box, toposort, trace_stack
+from autograd.tracer import getval, new_box, toposort, trace_stack
 
 from minilora.adapters import HRA, CondLoRA, HRAStrict, LoRA, SBoRAFA, SBoRAFB
-from minilora.attach import attach
+from minilora.attachment import attach
 from minilora.models.mlp import init_mlp, mlp
-from minilora.train import (
-    accuracy,
-    adam,
-    adam_start,
-    cross_entropy,
-    fit,
-    learning_rate,
-    leaves,
-    rebuild,
-    value_and_grad,
-)
+from minilora.ops import cross_entropy
+from minilora.testing.rows import moved
+from minilora.train import accuracy, adam, adam_start, fit, learning_rate, value_and_grad
+from minilora.train.loop import show_progress
+from minilora.train.optimizer import flatten
+from minilora.train.tape import leaves, rebuild
 
 
 @pytest.fixture
@@ -52,43 +47,195 @@ def test_value_and_grad_is_autograds(params, rng):
 
 
 def test_an_array_that_the_loss_does_not_use_has_gradient_zero(rng):
-    _, grads = value_and_grad(lambda p: anp.sum(p["used"] ** 2), {"used": np.ones(2), "idle": np.ones((2, 3))})
+    params = {"used": np.ones(2), "idle": np.ones((2, 3))}
+    _, grads = value_and_grad(lambda p: anp.sum(p["used"] ** 2), params)
     np.testing.assert_array_equal(grads["idle"], np.zeros((2, 3)))
     np.testing.assert_array_equal(grads["used"], [2, 2])
 
 
-def test_a_loss_that_does_not_depend_on_params_is_an_error():
-    with pytest.raises(ValueError, match="loss does not depend on params"):
-        value_and_grad(lambda p: 1.0, {"A": np.ones(2)})
+def test_an_array_that_the_loss_uses_twice_gets_the_sum_of_both_gradients(rng):
+    x = rng.standard_normal(3)
+    _, grads = value_and_grad(lambda a: anp.sum(a * a) + anp.sum(3.0 * a), x)
+    np.testing.assert_allclose(grads, 2 * x + 3, rtol=1e-15)
+
+
+def test_a_gradient_can_be_differentiated_again(params, rng):
+    """The gradient of gᵀv is the Hessian times v: ours, autograd's, and one inside the other."""
+    x = rng.standard_normal(3)
+    v = rng.standard_normal((2, 3))
+
+    def along_v(differentiate):
+        def slope(A):
+            of_A = {"one": {**params["one"], "A": A}, "two": params["two"]}
+            _, grads = differentiate(lambda params: loss(params, x), of_A)
+            return anp.sum(grads["one"]["A"] * v)
+
+        return slope
+
+    def of_autograd(loss, params):
+        return autograd_value_and_grad(loss)(params)
+
+    A = params["one"]["A"]
+    value, found = value_and_grad(along_v(value_and_grad), A)
+    check_grads(along_v(value_and_grad), modes=["rev"], order=1)(A)
+    expected_value, expected = autograd_value_and_grad(along_v(of_autograd))(A)
+    assert value == pytest.approx(expected_value, rel=1e-13)
+    assert value.dtype == found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    _, inside = autograd_value_and_grad(along_v(value_and_grad))(A)
+    assert inside.dtype == np.float64
+    np.testing.assert_allclose(inside, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_second_derivative_goes_through_a_network_and_keeps_the_dtype(dtype, rng):
+    weights = init_mlp(rng, (3, 4, 2), dtype)
+    attached = attach(weights, {"*.W": LoRA(1)}, rng=rng)
+    params = {key: moved(rng, own) for key, own in attached.params.items()}
+    x = rng.standard_normal((5, 3)).astype(dtype)
+    labels = rng.integers(2, size=5)
+
+    def network_loss(params):
+        return cross_entropy(mlp(attached.bind(params), x), labels)
+
+    def squared_slope(params):
+        _, grads = value_and_grad(network_loss, params)
+        return sum(anp.sum(grad**2) for own in grads.values() for grad in own.values())
+
+    value, second = value_and_grad(squared_slope, params)
+    assert {grad.dtype for grad in [value, *leaves(second)]} == {np.dtype(dtype)}
+    assert all(np.any(grad) for grad in leaves(second))
+    if dtype is np.float64:
+        direction = [rng.standard_normal(leaf.shape) for leaf in leaves(params)]
+        ends = []
+        for size in (0.5e-5, -0.5e-5):
+            steps = [leaf + size * d for leaf, d in zip(leaves(params), direction)]
+            ends.append(squared_slope(rebuild(params, iter(steps))))
+        slope = sum(np.sum(leaf * d) for leaf, d in zip(leaves(second), direction))
+        assert slope == pytest.approx((ends[0] - ends[1]) / 1e-5, rel=1e-6)
+
+
+def wrong_losses():
+    """(what is wrong, the error, what the message says, loss, params)."""
+    good = {"A": np.ones(2)}
+
+    def square(params):
+        return anp.sum(params["A"] ** 2)
+
+    yield "a constant", ValueError, "^loss does not depend on params", lambda p: 1.0, good
+    yield "params", ValueError, "^loss does not depend on params", lambda p: p, good
+    vector = r"^loss must be one number, got shape \(2,\)"
+    yield "a vector", ValueError, vector, lambda p: 2 * p["A"], good
+    yield "no array", ValueError, "^params must hold at least one array", square, {}
+    yield "an empty part", ValueError, "^params must hold at least one array", square, {"A": {}}
+    for name, leaf in {
+        "int64": np.ones(2, int),
+        "bool": np.ones(2, bool),
+        "float16": np.ones(2, np.float16),
+        "complex128": np.ones(2, complex),
+        "list": [1.0, 1.0],
+        "float": 1.0,
+        "NoneType": None,
+    }.items():
+        message = f"^params must be arrays of float32 or float64, got {name}: use np.float32"
+        yield f"params of {name}", ValueError, message, square, {"A": leaf}
+        yield f"params of {name} beside others", ValueError, message, square, {**good, "B": leaf}
+
+
+WRONG_LOSSES = [pytest.param(*rest, id=wrong) for wrong, *rest in wrong_losses()]
+
+
+@pytest.mark.parametrize("error, message, loss, params", WRONG_LOSSES)
+def test_what_has_no_gradient_is_an_error(error, message, loss, params):
+    with pytest.raises(error, match=message):
+        value_and_grad(loss, params)
+
+
+@pytest.mark.parametrize("leaf", [np.ones(2, int), np.ones(2, np.float16), [1.0]], ids=repr)
+def test_nothing_is_trained_on_integers_or_float16(leaf, rng):
+    params = {"A": leaf}
+    data = (np.ones((4, 1)),)
+    with pytest.raises(ValueError, match=r"^params must be arrays of float32 or float64"):
+        adam_start(params)
+    with pytest.raises(ValueError, match=r"^params must be arrays of float32 or float64"):
+        fit(lambda p, x: anp.sum(x), params, data, rng=rng, steps=1, batch=1, lr=1)
+
+
+def test_a_loss_that_depends_on_outer_params_alone_is_an_error():
+    def outer(a):
+        with pytest.raises(ValueError, match=r"^loss does not depend on params"):
+            value_and_grad(lambda p: anp.sum(a), {"A": np.ones(2)})
+        return anp.sum(a)
+
+    value_and_grad(outer, np.ones(3))
 
 
 def test_adam_is_kingma_and_bas_algorithm(params, rng):
-    """Three steps against algorithm 1, written with loops over single numbers."""
-    theta = [float(x) for own in params.values() for a in own.values() for x in a.ravel()]
-    m, v, state = [0.0] * len(theta), [0.0] * len(theta), adam_start(params)
+    """Three steps against algorithm 1, written with loops over single parameters."""
+    theta = flatten(params).tolist()
+    m = [0.0] * len(theta)
+    v = [0.0] * len(theta)
+    state = adam_start(params)
     for t in (1, 2, 3):
-        grads = {key: {name: rng.standard_normal(a.shape) for name, a in own.items()} for key, own in params.items()}
-        flat = [float(x) for own in grads.values() for a in own.values() for x in a.ravel()]
+        grads = random_like(rng, params)
+        flat = flatten(grads).tolist()
         for i, g in enumerate(flat):
             m[i] = 0.9 * m[i] + 0.1 * g
             v[i] = 0.999 * v[i] + 0.001 * g * g
             theta[i] -= 0.02 * (m[i] / (1 - 0.9**t)) / (math.sqrt(v[i] / (1 - 0.999**t)) + 1e-8)
         params, state = adam(params, grads, state, lr=0.02)
     assert state.steps == 3
-    found = [float(x) for own in params.values() for a in own.values() for x in a.ravel()]
-    np.testing.assert_allclose(found, theta, rtol=1e-12)
+    np.testing.assert_allclose(flatten(params), theta, rtol=1e-12)
+
+
+def random_like(rng, tree):
+    """A nested dict of the form of tree with random entries."""
+    return rebuild(tree, (rng.standard_normal(leaf.shape) for leaf in leaves(tree)))
+
+
+def reordered(tree):
+    """The same nested dict with its keys in reverse order."""
+    if isinstance(tree, dict):
+        return {key: reordered(tree[key]) for key in reversed(tree)}
+    return tree
+
+
+def test_adam_matches_gradients_to_params_by_name(rng):
+    """Whatever the order of the keys, also where the arrays that could be confused are alike."""
+    params = {"one": {"A": np.ones(2), "B": np.ones(2)}, "two": {"A": np.ones(2)}}
+    state = adam_start(params)
+    expected = params
+    found = params
+    expected_state = state
+    for _ in range(3):
+        grads = random_like(rng, params)
+        expected, expected_state = adam(expected, grads, expected_state, lr=0.1)
+        found, state = adam(found, reordered(grads), state, lr=0.1)
+    for key, own in expected.items():
+        for letter, array in own.items():
+            np.testing.assert_array_equal(found[key][letter], array)
+    np.testing.assert_array_equal(state.mean, expected_state.mean)
+
+
+def test_adams_decay_and_eps_are_arguments(params, rng):
+    """With decays 0 a step is −lr g / (|g| + eps)."""
+    state = adam_start(params)
+    expected = flatten(params)
+    for _ in range(2):
+        grads = random_like(rng, params)
+        params, state = adam(params, grads, state, lr=0.1, decay=(0.0, 0.0), eps=0.5)
+        expected = expected - 0.1 * flatten(grads) / (np.abs(flatten(grads)) + 0.5)
+    np.testing.assert_allclose(flatten(params), expected)
 
 
 def test_adam_changes_nothing_that_it_was_given(params):
-    before = {key: {name: a.copy() for name, a in own.items()} for key, own in params.items()}
+    before = rebuild(params, (leaf.copy() for leaf in leaves(params)))
     state = adam_start(params)
     _, later = adam(params, before, state, lr=0.1)
     assert (state.steps, later.steps) == (0, 1)
     assert not np.any(state.mean)
     assert not np.any(state.square)
-    for key, own in params.items():
-        for name, a in own.items():
-            np.testing.assert_array_equal(a, before[key][name])
+    np.testing.assert_array_equal(flatten(params), flatten(before))
 
 
 def test_adam_keeps_the_dtype_of_every_array(params, rng):
@@ -96,44 +243,67 @@ def test_adam_keeps_the_dtype_of_every_array(params, rng):
     params["two"]["A"] = params["two"]["A"].astype(np.float32)
     new, _ = adam(params, params, adam_start(params), lr=0.1)
     assert [a.dtype for a in leaves(new)] == [a.dtype for a in leaves(params)]
-    assert leaves(new)[2] == pytest.approx(leaves(params)[2] - 0.1 * np.sign(leaves(params)[2]), abs=1e-6)
+    before = leaves(params)[2]
+    assert leaves(new)[2] == pytest.approx(before - 0.1 * np.sign(before), abs=1e-6)
 
 
-def test_adam_refuses_a_gradient_of_another_shape(params):
-    grads = {"one": {"A": np.ones((2, 3)), "B": np.ones((4, 1))}, "two": {"A": np.ones(1)}}
-    with pytest.raises(ValueError, match=r"grads.*\(4, 1\).*params.*\(4,\)"):
+def wrong_grads():
+    """(what is wrong, what the message says, grads for the params of the fixture)."""
+    one = {"A": np.ones((2, 3)), "B": np.ones(4)}
+    two = {"A": np.ones(1)}
+    column = {**one, "B": np.ones((4, 1))}
+    yield "a column", r"^grads\['one'\]\['B'\] .*\(4,\), got \(4, 1\)", {"one": column, "two": two}
+    yield "a missing key", r"^grads .*\['one', 'two'\], got \['one'\]", {"one": one}
+    more = {"one": one, "two": two, "three": two}
+    yield "a key too many", r"^grads .*got \['one', 'three', 'two'\]", more
+    letter = {"one": one, "two": {"B": np.ones(1)}}
+    yield "another letter", r"^grads\['two'\] .*\['A'\], got \['B'\]", letter
+    yield "a list", r"^grads .*got list", [one, two]
+    yield "an array for a dict", r"^grads\['two'\] .*got ndarray", {"one": one, "two": np.ones(1)}
+    number = {"one": one, "two": {"A": 1.0}}
+    yield "a number for an array", r"^grads\['two'\]\['A'\] .*got float", number
+
+
+WRONG_GRADS = [pytest.param(*rest, id=wrong) for wrong, *rest in wrong_grads()]
+
+
+@pytest.mark.parametrize("message, grads", WRONG_GRADS)
+def test_adam_refuses_gradients_of_another_form(message, grads, params):
+    with pytest.raises(ValueError, match=message):
         adam(params, grads, adam_start(params), lr=0.1)
 
 
-def test_cross_entropy_is_minus_the_mean_log_softmax_at_the_label(rng):
-    logits, labels = rng.standard_normal((7, 4)), rng.integers(4, size=7)
-    terms = [math.log(sum(math.exp(z) for z in row)) - row[label] for row, label in zip(logits, labels)]
-    assert cross_entropy(logits, labels) == pytest.approx(sum(terms) / 7, rel=1e-13)
-    check_grads(cross_entropy, argnum=[0], modes=["rev"], order=2)(logits, labels)
+@pytest.mark.parametrize("lr", [0, -0.1, math.nan, math.inf, "0.1", None])
+def test_adam_refuses_an_impossible_learning_rate(lr, params):
+    with pytest.raises(ValueError, match=r"^lr must be a positive number"):
+        adam(params, params, adam_start(params), lr=lr)
 
 
-def test_cross_entropy_survives_huge_logits():
-    logits, labels = np.array([[1e4, 0.0], [0.0, 1e4]]), np.array([0, 0])
-    assert cross_entropy(logits, labels) == 5e3
-    np.testing.assert_array_equal(autograd_value_and_grad(cross_entropy)(logits, labels)[1], [[0, 0], [-0.5, 0.5]])
-
-
-def test_the_gradient_of_cross_entropy_keeps_float32_whatever_it_is_multiplied_with(rng):
-    logits, labels = rng.standard_normal((7, 4)).astype(np.float32), rng.integers(4, size=7)
-    one, three = (value_and_grad(lambda z, s=s: s * cross_entropy(z, labels), logits)[1] for s in (1.0, 3.0))
-    assert one.dtype == three.dtype == np.float32
-    np.testing.assert_allclose(three, 3 * one, rtol=1e-6)
+def test_adam_refuses_a_state_of_other_params(params):
+    with pytest.raises(ValueError, match=r"^state must come from adam_start\(params\)"):
+        adam(params, params, None, lr=0.1)
+    other = adam_start({"A": np.ones(3)})
+    with pytest.raises(ValueError, match=r"^state is for 3 parameters, but params has 11"):
+        adam(params, params, other, lr=0.1)
 
 
 @pytest.mark.parametrize(
     "adapter, most",
-    [(LoRA(8), 27), (SBoRAFA(8), 25), (SBoRAFB(8), 27), (HRA(8), 48), (HRAStrict(8), 48), (CondLoRA(8), 35)],
+    [
+        (LoRA(8), 27),
+        (SBoRAFA(8), 25),
+        (SBoRAFB(8), 27),
+        (HRA(8), 48),
+        (HRAStrict(8), 48),
+        (CondLoRA(8), 35),
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_a_step_writes_few_nodes_on_the_tape(adapter, most, rng):
-    """Four adapted layers with ReLU between, and cross-entropy: where matrices are small, a step costs its nodes."""
-    attached = attach(init_mlp(rng, (16,) * 5), {"layers.*.W": adapter}, rng)
-    x, labels = rng.standard_normal((8, 16)).astype(np.float32), rng.integers(16, size=8)
+    """Four adapted layers, ReLU, cross-entropy: for small matrices a step costs as its nodes do."""
+    attached = attach(init_mlp(rng, (16,) * 5), {"layers.*.W": adapter}, rng=rng)
+    x = rng.standard_normal((8, 16)).astype(np.float32)
+    labels = rng.integers(16, size=8)
     with trace_stack.new_trace() as trace:
         boxes = [new_box(leaf, trace, VJPNode.new_root()) for leaf in leaves(attached.params)]
         end = cross_entropy(mlp(attached.bind(rebuild(attached.params, iter(boxes))), x), labels)
@@ -142,26 +312,73 @@ def test_a_step_writes_few_nodes_on_the_tape(adapter, most, rng):
 
 def test_accuracy_counts_the_rows_that_are_right():
     logits = np.array([[1.0, 2.0], [3.0, 0.0], [0.0, 1.0], [0.0, 5.0]])
-    assert accuracy(logits, np.array([1, 0, 0, 1])) == 0.75
+    found = accuracy(logits, np.array([1, 0, 0, 1]))
+    assert found == 0.75
+    assert type(found) is float
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_the_accuracy_of_logits_that_are_not_finite_is_an_error(wrong):
+    with pytest.raises(ValueError, match=r"^logits must be finite"):
+        accuracy(np.array([[0.0, 1.0], [0.0, wrong]]), np.array([1, 0]))
+
+
+@pytest.mark.parametrize(
+    "logits", [np.ones(2), np.ones((1, 2, 3)), np.ones((0, 3)), [[1.0]]], ids=repr
+)
+def test_the_accuracy_of_no_rows_of_classes_is_an_error(logits):
+    with pytest.raises(ValueError, match=r"^logits must be an array \(n, classes\)"):
+        accuracy(logits, np.zeros(len(logits), int))
 
 
 @pytest.mark.parametrize("measure", [cross_entropy, accuracy])
-@pytest.mark.parametrize("labels", [[0, 3], [-1, 0], [0.0, 1.0], [0, 1, 2], [[0, 1]]], ids=str)
+@pytest.mark.parametrize(
+    "labels",
+    [[0, 3], [-1, 0], [0.0, 1.0], [0, 1, 2], [[0, 1]], [True, False], ["0", "1"], [None, 0]],
+    ids=str,
+)
 def test_impossible_labels_are_a_value_error(measure, labels):
-    with pytest.raises(ValueError, match="labels"):
+    with pytest.raises(ValueError, match=r"^labels "):
         measure(np.zeros((2, 3)), np.array(labels))
+
+
+@pytest.mark.parametrize("measure", [cross_entropy, accuracy])
+def test_labels_may_be_any_integers(measure, rng):
+    logits = rng.standard_normal((3, 4))
+    expected = measure(logits, np.array([0, 3, 1]))
+    assert measure(logits, [0, 3, 1]) == measure(logits, np.uint8([0, 3, 1])) == expected
 
 
 def test_the_learning_rate_rises_linearly_and_falls_as_a_cosine():
     rates = [learning_rate(step, 100, peak=2.0) for step in range(100)]
     np.testing.assert_allclose(rates[:5], [0.4, 0.8, 1.2, 1.6, 2.0])
     np.testing.assert_allclose(rates[5:], [1 + math.cos(math.pi * i / 95) for i in range(95)])
+    assert learning_rate(0, 1, peak=2.0) == learning_rate(1, 2, peak=2.0) == 2.0
+    assert learning_rate(4, 10, peak=2.0, warmup=0.5) == 2.0
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("step", -1), ("step", 3), ("step", 1.0), ("steps", 0), ("steps", 2.5), ("peak", 0)],
+)
+def test_an_impossible_learning_rate_is_a_value_error(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        learning_rate(**{"step": 0, "steps": 3, "peak": 0.1, name: value})
+
+
+def test_fit_takes_steps_of_the_learning_rate(rng):
+    """A constant gradient makes each of Adam's steps as long as the learning rate."""
+    start = {"a": np.zeros(1)}
+    found = fit(lambda p, x: anp.sum(p["a"]), start, ONES, rng=rng, steps=40, batch=1, lr=0.1)
+    rates = [learning_rate(step, 40, peak=0.1) for step in range(40)]
+    assert found["a"] == pytest.approx(-sum(rates), rel=1e-6)
 
 
 def test_float32_stays_float32_through_forward_loss_gradient_and_adam(rng):
     weights = init_mlp(rng, (5, 6, 6, 3))
-    attached = attach(weights, {"layers.[01].W": LoRA(2)}, rng)
-    x, labels = rng.standard_normal((8, 5)).astype(np.float32), rng.integers(3, size=8)
+    attached = attach(weights, {"layers.[01].W": LoRA(2)}, rng=rng)
+    x = rng.standard_normal((8, 5)).astype(np.float32)
+    labels = rng.integers(3, size=8)
     outputs = []
 
     def network_loss(params, x, labels):
@@ -179,25 +396,30 @@ def test_float32_stays_float32_through_forward_loss_gradient_and_adam(rng):
 
 def test_fit_recovers_a_map_that_is_known(rng):
     """Least squares has one answer, and the loop finds it."""
-    W, x = rng.standard_normal((3, 4)), rng.standard_normal((200, 4))
+    W = rng.standard_normal((3, 4))
+    x = rng.standard_normal((200, 4))
 
     def square(params, x, y):
         return anp.sum((anp.dot(x, params["W"].T) - y) ** 2) / x.shape[0]
 
-    found = fit(square, {"W": np.zeros((3, 4))}, (x, x @ W.T), rng, steps=800, batch=50, lr=0.05)
+    settings = {"steps": 800, "batch": 50, "lr": 0.05}
+    found = fit(square, {"W": np.zeros((3, 4))}, (x, x @ W.T), rng=rng, **settings)
     np.testing.assert_allclose(found["W"], W, atol=1e-4)
 
 
 def test_fit_depends_on_the_generator_alone(rng):
     data = rng.standard_normal((20, 3)), rng.integers(2, size=20)
-    start = init_mlp(rng, (3, 2))
+    start = init_mlp(rng, (3, 2), np.float64)
+    settings = {"steps": 5, "batch": 4, "lr": 1}
+
+    def loss(weights, x, labels):
+        return cross_entropy(mlp(weights, x), labels)
 
     def once():
-        return fit(
-            lambda w, x, y: cross_entropy(mlp(w, x), y), start, data, np.random.default_rng(3), steps=5, batch=4, lr=1
-        )
+        return fit(loss, start, data, rng=np.random.default_rng(3), **settings)
 
-    one, two = once(), once()
+    one = once()
+    two = once()
     for name in start:
         np.testing.assert_array_equal(one[name], two[name])
 
@@ -206,33 +428,124 @@ def test_a_loss_that_is_nan_is_an_error_that_says_at_which_step(rng):
     def loss(params, x):
         return anp.sum(anp.log(params["a"] * x))
 
-    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match=r"loss is nan at step 3 of 10: lower lr = 4"):
-        fit(loss, {"a": np.array([5.0])}, (np.ones((4, 1)),), rng, steps=10, batch=2, lr=4, label="x")
+    message = r"^loss is nan at step 3 of 10: lower lr \(now 4\)"
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match=message):
+        fit(loss, {"a": np.array([5.0])}, ONES, rng=rng, steps=10, batch=2, lr=4, label="x")
 
 
-def test_data_of_unequal_length_is_an_error(rng):
-    with pytest.raises(ValueError, match=r"data.*\[4, 3\]"):
-        fit(loss, {"a": np.ones(1)}, (np.ones(4), np.ones(3)), rng, steps=1, batch=1, lr=1)
+def test_params_that_are_not_finite_after_the_last_step_are_an_error(rng):
+    with (
+        np.errstate(over="ignore"),
+        pytest.raises(ValueError, match=r"^params .* after 1 steps.*lr"),
+    ):
+        fit(square_of_a, {"a": np.array([1e308])}, ONES, rng=rng, steps=1, batch=1, lr=1.7e308)
 
 
-class Terminal(io.StringIO):
+def square_of_a(params, x):
+    """A loss that does not look at the data."""
+    return anp.sum((1e-300 * params["a"]) ** 2)
+
+
+ONES = (np.ones((4, 1)),)
+
+
+def test_fit_records_the_loss_before_every_step_and_keeps_the_given_params(rng):
+    start = {"a": np.array([1.0])}
+    losses = []
+    seen = []
+
+    def loss(params, x):
+        seen.append(getval(params["a"]).copy())
+        return anp.sum(params["a"] ** 2)
+
+    found = fit(loss, start, ONES, rng=rng, steps=4, batch=2, lr=0.1, record=losses.append)
+    np.testing.assert_array_equal(losses, np.square(seen).ravel())
+    assert [type(value) for value in losses] == [float] * 4
+    np.testing.assert_array_equal(start["a"], [1.0])
+    assert found["a"] < seen[-1]
+
+
+def test_no_step_returns_the_given_params(rng):
+    start = {"a": np.array([1.0])}
+    assert fit(square_of_a, start, ONES, rng=rng, steps=0, batch=1, lr=1) is start
+
+
+def test_a_loss_that_changes_its_batch_does_not_change_the_data(rng):
+    data = (np.ones((4, 1)),)
+
+    def loss(params, x):
+        x *= 0
+        return anp.sum(params["a"] ** 2)
+
+    fit(loss, {"a": np.ones(1)}, data, rng=rng, steps=2, batch=2, lr=0.1)
+    np.testing.assert_array_equal(data[0], np.ones((4, 1)))
+
+
+WRONG_SETTINGS = {
+    "steps": [-1, 2.5, "3", None, True],
+    "batch": [0, -1, 2.5, None, True],
+    "lr": [0, -0.1, math.nan, math.inf, "0.1", None, True],
+    "rng": [None, 0, np.random.RandomState(0), np.random],
+    "data": [
+        (),
+        None,
+        np.ones((4, 2)),
+        {"x": np.ones(4)},
+        ([1.0, 2.0],),
+        (np.ones(4), np.ones(3)),
+        (np.ones((0, 2)),),
+        (np.float64(1),),
+        (np.ones(4), None),
+    ],
+    "params": [{}, {"a": np.ones(1, int)}, [1.0], None],
+}
+
+
+@pytest.mark.parametrize(
+    "name, value", [(name, value) for name, values in WRONG_SETTINGS.items() for value in values]
+)
+def test_an_impossible_setting_is_an_error_that_names_it(name, value, rng):
+    arguments = {"params": {"a": np.ones(1)}, "data": ONES, "rng": rng}
+    arguments |= {"steps": 2, "batch": 2, "lr": 0.1, name: value}
+    with pytest.raises(ValueError, match=f"^{name} "):
+        fit(square_of_a, **arguments)
+
+
+def test_numpys_numbers_are_settings_too(rng):
+    """And leave float32 as it is."""
+    start = {"a": np.ones(1, np.float32)}
+    settings = {"steps": np.int64(2), "batch": np.uint8(2), "lr": np.float64(0.1)}
+    found = fit(lambda p, x: anp.sum(p["a"] ** 2), start, ONES, rng=rng, **settings)
+    assert found["a"].dtype == np.float32
+    assert found["a"] < 1
+
+
+class Stream(io.TextIOWrapper):
+    def __init__(self):
+        super().__init__(io.BytesIO(), encoding="utf-8", newline="")
+
+    def getvalue(self):
+        self.flush()
+        return self.buffer.getvalue().decode()
+
+
+class Terminal(Stream):
     def isatty(self):
         return True
 
 
-@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+class Idle(io.StringIO):
+    """IDLE's stderr says that it is a terminal, but shows escape codes as they are."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [Stream, Terminal, Idle])
 def test_progress_is_one_line_on_a_terminal_and_silent_elsewhere(stream, monkeypatch, rng):
     monkeypatch.setattr(sys, "stderr", stream())
-    fit(
-        lambda p, x: anp.sum(p["a"] ** 2),
-        {"a": np.ones(1)},
-        (np.ones((4, 1)),),
-        rng,
-        steps=3,
-        batch=2,
-        lr=0.1,
-        label="a run",
-    )
+    settings = {"steps": 3, "batch": 2, "lr": 0.1, "label": "a run"}
+    fit(lambda p, x: anp.sum(p["a"] ** 2), {"a": np.ones(1)}, ONES, rng=rng, **settings)
     text = sys.stderr.getvalue()
     if stream is Terminal:
         assert "a run: step 1 of 3, loss 1.000" in text
@@ -240,3 +553,15 @@ def test_progress_is_one_line_on_a_terminal_and_silent_elsewhere(stream, monkeyp
         assert text.endswith("\r\x1b[K")
     else:
         assert text == ""
+
+
+def test_progress_is_silent_without_stderr(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    show_progress("a run")
+
+
+def test_progress_is_silent_on_a_dumb_terminal(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    show_progress("a run")
+    assert sys.stderr.getvalue() == ""

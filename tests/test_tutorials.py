@@ -1,4 +1,8 @@
-"""Every tutorial runs from top to bottom, as a student starts it, and every warning is an error."""
+"""Every tutorial runs from top to bottom, as a student starts it, and every warning is an error.
+
+A terminal need not know λ and →: half of the tutorials run where only ASCII can be printed, the
+others where only the characters of cp1252 can, as on many a Windows.
+"""
 
 import os
 import re
@@ -9,28 +13,69 @@ from pathlib import Path
 
 import pytest
 
-TUTORIALS = sorted((Path(__file__).parent.parent / "tutorials").glob("[0-9][0-9]_*.py"))
-every_tutorial = pytest.mark.parametrize("script", TUTORIALS, ids=[script.stem for script in TUTORIALS])
+FOLDER = Path(__file__).parent.parent / "tutorials"
+TUTORIALS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
+ENCODINGS = ("ascii", "cp1252")
+PARTS = (
+    "**You will learn**",
+    "**Before this:**",
+    "**Time:**",
+    "## Where to go next",
+    "## References",
+    "plt.show()",
+)
+EXERCISES = [("1", "easy"), ("2", "medium"), ("3", "hard")]
 
-# plt.show() has nothing to do without a screen, and matplotlib says so where it thinks that there is one.
-WARNINGS = ["-W", "error", "-W", "ignore:FigureCanvasAgg is non-interactive:UserWarning"]
+# What other packages deprecate among themselves is theirs. plt.show() has nothing to do without a
+# screen, and matplotlib says so where it thinks that there is one.
+FILTERS = (
+    "error",
+    "ignore::DeprecationWarning",
+    "error::DeprecationWarning:__main__",
+    "ignore:FigureCanvasAgg is non-interactive:UserWarning",
+)
+WARNINGS = [f"-W{filter}" for filter in FILTERS]
+
+every_tutorial = pytest.mark.parametrize(
+    "script", TUTORIALS, ids=[script.stem for script in TUTORIALS]
+)
+
+
+def encoding_for(script):
+    """Every second tutorial prints in the one encoding, the others in the other."""
+    return ENCODINGS[TUTORIALS.index(script) % len(ENCODINGS)]
 
 
 def run(script):
-    environment = {**os.environ, "MPLBACKEND": "agg", "PYTHONIOENCODING": "utf-8", "OPENBLAS_NUM_THREADS": "1"}
+    encoding = encoding_for(script)
+    environment = {
+        **os.environ,
+        "MPLBACKEND": "agg",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONIOENCODING": encoding,
+    }
     return subprocess.run(
-        [sys.executable, *WARNINGS, script], cwd=script.parent, env=environment, capture_output=True, encoding="utf-8"
+        [sys.executable, *WARNINGS, script],
+        cwd=script.parent,
+        env=environment,
+        capture_output=True,
+        encoding=encoding,
+        errors="replace",
     )
 
 
 @pytest.fixture(scope="session")
 def finished_tutorials(request):
-    """script -> its finished run. All that are wanted run in the background, as many at a time as there are cores."""
-    if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has the whole list, but is given only a part of it
+    """script -> its finished run. All that are wanted run in the background, one for each core."""
+    if (
+        "PYTEST_XDIST_WORKER" in os.environ
+    ):  # a worker has the whole list, but is given a part of it
         yield run
         return
     wanted = {
-        item.callspec.params["script"] for item in request.session.items if "finished_tutorials" in item.fixturenames
+        item.callspec.params["script"]
+        for item in request.session.items
+        if "finished_tutorials" in item.fixturenames
     }
     pool = ThreadPoolExecutor(os.cpu_count())
     runs = {script: pool.submit(run, script) for script in sorted(wanted, key=can_wait)}
@@ -46,34 +91,72 @@ def can_wait(script):
 @every_tutorial
 def test_a_tutorial_runs_and_finds_what_it_says(script, finished_tutorials):
     done = finished_tutorials(script)
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr}"
+    repeat = f"PYTHONIOENCODING={encoding_for(script)} python -W error tutorials/{script.name}"
+    assert done.returncode == 0, (
+        f"{script.name} ends with code {done.returncode}; to see it, run\n    {repeat}\n"
+        f"{done.stdout[-2000:]}\n{done.stderr}"
+    )
 
 
 @every_tutorial
 def test_a_tutorial_has_the_parts_that_a_student_counts_on(script):
     text = script.read_text(encoding="utf-8")
-    assert text.startswith("# %% [markdown]\n# # ")
-    for part in ("**You will learn**", "**Before this:**", "**Time:**", "## Where to go next", "## References"):
-        assert part in text, part
-    assert re.findall(r"^# ### Exercise (\d) \((\w+)\)", text, re.MULTILINE) == [
-        ("1", "easy"),
-        ("2", "medium"),
-        ("3", "hard"),
-    ]
-    assert re.findall(r'^# %% tags=\["hide-cell"\]\n# Solution (\d): ', text, re.MULTILINE) == ["1", "2", "3"]
-    assert "plt.show()" in text
+    first = "# %% [markdown]\n# # "
+    assert text.startswith(first), f"{script.name} must start with a markdown cell and its title"
+    missing = [part for part in PARTS if part not in text]
+    assert not missing, f"{script.name} has no {missing}: add what every tutorial has"
+    exercises = re.findall(r"^# ### Exercise (\d) \((\w+)\)", text, re.MULTILINE)
+    assert exercises == EXERCISES, (
+        f"{script.name} must have three headings '### Exercise 1 (easy): …' to 3 (hard)"
+    )
+    solutions = re.findall(r'^# %% tags=\["hide-cell"\]\n# Solution (\d): ', text, re.MULTILINE)
+    assert solutions == ["1", "2", "3"], (
+        f"""{script.name} must have three cells '# %% tags=["hide-cell"]' that begin with """
+        "'# Solution 1: …' to 3"
+    )
+
+
+@every_tutorial
+def test_a_tutorial_prints_on_any_terminal(script):
+    """Before its first line of output, in the cell with the imports."""
+    _, set_up, *_ = re.split(r"^# %%$", script.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    advice = "import it from minilora.cli.output and call it below the imports"
+    assert "\nsurvive_any_output()" in set_up, (
+        f"{script.name} has no survive_any_output(): {advice}"
+    )
+
+
+@every_tutorial
+def test_a_tutorial_uses_only_public_names(script):
+    text = script.read_text(encoding="utf-8")
+    lines = re.findall(r"^(?:from|import) minilora.*?(?:\n\)|$)", text, re.MULTILINE | re.DOTALL)
+    private = [name for line in lines for name in re.findall(r"\b_\w+", line)]
+    assert not private, f"{script.name} imports {private}: use a public name, or make it public"
 
 
 @every_tutorial
 def test_a_tutorial_links_to_files_that_exist(script):
     for name in re.findall(r"\]\(([\w./]+)\)", script.read_text(encoding="utf-8")):
-        assert (script.parent / name).exists(), name
+        target = script.parent / name
+        assert target.exists(), f"{script.name} links to {name}: correct it, it does not exist"
+
+
+@every_tutorial
+def test_a_tutorial_names_files_of_the_package_that_exist(script):
+    text = script.read_text(encoding="utf-8")
+    for name in re.findall(r"\b(?:minilora|tests|tutorials)/[\w./]*\w", text):
+        target = FOLDER.parent / name
+        assert target.exists(), f"{script.name} names {name}: correct it, it does not exist"
 
 
 def test_the_teachers_page_lists_every_exercise_and_every_tutorial():
-    page = (TUTORIALS[0].parent / "teaching.md").read_text(encoding="utf-8")
+    page = (FOLDER / "teaching.md").read_text(encoding="utf-8")
     for script in TUTORIALS:
-        titles = re.findall(r"^# ### Exercise \d \(\w+\): (.*)$", script.read_text(encoding="utf-8"), re.MULTILINE)
+        text = script.read_text(encoding="utf-8")
+        titles = re.findall(r"^# ### Exercise \d \(\w+\): (.*)$", text, re.MULTILINE)
         link = f"| [{int(script.name[:2])}]({script.name}) |"
-        assert f"{link} {' | '.join(titles)} |" in page, script.name
-        assert page.count(link) == 2, script.name  # what students can do afterwards, and the exercises
+        row = f"{link} {' | '.join(titles)} |"
+        assert row in page, f"teaching.md must have, in its table of exercises, the row\n{row}"
+        assert page.count(link) == 2, (
+            f"teaching.md must have {link} twice: in the table of skills, and in that of exercises"
+        )

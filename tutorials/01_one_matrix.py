@@ -7,15 +7,16 @@
 # **Before this:** linear algebra, Python, NumPy, a first idea of gradient descent.
 # **Time:** 45 minutes to read, 10 seconds to run.
 #
-# A network that reads upright letters is to read letters turned by 90°. You train its weights a little more, and every
-# weight matrix $W$ becomes $W + \Delta W$. A $144 \times 144$ matrix has 20,736 numbers, and all of them have moved.
-# The methods of this library bet that a change with far fewer numbers would have served as well: a $\Delta W$ *of low
-# rank*. Here you find out what that means, and then you put the bet to the test.
+# A network that reads upright letters is to read letters rotated by 90°. You train its weights a little more, and every
+# weight matrix $W$ becomes $W + \Delta W$. A $144 \times 144$ matrix has 20,736 parameters, and all of them have moved.
+# The methods of this library bet that a change with far fewer parameters would have served as well: a $\Delta W$ *of
+# low rank*. Here you find out what that means, and then you put the bet to the test.
 
 # %%
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+# Matrices this small run faster on one thread. NumPy reads this when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import autograd.numpy as np  # NumPy, but autograd can differentiate through it
 import matplotlib.pyplot as plt
@@ -23,13 +24,25 @@ from autograd import grad
 from autograd.core import VJPNode
 from autograd.tracer import new_box, toposort, trace_stack
 
+from minilora import (
+    accuracy,
+    adam,
+    adam_start,
+    cross_entropy,
+    fit,
+    init_mlp,
+    learning_rate,
+    linear,
+    mlp,
+    relu,
+    value_and_grad,
+)
 from minilora.analysis import energy_captured
-from minilora.data.glyphs import ALPHABET, FRAKTUR, LIGHTING, SOURCE, TURNED, draw_letters
-from minilora.linalg import linear
-from minilora.models.mlp import init_mlp, mlp, relu
+from minilora.cli.output import survive_any_output
+from minilora.data.glyphs import ALPHABET, FRAKTUR, LIGHTING, ROTATED, SOURCE, draw_letters
 from minilora.theorems.reachable import best_lora
-from minilora.train import accuracy, adam, adam_start, cross_entropy, fit, learning_rate, value_and_grad
 
+survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
 plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a8f98"
@@ -74,7 +87,8 @@ print("linear: ", many.shape, "->", linear(W, many).shape)
 # %%
 W = np.array([[1.3, 1.0], [0.2, 1.1]])
 U, sigma, Vt = np.linalg.svd(W)  # the rows of Vt are the directions v
-signs = np.where(Vt[:, 1] < 0, -1.0, 1.0)  # −u and −v are as good as u and v: let every v point upwards
+# −u and −v are as good as u and v: let every v point upwards
+signs = np.where(Vt[:, 1] < 0, -1.0, 1.0)
 U, Vt = U * signs, Vt * signs[:, None]
 angle = np.linspace(0, 2 * np.pi, 200)
 circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -91,15 +105,33 @@ print("singular values:", sigma.round(2))
 def draw_map(axis, title, points, arrows, names):
     axis.plot(*points.T, color=GREY, linewidth=2)
     for arrow, name, colour in zip(arrows, names, (BLUE, ORANGE)):
-        axis.annotate("", arrow, (0, 0), arrowprops={"color": colour, "width": 1.5, "headwidth": 8, "headlength": 8})
-        axis.text(*(arrow * (1 + 0.4 / np.linalg.norm(arrow))), name, color=colour, size=12, ha="center", va="center")
+        axis.annotate(
+            "",
+            arrow,
+            (0, 0),
+            arrowprops={"color": colour, "width": 1.5, "headwidth": 8, "headlength": 8},
+        )
+        axis.text(
+            *(arrow * (1 + 0.4 / np.linalg.norm(arrow))),
+            name,
+            color=colour,
+            size=12,
+            ha="center",
+            va="center",
+        )
     axis.set(title=title, xlim=(-2.4, 2.4), ylim=(-1.7, 1.7), aspect="equal")
 
 
 W_1 = sigma[0] * np.outer(U[:, 0], Vt[0])
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.5), sharey=True)
 draw_map(axes[0], "the unit circle", circle, Vt, ["$v_1$", "$v_2$"])
-draw_map(axes[1], "what $W$ makes of it", linear(W, circle), (U * sigma).T, [r"$\sigma_1 u_1$", r"$\sigma_2 u_2$"])
+draw_map(
+    axes[1],
+    "what $W$ makes of it",
+    linear(W, circle),
+    (U * sigma).T,
+    [r"$\sigma_1 u_1$", r"$\sigma_2 u_2$"],
+)
 draw_map(axes[2], "its rank-1 part", linear(W_1, circle), (U * sigma).T[:1], [r"$\sigma_1 u_1$"])
 plt.show()
 
@@ -128,7 +160,7 @@ assert np.isclose(np.sum(W**2), np.sum(sigma**2))
 
 # %%
 def best_of_rank(W, k):
-    """B (d_out, k) and A (k, d_in) with B A = the first k terms of the singular value decomposition."""
+    """B (d_out, k) and A (k, d_in): B A is the first k terms of the decomposition (1)."""
     U, sigma, Vt = np.linalg.svd(W, full_matrices=False)
     return U[:, :k] * sigma[:k], Vt[:k]
 
@@ -139,12 +171,12 @@ def cut_to_rank(W, k):
 
 
 # %% [markdown]
-# To see what is lost, take a matrix that you can look at: a picture of the letter g with a little noise, $48 \times 48$
+# To see what is lost, take a matrix that you can look at: an image of the letter g with a little noise, $48 \times 48$
 # numbers.
 
 # %%
-pictures, _ = draw_letters(rng, SOURCE, per_letter=1, size=48)
-W = pictures[ALPHABET.index("g")].reshape(48, 48).astype(np.float64)
+images, _ = draw_letters(rng, SOURCE, per_letter=1, size=48)
+W = images[ALPHABET.index("g")].reshape(48, 48).astype(np.float64)
 ranks = (1, 2, 4, 8, 16, 48)
 figure, axes = plt.subplots(1, len(ranks), figsize=(7.2, 1.9))
 for axis, k in zip(axes, ranks):
@@ -157,7 +189,7 @@ plt.show()
 
 # %% [markdown]
 # Two terms show that there is a letter, four show which, with a sixth of the 2,304 numbers. The last terms bring little
-# but the noise. From rank 24 on the two thin matrices hold at least as many numbers as the picture itself: a low rank
+# but the noise. From rank 24 on the two thin matrices hold at least as many numbers as the image itself: a low rank
 # saves only if it is *low*.
 #
 # ## Nothing of rank k comes nearer
@@ -177,7 +209,9 @@ B, A = best_of_rank(W, k)
 bound = np.sqrt(np.sum(sigma[k:] ** 2))
 assert np.isclose(np.linalg.norm(W - B @ A), bound)
 assert np.isclose(np.linalg.norm(W - B @ A, 2), sigma[k])
-print(f"Frobenius norm of the picture {np.linalg.norm(W):.2f}, of what rank {k} must miss {bound:.2f}")
+print(
+    f"Frobenius norm of the image {np.linalg.norm(W):.2f}, of what rank {k} must miss {bound:.2f}"
+)
 
 # %% [markdown]
 # That *none is nearer* is the surprising half. Try to beat it by luck first. A matrix of rank 4 has its columns in a
@@ -227,7 +261,8 @@ with trace_stack.new_trace() as trace:
     end = np.sum(np.tanh(2.0 * x))
 sent = 1.0
 for node, operation in zip(toposort(end._node), ("sum", "tanh", "2 ·")):
-    (sent,) = node.vjp(sent)  # each of these operations has one parent, so it sends one gradient back
+    # Each of these operations has one parent, so it sends one gradient back
+    (sent,) = node.vjp(sent)
     print(f"{operation:4} sends back {sent}")
 assert np.array_equal(sent, slope)
 
@@ -260,12 +295,15 @@ for _ in range(1500):
     B, A = B - lr * slope_b, A - lr * slope_a
 print(f"gradient descent ends at {distances[-1] / bound:.9f} times the bound")
 assert min(distances) >= bound * (1 - 1e-12) and distances[-1] < bound * (1 + 1e-6)
-assert np.allclose(B @ A, cut_to_rank(W, k), atol=1e-2) and not np.allclose(B, best_of_rank(W, k)[0], atol=1e-2)
+assert np.allclose(B @ A, cut_to_rank(W, k), atol=1e-2)
+assert not np.allclose(B, best_of_rank(W, k)[0], atol=1e-2)
 
 # %%
 figure, axis = plt.subplots(figsize=(7.2, 3.0))
 axis.axhline(min(errors), color=GREY, linestyle="--")
-axis.text(195, min(errors) + 0.2, "best of 1,000 random spaces", color=GREY, ha="right", va="bottom")
+axis.text(
+    195, min(errors) + 0.2, "best of 1,000 random spaces", color=GREY, ha="right", va="bottom"
+)
 axis.axhline(bound, color=ORANGE, linestyle="--")
 axis.text(195, bound + 0.2, "Eckart and Young's bound", color=ORANGE, ha="right", va="bottom")
 axis.plot(distances[:200], color=BLUE, linewidth=2)
@@ -297,13 +335,13 @@ assert np.array_equal(mlp(small, x), by_hand)
 # %% [markdown]
 # ## The letters
 #
-# The data is drawn from fonts, so nothing is downloaded: pictures of the 26 lower-case letters on $12 \times 12$
-# pixels, each a little turned, scaled, sheared and shifted, with noise. A *domain* is a kind of picture. The network
+# The data is drawn from fonts, so nothing is downloaded: images of the 26 lower-case letters on $12 \times 12$
+# pixels, each a little rotated, scaled, sheared and shifted, with noise. A *domain* is a kind of image. The network
 # learns the *source*, upright sans-serif letters. The others are *targets*, which it meets later: black-letter
-# (Fraktur), uneven light, and letters turned by 90°.
+# (Fraktur), uneven light, and letters rotated by 90°.
 
 # %%
-domains = (SOURCE, FRAKTUR, LIGHTING, TURNED)
+domains = (SOURCE, FRAKTUR, LIGHTING, ROTATED)
 tests = {domain.name: draw_letters(rng, domain, per_letter=40) for domain in domains}
 figure, axes = plt.subplots(len(domains), 13, figsize=(7.2, 2.5))
 for row, name in zip(axes, tests):
@@ -314,7 +352,17 @@ for row, name in zip(axes, tests):
         axis.spines[:].set_visible(False)
     row[0].set_ylabel(name, rotation=0, ha="right", va="center")
 plt.show()
-print("images", images.shape, images.dtype, " labels", labels.shape, "from", labels.min(), "to", labels.max())
+print(
+    "images",
+    images.shape,
+    images.dtype,
+    " labels",
+    labels.shape,
+    "from",
+    labels.min(),
+    "to",
+    labels.max(),
+)
 
 # %% [markdown]
 # ## A loss, its gradient, and the loop
@@ -333,16 +381,19 @@ def loss(weights, x, labels):
 images, labels = draw_letters(rng, SOURCE, per_letter=300)
 start = init_mlp(rng, widths=(144, 144, 144, 144, 144, 26))
 value, grads = value_and_grad(loss, start, images[:1000], labels[:1000])
-print(f"{sum(W.size for W in start.values()):,} weights, first loss {value:.2f}; log 26 = {np.log(26):.2f}")
+print(
+    f"{sum(W.size for W in start.values()):,} weights, "
+    f"first loss {value:.2f}; log 26 = {np.log(26):.2f}"
+)
 assert np.isclose(cross_entropy(np.zeros((len(labels), 26)), labels), np.log(26))
 assert {name: g.shape for name, g in grads.items()} == {name: W.shape for name, W in start.items()}
 
 # %% [markdown]
 # `fit` is the training loop. In each step it draws some rows of the data, computes the gradient, and lets *Adam* take a
-# step. Adam is gradient descent that keeps, for each number, a running mean of its gradient and of its square, and
-# divides one by the root of the other: so every number moves by about the learning rate, whatever the size of its
+# step. Adam is gradient descent that keeps, for each parameter, a running mean of its gradient and of its square, and
+# divides one by the root of the other: so every parameter moves by about the learning rate, whatever the size of its
 # gradient. The learning rate rises at first and then falls to zero. There is nothing else in it: three steps by hand
-# give the same weights, bit for bit.
+# give bitwise identical weights.
 
 # %%
 by_hand, state, draws = start, adam_start(start), np.random.default_rng(7)
@@ -350,48 +401,63 @@ for step in range(3):
     rows = draws.integers(len(labels), size=128)
     value, grads = value_and_grad(loss, by_hand, images[rows], labels[rows])
     by_hand, state = adam(by_hand, grads, state, lr=learning_rate(step, 3, peak=1e-3))
-fitted = fit(loss, start, (images, labels), np.random.default_rng(7), steps=3, batch=128, lr=1e-3)
+fitted = fit(
+    loss, start, (images, labels), rng=np.random.default_rng(7), steps=3, batch=128, lr=1e-3
+)
 assert all(np.array_equal(fitted[name], by_hand[name]) for name in start)
 
 # %% [markdown]
 # Now let it run. This is the *pretraining*: 1,000 steps on the source.
 
 # %%
-weights = fit(loss, start, (images, labels), rng, steps=1000, batch=128, lr=1e-3, label="pretraining")
+weights = fit(
+    loss, start, (images, labels), rng=rng, steps=1000, batch=128, lr=1e-3, label="pretraining"
+)
 before = {name: accuracy(mlp(weights, x), truth) for name, (x, truth) in tests.items()}
 for name, share in before.items():
-    print(f"{name:9} {share:6.1%} read rightly")
-assert before["sans"] > 0.95 and max(before["fraktur"], before["lighting"], before["turned"]) < 0.6
+    print(f"{name:9} {share:6.1%} classified correctly")
+assert before["sans"] > 0.95 and max(before["fraktur"], before["lighting"], before["rotated"]) < 0.6
 
 # %% [markdown]
-# It reads nearly every letter of the source. On the targets it fails, and on turned letters it is hardly better than
+# It reads nearly every letter of the source. On the targets it fails, and on rotated letters it is hardly better than
 # chance, which is 1 in 26.
 #
 # ## Full fine-tuning
 #
-# So train on, with 40 turned pictures of each letter. To keep the question simple, train the four square matrices and
+# So train on, with 40 rotated images of each letter. To keep the question simple, train the four square matrices and
 # leave all other arrays as they are. In Python that takes one operator: `weights | params` is the dict `weights` with
 # the entries of `params` put in their places.
 
 # %%
 hidden = [f"layers.{layer}.W" for layer in range(4)]
-turned = draw_letters(rng, TURNED, per_letter=40)
+rotated = draw_letters(rng, ROTATED, per_letter=40)
 
 
 def tuning_loss(params, x, labels):
     return loss(weights | params, x, labels)
 
 
-tuned = fit(tuning_loss, {name: weights[name] for name in hidden}, turned, rng, steps=400, batch=64, lr=3e-3)
+tuned = fit(
+    tuning_loss,
+    {name: weights[name] for name in hidden},
+    rotated,
+    rng=rng,
+    steps=400,
+    batch=64,
+    lr=3e-3,
+)
 
 
 def score(params):
-    x, truth = tests["turned"]
+    x, truth = tests["rotated"]
     return accuracy(mlp(weights | params, x), truth)
 
 
-print(f"{sum(W.size for W in tuned.values()):,} numbers trained: {before['turned']:.1%} → {score(tuned):.1%}")
-assert score(tuned) > 0.85 and score({}) == before["turned"]
+print(
+    f"{sum(W.size for W in tuned.values()):,} parameters trained: "
+    f"{before['rotated']:.1%} → {score(tuned):.1%}"
+)
+assert score(tuned) > 0.85 and score({}) == before["rotated"]
 
 # %% [markdown]
 # ## How much of the update is of low rank?
@@ -416,24 +482,41 @@ for name, change in delta.items():
 # entries of $\Delta W$: the same 20,736 numbers at random places. What structure there was is gone.
 
 # %%
-shuffled = {name: rng.permutation(change.ravel()).reshape(144, 144) for name, change in delta.items()}
+shuffled = {
+    name: rng.permutation(change.ravel()).reshape(144, 144) for name, change in delta.items()
+}
 for name, change in delta.items():
     sigma = np.linalg.svd(change, compute_uv=False)
     share, chance = energy_captured(change), energy_captured(shuffled[name])
     assert np.isclose(share[16], np.sum(sigma[:16] ** 2) / np.sum(sigma**2))
-    print(f"{name}: rank 1 holds {share[1]:.0%} of the energy, rank 16 {share[16]:.0%}; shuffled {chance[16]:.0%}")
+    print(
+        f"{name}: rank 1 holds {share[1]:.0%} of the energy, "
+        f"rank 16 {share[16]:.0%}; shuffled {chance[16]:.0%}"
+    )
     assert share[1] > 0.07 and share[16] > 0.65 and chance[16] < 0.45
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.2))
-shown = {f"layer {layer}": delta[name] for layer, name in enumerate(hidden)} | {"shuffled": shuffled[hidden[0]]}
-for (label, change), colour in zip(shown.items(), ("#a6cbe3", "#6aa9d0", "#2f86bd", "#00507c", GREY)):
+shown = {f"layer {layer}": delta[name] for layer, name in enumerate(hidden)} | {
+    "shuffled": shuffled[hidden[0]]
+}
+for (label, change), colour in zip(
+    shown.items(), ("#a6cbe3", "#6aa9d0", "#2f86bd", "#00507c", GREY)
+):
     dashes = "--" if label == "shuffled" else "-"
     sigma = np.linalg.svd(change, compute_uv=False)
     axes[0].semilogy(np.arange(1, 145), sigma / sigma[0], dashes, color=colour)
     axes[1].plot(100 * energy_captured(change), dashes, color=colour, label=label)
-axes[0].set(xlabel="i", ylabel="$\\sigma_i$ / $\\sigma_1$", ylim=(1e-3, 1.3), title="singular values of ΔW")
-axes[1].set(xlabel="k", ylabel="energy captured (%)", xlim=(0, 145), ylim=(0, 102), title="in its best rank-k part")
+axes[0].set(
+    xlabel="i", ylabel="$\\sigma_i$ / $\\sigma_1$", ylim=(1e-3, 1.3), title="singular values of ΔW"
+)
+axes[1].set(
+    xlabel="k",
+    ylabel="energy captured (%)",
+    xlim=(0, 145),
+    ylim=(0, 102),
+    title="in its best rank-k part",
+)
 axes[1].legend(frameon=False, loc="lower right")
 plt.show()
 
@@ -459,7 +542,7 @@ def truncated(k):
 ranks = (1, 2, 4, 8, 16, 32, 64, 144)
 cut = {k: score(truncated(k)) for k in ranks}
 for k, share in cut.items():
-    print(f"rank {k:3}: {share:.1%} of turned letters read rightly")
+    print(f"rank {k:3}: {share:.1%} of rotated letters classified correctly")
 assert cut[32] > score(tuned) - 0.05 and cut[4] < score(tuned) - 0.2 and cut[1] < 0.35
 
 # %% [markdown]
@@ -469,7 +552,7 @@ assert cut[32] > score(tuned) - 0.05 and cut[4] < score(tuned) - 0.2 and cut[1] 
 # ## Is that the best that a rank can do?
 #
 # Eckart and Young's theorem says that no matrix of rank $k$ is nearer *to this $\Delta W$*. Nobody asked for this
-# $\Delta W$. You asked for a network that reads turned letters. So do with the loss what you did with the picture
+# $\Delta W$. You asked for a network that reads rotated letters. So do with the loss what you did with the image
 # above: write $\Delta W = B A$ and train $B$ and $A$ by gradient descent. $A$ starts at random and $B$ at zero, so that
 # training starts from the pretrained network. This is **LoRA**, low-rank adaptation, and the next tutorial takes it
 # apart.
@@ -490,8 +573,12 @@ for k in (1, 4, 16):
     for name in hidden:
         A = rng.standard_normal((k, 144)) / np.sqrt(144)
         first[name] = {"B": np.zeros((144, k), np.float32), "A": A.astype(np.float32)}
-    trained[k] = score(with_updates(fit(thin_loss, first, turned, rng, steps=400, batch=64, lr=1e-2)))
-    print(f"rank {k:2}: trained at this rank {trained[k]:.1%}, cut down to it afterwards {cut[k]:.1%}")
+    trained[k] = score(
+        with_updates(fit(thin_loss, first, rotated, rng=rng, steps=400, batch=64, lr=1e-2))
+    )
+    print(
+        f"rank {k:2}: trained at this rank {trained[k]:.1%}, cut down to it afterwards {cut[k]:.1%}"
+    )
 assert trained[1] > cut[1] + 0.2 and trained[4] > cut[4] + 0.2 and trained[16] > score(tuned) - 0.08
 
 # %%
@@ -502,14 +589,14 @@ axis.semilogx(ranks, [100 * cut[k] for k in ranks], "o-", color=BLUE)
 axis.semilogx(list(trained), [100 * share for share in trained.values()], "s-", color=ORANGE)
 axis.text(1, 64, "trained at rank k", color=ORANGE, va="center")
 axis.text(9, 66, "tuned fully, then cut to rank k", color=BLUE, va="center")
-axis.set(xlabel="rank k of each ΔW", ylabel="turned letters read rightly (%)", ylim=(0, 105))
+axis.set(xlabel="rank k of each ΔW", ylabel="accuracy on rotated letters (%)", ylim=(0, 105))
 axis.set_xticks(ranks, [str(k) for k in ranks])
 axis.set_xticks([], minor=True)
 plt.show()
 
 # %% [markdown]
 # The answer has two halves. Full fine-tuning does *not* make an update of very low rank, not in this network: you need
-# rank 16 or so to keep what it learnt. But updates of very low rank that do the job *exist*: if training has to look
+# rank 16 or so to keep what it learned. But updates of very low rank that do the job *exist*: if training has to look
 # for one, it finds one, though at rank 1 with some loss. The truncated update is best for $\lVert \Delta W \rVert$, not
 # for the loss.
 #
@@ -518,7 +605,7 @@ plt.show()
 # %% [markdown]
 # ### Exercise 1 (easy): what leaves the singular values alone?
 #
-# Take the picture of the g. Turn it by 90°; mirror it; put its rows into a random order; shuffle all its pixels. In
+# Take the image of the g. Rotate it by 90°; mirror it; put its rows into a random order; shuffle all its pixels. In
 # which cases do the singular values stay the same? Say why before you run it.
 #
 # <details><summary>Hint</summary>
@@ -532,7 +619,7 @@ plt.show()
 # Solution 1: rotations, mirrors and reordered rows are orthogonal maps, so only shuffling all pixels changes anything.
 letter_sigma = np.linalg.svd(W, compute_uv=False)
 for name, changed in {
-    "turned by 90°": np.rot90(W),
+    "rotated by 90°": np.rot90(W),
     "mirrored": W[:, ::-1],
     "rows reordered": W[rng.permutation(48)],
     "all pixels shuffled": rng.permutation(W.ravel()).reshape(48, 48),
@@ -545,8 +632,8 @@ for name, changed in {
 # %% [markdown]
 # ### Exercise 2 (medium): a low rank takes noise away
 #
-# Draw a clean letter (a picture of $0$ and $1$ such as `W > 0.5` will do) and add Gaussian noise of 0.3 to each pixel.
-# Cut the noisy picture down to rank $k$ and measure its distance to the *clean* one, for every $k$. Which $k$ is best,
+# Draw a clean letter (an image of $0$ and $1$ such as `W > 0.5` will do) and add Gaussian noise of 0.3 to each pixel.
+# Cut the noisy image down to rank $k$ and measure its distance to the *clean* one, for every $k$. Which $k$ is best,
 # and why neither the smallest nor the largest?
 
 # %% tags=["hide-cell"]
@@ -555,7 +642,10 @@ clean = (W > 0.5).astype(np.float64)
 noisy = clean + rng.normal(0, 0.3, clean.shape)
 gaps = {k: np.linalg.norm(cut_to_rank(noisy, k) - clean) for k in range(1, 49)}
 best = min(gaps, key=gaps.get)
-print(f"distance to the clean letter: rank 1 {gaps[1]:.1f}, rank {best} {gaps[best]:.1f}, all 48 ranks {gaps[48]:.1f}")
+print(
+    f"distance to the clean letter: rank 1 {gaps[1]:.1f}, "
+    f"rank {best} {gaps[best]:.1f}, all 48 ranks {gaps[48]:.1f}"
+)
 assert np.isclose(gaps[48], np.linalg.norm(noisy - clean))
 assert 2 <= best <= 16 and gaps[best] < 0.8 * min(gaps[1], gaps[48])
 
@@ -576,7 +666,7 @@ assert 2 <= best <= 16 and gaps[best] < 0.8 * min(gaps[1], gaps[48])
 
 # %% tags=["hide-cell"]
 # Solution 3: M = VᵀV ΔW, with V from Y = X ΔWᵀ. It helps, but the loss still has not been asked.
-inputs, x = {}, turned[0]
+inputs, x = {}, rotated[0]
 for layer, name in enumerate(hidden):
     inputs[name] = x
     x = relu(linear(tuned[name], x) + weights[f"layers.{layer}.b"])

@@ -17,23 +17,33 @@
 # %%
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+# Matrices this small run faster on one thread. NumPy reads this when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import traceback
+from dataclasses import replace
 
 import autograd.numpy as np  # NumPy, but autograd can differentiate through it
 import matplotlib.pyplot as plt
 from autograd import grad
 
-from minilora.adapters import LoRA
-from minilora.attach import attach
-from minilora.data.glyphs import FRAKTUR, TURNED, draw_letters
-from minilora.linalg import linear
-from minilora.models.mlp import mlp
-from minilora.scaling import alpha_over_sqrt_rank
-from minilora.tours import letters
-from minilora.train import accuracy, adam, adam_start, fit, leaves, rebuild
+from minilora import (
+    LoRA,
+    accuracy,
+    adam,
+    adam_start,
+    alpha_over_sqrt_rank,
+    attach,
+    fit,
+    linear,
+    mlp,
+)
+from minilora.cli import letters
+from minilora.cli.output import survive_any_output
+from minilora.data.glyphs import FRAKTUR, ROTATED, draw_letters
+from minilora.train.tape import leaves, rebuild
 
+survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
 plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#8a8f98"
@@ -49,7 +59,9 @@ rng = np.random.default_rng(0)
 # %%
 d_out, d_in, n, true_rank = 12, 16, 200, 3
 W = rng.standard_normal((d_out, d_in)) / np.sqrt(d_in)
-change = rng.standard_normal((d_out, true_rank)) @ rng.standard_normal((true_rank, d_in)) / np.sqrt(d_in)
+change = (
+    rng.standard_normal((d_out, true_rank)) @ rng.standard_normal((true_rank, d_in)) / np.sqrt(d_in)
+)
 X = np.linalg.qr(rng.standard_normal((n, d_in)))[0] * np.sqrt(n)  # one input in each row
 Y = linear(W + change, X)
 assert np.allclose(X.T @ X / n, np.eye(d_in))
@@ -197,29 +209,37 @@ for rank in (1, 2, 3, 4):
 # %%
 adapter = LoRA(rank=3, alpha=6)
 params, frozen = adapter.init(rng, W)
-print({letter: array.shape for letter, array in params.items()}, "largest entry of B:", np.max(np.abs(params["B"])))
-assert np.array_equal(adapter.forward(params, frozen, X), linear(W, X))  # untrained, it changes nothing
+print(
+    {letter: array.shape for letter, array in params.items()},
+    "largest entry of B:",
+    np.max(np.abs(params["B"])),
+)
+# Untrained, it changes nothing
+assert np.array_equal(adapter.forward(params, frozen, X), linear(W, X))
 params = {"A": params["A"], "B": rng.standard_normal((d_out, 3))}
-assert np.array_equal(adapter.forward(params, frozen, X), forward(params["A"], params["B"], X, s=2.0))
+assert np.array_equal(
+    adapter.forward(params, frozen, X), forward(params["A"], params["B"], X, s=2.0)
+)
 assert np.array_equal(adapter.merge(params, frozen), W + 2.0 * (params["B"] @ params["A"]))
 
 # %% [markdown]
 # ## LoRA on a network
 #
-# Now the network from tutorial 1 and its worst target, letters turned by 90°. `attach` gives an adapter to every weight
-# whose name fits a pattern. Print what it returns before you train: it says what will be trained, and how much.
+# Now the network from tutorial 1 and its worst target, letters rotated by 90°. `attach` gives an adapter to every
+# weight whose name fits a pattern. Print what it returns before you train: it says what will be trained, and how much.
 
 # %%
 weights = letters.pretrain(rng, letters.USUAL)
-data, test = draw_letters(rng, TURNED, per_letter=40), draw_letters(rng, TURNED, per_letter=40)
-attached = attach(weights, {"layers.[0-3].W": LoRA(rank=4, alpha=8)}, rng)
+data, test = draw_letters(rng, ROTATED, per_letter=40), draw_letters(rng, ROTATED, per_letter=40)
+attached = attach(weights, {"layers.[0-3].W": LoRA(rank=4, alpha=8)}, rng=rng)
 print(attached)
-assert attached.trained == 4 * 4 * (144 + 144)
+assert attached.trainable == 4 * 4 * (144 + 144)
 
 # %% [markdown]
-# `attached.params` is a nested dict with the numbers to train, and `fit` trains any such dict. `attached.bind(params)`
-# makes weights for the model out of it: the adapted ones are no arrays but small callable objects, and `linear(W, x)`
-# calls them. So `mlp` runs unchanged and knows nothing of adapters. At the end `merge` gives plain arrays again.
+# `attached.params` is a nested dict with the trainable parameters, and `fit` trains any such dict.
+# `attached.bind(params)` makes weights for the model out of it: the adapted ones are no arrays but small callable
+# objects, and `linear(W, x)` calls them. So `mlp` runs unchanged and knows nothing of adapters. At the end `merge`
+# gives plain arrays again.
 
 
 # %%
@@ -231,17 +251,25 @@ def score(weights, test):
     return accuracy(mlp(weights, test[0]), test[1])
 
 
-params = fit(lora_loss, attached.params, data, rng, steps=400, batch=64, lr=1e-2)
+params = fit(lora_loss, attached.params, data, rng=rng, steps=400, batch=64, lr=1e-2)
 deployed = attached.merge(params)
-print(f"{score(weights, test):.1%} → {score(attached.bind(params), test):.1%}, merged {score(deployed, test):.1%}")
-print("bound: ", type(attached.bind(params)["layers.0.W"]).__name__, " merged:", type(deployed["layers.0.W"]).__name__)
+print(
+    f"{score(weights, test):.1%} → {score(attached.bind(params), test):.1%}, "
+    f"merged {score(deployed, test):.1%}"
+)
+print(
+    "bound: ",
+    type(attached.bind(params)["layers.0.W"]).__name__,
+    " merged:",
+    type(deployed["layers.0.W"]).__name__,
+)
 assert score(weights, test) < 0.3 and score(attached.bind(params), test) > 0.75
 assert all(np.array_equal(deployed[name], weights[name]) for name in weights if name not in params)
 
 # %% [markdown]
 # ## Step through it
 #
-# Which functions does an input pass on its way? A quick way to see it is to make a mistake, here pictures with too few
+# Which functions does an input pass on its way? A quick way to see it is to make a mistake, here images with too few
 # pixels, and to read the traceback.
 
 # %%
@@ -266,7 +294,7 @@ assert chain[first : first + 4] == ["mlp", "linear", "__call__", "forward"]
 # At the prompt, `s` steps into a call, `n` goes to the next line, `r` runs to the end of a function, `w` shows where
 # you are. Step into `bind` and run out of it; step into `mlp`; go on until the arrow points at the line with `linear`;
 # step into it, from there into `Adapted.__call__`, and from there into `LoRA.forward`: the lines that you have written
-# yourself above. After the first of them, `p low.shape` shows the thin middle, four numbers for one picture. If you
+# yourself above. After the first of them, `p low.shape` shows the thin middle, four numbers for one image. If you
 # stop inside a training step instead, arrays are traced, and `p x` shows an address, as you know from tutorial 1: write
 # `p str(x)`.
 #
@@ -280,8 +308,8 @@ assert chain[first : first + 4] == ["mlp", "linear", "__call__", "forward"]
 # $$(s, \ \eta, \ A_0) \quad \text{and} \quad (c\,s, \ \eta / c, \ A_0 / \sqrt{c}\,) \quad \text{train the same } W'
 # \text{ at every step.} \tag{4}$$
 #
-# With $c = 4$ every factor is a power of two. These are exact in floating-point numbers, so the two must agree bit for
-# bit.
+# With $c = 4$ every factor is a power of two. These are exact in floating-point numbers, so the two must be bitwise
+# identical.
 
 # %%
 A, B = starts["B zero"]
@@ -289,7 +317,10 @@ A_s, B_s, losses = descend(A, B, s=1.0, lr=0.1, steps=50)
 A_c, B_c, same = descend(A / 2, B / 2, s=4.0, lr=0.1 / 4, steps=50)
 assert same == losses and np.array_equal(4.0 * B_c @ A_c, 1.0 * B_s @ A_s)
 _, _, other = descend(A, B, s=4.0, lr=0.1 / 4, steps=50)
-print(f"loss after 50 steps: {losses[-1]:.5f}, all three changed: {same[-1]:.5f}, A not changed: {other[-1]:.5f}")
+print(
+    f"loss after 50 steps: {losses[-1]:.5f}, all three changed: "
+    f"{same[-1]:.5f}, A not changed: {other[-1]:.5f}"
+)
 assert abs(other[10] - losses[10]) > 0.01 * losses[0]
 
 # %% [markdown]
@@ -315,8 +346,12 @@ def descend_adam(A, B, s, lr, eps, steps):
 
 reference = descend_adam(A, B, s=1.0, lr=0.01, eps=1e-8, steps=50)
 assert np.array_equal(descend_adam(A / 2, B / 2, s=4.0, lr=0.01 / 2, eps=2e-8, steps=50), reference)
-assert not np.allclose(descend_adam(A / 2, B / 2, s=4.0, lr=0.01 / 4, eps=2e-8, steps=50), reference, atol=1e-3)
-assert not np.allclose(descend_adam(A, B, s=4.0, lr=0.01 / 2, eps=2e-8, steps=50), reference, atol=1e-3)
+assert not np.allclose(
+    descend_adam(A / 2, B / 2, s=4.0, lr=0.01 / 4, eps=2e-8, steps=50), reference, atol=1e-3
+)
+assert not np.allclose(
+    descend_adam(A, B, s=4.0, lr=0.01 / 2, eps=2e-8, steps=50), reference, atol=1e-3
+)
 
 # %% [markdown]
 # ## Why α/r, and not α?
@@ -360,26 +395,31 @@ for name, power in (("α", 0.0), ("α/r", 1.0), ("α/√r", 0.5)):
     descent = np.array([rank ** (-2 * power) * paces[rank][0] / paces[1][0] for rank in paces])
     signs = np.array([rank**-power * paces[rank][1] / paces[1][1] for rank in paces])
     print(f"s = {name:4}  gradient descent {descent.round(2)}  Adam {signs.round(2)}")
-    assert (power == 0.5) == (0.8 < descent[-1] < 1.25) and (power == 1.0) == (0.8 < signs[-1] < 1.25)
-assert LoRA(rank=16, alpha=8, scaling=alpha_over_sqrt_rank).scaling(8, 16) == 2.0
+    assert (power == 0.5) == (0.8 < descent[-1] < 1.25)
+    assert (power == 1.0) == (0.8 < signs[-1] < 1.25)
+assert LoRA(rank=16, alpha=8, scaling=alpha_over_sqrt_rank).scale == 2.0
 
 # %% [markdown]
 # (The pace of the first step at ranks 1, 4, 16 and 64, as multiples of that at rank 1.)
 #
 # ## Ranks and scales on the letters
 #
-# A first step is not a training. So train 20 adapters on turned letters, four ranks with five values of $\alpha$ each,
+# A first step is not a training. So train 20 adapters on rotated letters, four ranks with five values of $\alpha$ each,
 # all with Adam, the same learning rate, and few steps.
 
 
 # %%
 def train_briefly(rank, alpha, lr=1e-2):
-    attached = attach(weights, {"layers.[0-3].W": LoRA(rank=rank, alpha=alpha)}, np.random.default_rng(1))
+    attached = attach(
+        weights, {"layers.[0-3].W": LoRA(rank=rank, alpha=alpha)}, rng=np.random.default_rng(1)
+    )
 
     def brief_loss(params, x, labels):
         return letters.mlp_loss(attached.bind(params), x, labels)
 
-    params = fit(brief_loss, attached.params, data, np.random.default_rng(2), steps=100, batch=64, lr=lr)
+    params = fit(
+        brief_loss, attached.params, data, rng=np.random.default_rng(2), steps=100, batch=64, lr=lr
+    )
     return score(attached.bind(params), test)
 
 
@@ -396,13 +436,26 @@ def draw_table(axis, table, columns):
         if np.isfinite(share):
             colour = "black" if share > 0.55 else "white"
             axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour)
-    axis.set(xticks=range(len(columns)), xticklabels=columns, yticks=range(len(ranks)), yticklabels=ranks)
+    axis.set(
+        xticks=range(len(columns)), xticklabels=columns, yticks=range(len(ranks)), yticklabels=ranks
+    )
 
 
 # %%
 by_alpha = np.array([[grid[rank, alpha] for alpha in alphas] for rank in ranks])
-scales = {"1/64": 1 / 64, "1/16": 1 / 16, "1/4": 1 / 4, "1": 1, "4": 4, "16": 16, "64": 64, "256": 256}
-by_scale = np.array([[grid.get((rank, s * rank), np.nan) for s in scales.values()] for rank in ranks])
+scales = {
+    "1/64": 1 / 64,
+    "1/16": 1 / 16,
+    "1/4": 1 / 4,
+    "1": 1,
+    "4": 4,
+    "16": 16,
+    "64": 64,
+    "256": 256,
+}
+by_scale = np.array(
+    [[grid.get((rank, s * rank), np.nan) for s in scales.values()] for rank in ranks]
+)
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.7), width_ratios=(8, 5), sharey=True)
 draw_table(axes[0], by_scale, list(scales))
 draw_table(axes[1], by_alpha, alphas)
@@ -430,15 +483,15 @@ assert grid[64, 256] > grid[4, 256] + 0.2 and grid[1, 16] > grid[1, 256] + 0.2
 # ## Which rank?
 #
 # Read the right panel from top to bottom. Accuracy grows with the rank, quickly at first and then hardly at all, while
-# the numbers to train grow in proportion to the rank. So start with a small rank such as 4, double it until the gain is
-# no longer worth it, and keep $\alpha$. There is no rank that is right for all tasks: it depends on how many directions
-# the change needs, as it did on one layer above.
+# the number of trainable parameters grows in proportion to the rank. So start with a small rank such as 4, double it
+# until the gain is no longer worth it, and keep $\alpha$. There is no rank that is right for all tasks: it depends on
+# how many directions the change needs, as it did on one layer above.
 
 # %%
 for rank, share in zip(ranks, best):
-    trained = attach(weights, {"layers.[0-3].W": LoRA(rank=rank)}, rng).trained
-    print(f"rank {rank:2}: {trained:6,} numbers, best accuracy after 100 steps {share:.1%}")
-    assert trained == 4 * rank * (144 + 144)
+    trainable = attach(weights, {"layers.[0-3].W": LoRA(rank=rank)}, rng=rng).trainable
+    print(f"rank {rank:2}: {trainable:6,} parameters, best accuracy after 100 steps {share:.1%}")
+    assert trainable == 4 * rank * (144 + 144)
 assert best[0] + 0.1 < best[1] < best[3] < best[2] + 0.1
 
 # %% [markdown]
@@ -446,8 +499,8 @@ assert best[0] + 0.1 < best[1] < best[3] < best[2] + 0.1
 #
 # `forward` and `merge` compute the same in exact arithmetic. In floating point they do not, because they add the same
 # numbers in another order. How do you tell rounding from a mistake? Rounding shrinks with the precision, and a mistake
-# does not. So compute both in float64, float32 and float16. For comparison, do the same with a wrong merge: one that
-# forgets $s$.
+# does not. So compute both in float64, float32 and float16. (`attach` refuses float16, in which nobody should train. So
+# attach first, and cast everything afterwards.) For comparison, do the same with a wrong merge: one that forgets $s$.
 
 
 # %%
@@ -455,12 +508,18 @@ def cast(tree, dtype):
     return rebuild(tree, (leaf.astype(dtype) for leaf in leaves(tree)))
 
 
+def attach_in(dtype, weights, adapter):
+    attached = attach(cast(weights, np.float64), {"layers.[0-3].W": adapter}, rng=rng)
+    parts = ("weights", "params", "frozen")
+    return replace(attached, **{part: cast(getattr(attached, part), dtype) for part in parts})
+
+
 # %%
 x = test[0][::8]
 precisions, gaps, wrong_gaps = (np.float64, np.float32, np.float16), [], []
 for dtype in precisions:
-    exact = attach(cast(weights, dtype), {"layers.[0-3].W": LoRA(rank=4, alpha=8)}, rng)
-    without_s = attach(cast(weights, dtype), {"layers.[0-3].W": LoRA(rank=4)}, rng)
+    exact = attach_in(dtype, weights, LoRA(rank=4, alpha=8))
+    without_s = attach_in(dtype, weights, LoRA(rank=4))
     logits = mlp(exact.bind(cast(params, dtype)), x.astype(dtype))
     merged = mlp(exact.merge(cast(params, dtype)), x.astype(dtype))
     wrong = mlp(without_s.merge(cast(params, dtype)), x.astype(dtype))
@@ -468,9 +527,8 @@ for dtype in precisions:
     gaps.append(float(np.max(np.abs(logits - merged))))
     wrong_gaps.append(float(np.max(np.abs(logits - wrong))))
     flips = np.sum(np.argmax(logits, axis=1) != np.argmax(merged, axis=1))
-    print(
-        f"{dtype.__name__}: gap {gaps[-1]:.0e}, wrong merge {wrong_gaps[-1]:.0e}, answers changed: {flips} of {len(x)}"
-    )
+    found = f"gap {gaps[-1]:.0e}, wrong merge {wrong_gaps[-1]:.0e}"
+    print(f"{dtype.__name__}: {found}, answers changed: {flips} of {len(x)}")
 
 # %%
 eps = [float(np.finfo(dtype).eps) for dtype in precisions]
@@ -480,7 +538,11 @@ axis.loglog(eps, gaps, "o-", color=BLUE)
 axis.text(eps[0], wrong_gaps[0] / 4, "a merge that forgets s", color=ORANGE, va="top")
 axis.text(eps[1] * 2, gaps[1] / 4, "the right merge", color=BLUE, va="top")
 labels = [f"{dtype.__name__}\n{spacing:.0e}" for dtype, spacing in zip(precisions, eps)]
-axis.set(xlabel="spacing of the numbers just above 1", ylabel="largest gap of two logits", ylim=(1e-15, 1e3))
+axis.set(
+    xlabel="spacing of the numbers just above 1",
+    ylabel="largest gap of two logits",
+    ylim=(1e-15, 1e3),
+)
 axis.set_xticks(eps, labels)
 axis.set_xticks([], minor=True)
 plt.show()
@@ -503,13 +565,16 @@ unchanged = mlp(cast(short, np.float64), short_x.astype(np.float64))
 for factor in (1.0, 0.1, 0.01, 0.001):
     small = {name: {"A": own["A"], "B": factor * own["B"]} for name, own in params.items()}
     small = cast(small, np.float16)
-    in_short = attach(short, {"layers.[0-3].W": LoRA(rank=4, alpha=8)}, rng)
-    in_full = attach(cast(short, np.float64), {"layers.[0-3].W": LoRA(rank=4, alpha=8)}, rng)
+    in_short = attach_in(np.float16, short, LoRA(rank=4, alpha=8))
+    in_full = attach_in(np.float64, short, LoRA(rank=4, alpha=8))
     truth = mlp(in_full.bind(cast(small, np.float64)), short_x.astype(np.float64))
     effect = np.linalg.norm(truth - unchanged)
     merged = np.linalg.norm(mlp(in_short.merge(small), short_x) - truth) / effect
     unmerged = np.linalg.norm(mlp(in_short.bind(small), short_x) - truth) / effect
-    print(f"update × {factor:<5}: error {merged:7.2%} of the update's effect merged, {unmerged:7.2%} unmerged")
+    print(
+        f"update × {factor:<5}: error {merged:7.2%} of the update's effect merged, "
+        f"{unmerged:7.2%} unmerged"
+    )
     assert 0.3 < merged / unmerged < 2
 assert merged > 0.02  # the smallest update is no longer exact to two digits
 
@@ -520,7 +585,7 @@ assert merged > 0.02  # the smallest update is no longer exact to two digits
 #
 # ## Adding two adapters
 #
-# You have an adapter for turned letters and train another one for Fraktur. Can one network have both? The updates can
+# You have an adapter for rotated letters and train another one for Fraktur. Can one network have both? The updates can
 # be added: $W + s B_1 A_1 + s B_2 A_2$. What you must *not* do is to add the matrices letter by letter, for
 #
 # $$(B_1 + B_2)(A_1 + A_2) = B_1 A_1 + B_2 A_2 + \underbrace{B_1 A_2 + B_2 A_1}_{\text{cross terms}}. \tag{6}$$
@@ -532,8 +597,11 @@ assert merged > 0.02  # the smallest update is no longer exact to two digits
 # Mind the scale: at rank $2r$, $\alpha / r$ stays the same only if $\alpha$ doubles too.
 
 # %%
-fraktur, fraktur_test = draw_letters(rng, FRAKTUR, per_letter=40), draw_letters(rng, FRAKTUR, per_letter=40)
-second = fit(lora_loss, attached.params, fraktur, rng, steps=400, batch=64, lr=1e-2)
+fraktur, fraktur_test = (
+    draw_letters(rng, FRAKTUR, per_letter=40),
+    draw_letters(rng, FRAKTUR, per_letter=40),
+)
+second = fit(lora_loss, attached.params, fraktur, rng=rng, steps=400, batch=64, lr=1e-2)
 stacked, summed = {}, {}
 for name in params:
     (A_1, B_1), (A_2, B_2) = params[name].values(), second[name].values()
@@ -542,17 +610,22 @@ for name in params:
     right, cross = B_1 @ A_1 + B_2 @ A_2, B_1 @ A_2 + B_2 @ A_1
     assert np.allclose(stacked[name]["B"] @ stacked[name]["A"], right, atol=1e-5)
     assert np.allclose(summed[name]["B"] @ summed[name]["A"], right + cross, atol=1e-5)
-    print(f"{name}: the cross terms are {np.linalg.norm(cross) / np.linalg.norm(right):.1f} times as large as the sum")
+    ratio = np.linalg.norm(cross) / np.linalg.norm(right)
+    print(f"{name}: the cross terms are {ratio:.1f} times as large as the sum")
 
 # %% [markdown]
 # The algebra is exact. What does the network say? And what does it say if one adapter of rank 8 is *trained* on both
 # kinds of letters together?
 
 # %%
-wide = attach(weights, {"layers.[0-3].W": LoRA(rank=8, alpha=16)}, rng)
+wide = attach(weights, {"layers.[0-3].W": LoRA(rank=8, alpha=16)}, rng=rng)
 for name in stacked:
-    turned_update, fraktur_update = (attached.merge(own)[name] - weights[name] for own in (params, second))
-    assert np.allclose(wide.merge(stacked)[name] - weights[name], turned_update + fraktur_update, atol=1e-5)
+    rotated_update, fraktur_update = (
+        attached.merge(own)[name] - weights[name] for own in (params, second)
+    )
+    assert np.allclose(
+        wide.merge(stacked)[name] - weights[name], rotated_update + fraktur_update, atol=1e-5
+    )
 
 
 def wide_loss(params, x, labels):
@@ -560,38 +633,52 @@ def wide_loss(params, x, labels):
 
 
 mixed = [np.concatenate(pair) for pair in zip(data, fraktur)]
-joint = fit(wide_loss, wide.params, mixed, rng, steps=400, batch=64, lr=1e-2)
+joint = fit(wide_loss, wide.params, mixed, rng=rng, steps=400, batch=64, lr=1e-2)
 # %%
 results = {
     "no adapter": weights,
-    "turned alone": attached.bind(params),
+    "rotated alone": attached.bind(params),
     "Fraktur alone": attached.bind(second),
     "side by side (7)": wide.bind(stacked),
     "letter by letter (6)": attached.bind(summed),
     "trained on both": wide.bind(joint),
 }
-results = {name: (score(bound, test), score(bound, fraktur_test)) for name, bound in results.items()}
-for name, (on_turned, on_fraktur) in results.items():
-    print(f"{name:21} turned {on_turned:6.1%}   Fraktur {on_fraktur:6.1%}")
+results = {
+    name: (score(bound, test), score(bound, fraktur_test)) for name, bound in results.items()
+}
+for name, (on_rotated, on_fraktur) in results.items():
+    print(f"{name:21} rotated {on_rotated:6.1%}   Fraktur {on_fraktur:6.1%}")
 
 # %%
 figure, axis = plt.subplots(figsize=(7.2, 3.0))
 places = np.arange(len(results))
-axis.barh(places - 0.2, [100 * share for share, _ in results.values()], height=0.36, color=BLUE, label="turned")
-axis.barh(places + 0.2, [100 * share for _, share in results.values()], height=0.36, color=ORANGE, label="Fraktur")
-axis.set(yticks=places, yticklabels=results, xlabel="letters read rightly (%)", xlim=(0, 100))
+axis.barh(
+    places - 0.2,
+    [100 * share for share, _ in results.values()],
+    height=0.36,
+    color=BLUE,
+    label="rotated",
+)
+axis.barh(
+    places + 0.2,
+    [100 * share for _, share in results.values()],
+    height=0.36,
+    color=ORANGE,
+    label="Fraktur",
+)
+axis.set(yticks=places, yticklabels=results, xlabel="accuracy (%)", xlim=(0, 100))
 axis.invert_yaxis()
 axis.legend(frameon=False, loc="upper right")
 plt.show()
 assert min(results["trained on both"]) > min(results["side by side (7)"]) + 0.3
 assert sum(results["side by side (7)"]) > sum(results["letter by letter (6)"])
-alone = results["turned alone"][0], results["Fraktur alone"][1]
+alone = results["rotated alone"][0], results["Fraktur alone"][1]
 assert all(share < goal - 0.2 for share, goal in zip(results["side by side (7)"], alone))
 assert results["side by side (7)"][1] < results["no adapter"][1]
 
 # %% [markdown]
 # The sum (7) is what you asked for, and still it reads both poorly, Fraktur even worse than no adapter at all. Each
-# update was learnt as if the other did not exist, and a network with ReLUs is not linear in its weights: two good
+# update was learned as if the other did not exist, and a network with ReLUs is not linear in its weights: two good
 # changes of the same layers disturb each other. The sum (6) is worse still. If one network is to do both, train on
 # both. If not, keep two adapters and switch: they are small.
 #
@@ -618,8 +705,8 @@ assert apart > 0.3
 # ### Exercise 2 (medium): α is the learning rate of B
 #
 # In (4), $A$ has to start smaller. Keep its start this time, and give $A$ and $B$ (which starts at zero) learning rates
-# of their own. By which factors do you have to change them when $s$ becomes $4 s$, so that gradient descent trains the
-# same $W'$, bit for bit? What are the factors for Adam?
+# of their own. By which factors do you have to change them when $s$ becomes $4 s$, so that gradient descent trains a
+# bitwise identical $W'$? What are the factors for Adam?
 #
 # <details><summary>Hint</summary>
 #
@@ -689,7 +776,7 @@ for name in stacked:
 # %% [markdown]
 # ## Where to go next
 #
-# LoRA trains few numbers. Does that make it faster, or smaller in memory? [Tutorial 3](03_counting.py) counts.
+# LoRA trains few parameters. Does that make it faster, or smaller in memory? [Tutorial 3](03_counting.py) counts.
 #
 # ## References
 #

@@ -1,18 +1,20 @@
 # %% [markdown]
-# # Counting: what an adapter saves in numbers, in memory and in time, and what it does not
+# # Counting: what an adapter saves in parameters, in memory and in time, and what it does not
 #
-# **You will learn** to count trained numbers for models of billions of weights without loading one; where the memory of
-# training goes, and which part of it LoRA takes away; and why a hundredth of the numbers does not mean a hundredth of
-# the time. **Before this:** [tutorial 2](02_lora_by_hand.py). **Time:** 40 minutes to read, 10 seconds to run.
+# **You will learn** to count trainable parameters for models of billions of weights without loading one; where the
+# memory of training goes, and which part of it LoRA takes away; and why a hundredth of the parameters does not mean a
+# hundredth of the time. **Before this:** [tutorial 2](02_lora_by_hand.py). **Time:** 40 minutes to read, 10 seconds to
+# run.
 #
-# LoRA trains "0.7 % of the parameters" of LLaMA 3, a language model of eight billion numbers. Does it then need 0.7 %
-# of the memory, and 0.7 % of the time? No, and no. The answers are about a fifth, and about two thirds. All of this can
-# be counted in advance. Here you count it by hand, and then you hold a clock beside it.
+# LoRA trains "0.7 % of the parameters" of LLaMA 3, a language model of eight billion parameters. Does it then need
+# 0.7 % of the memory, and 0.7 % of the time? No, and no. The answers are about a fifth, and about two thirds. All of
+# this can be counted in advance. Here you count it by hand, and then you hold a clock beside it.
 
 # %%
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+# Matrices this small run faster on one thread. NumPy reads this when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import math
 import time
@@ -24,25 +26,49 @@ from autograd import grad
 from autograd.core import VJPNode
 from autograd.tracer import new_box, trace_stack
 
-from minilora.__main__ import main
-from minilora.adapters import HRA, CondLoRA, Full, LoRA, SBoRAFA, SBoRAFB
-from minilora.attach import attach, kind, own_name
-from minilora.linalg import linear
-from minilora.models.mlp import init_mlp, mlp
-from minilora.quantize import quantize
-from minilora.shapes import MODELS, trained
-from minilora.tours import count
-from minilora.train import adam, adam_start, cross_entropy, leaves, rebuild, value_and_grad
+from minilora import (
+    HRA,
+    CondLoRA,
+    Full,
+    LoRA,
+    SBoRAFA,
+    SBoRAFB,
+    adam,
+    adam_start,
+    attach,
+    count_trainable,
+    cross_entropy,
+    init_mlp,
+    kind,
+    linear,
+    mlp,
+    own_name,
+    quantize,
+    value_and_grad,
+)
+from minilora.architectures import MODELS
+from minilora.cli.count import count_model
+from minilora.cli.main import main
+from minilora.cli.output import survive_any_output
+from minilora.train.tape import leaves, rebuild
 
+survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
 plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-BLUE, SKY, ORANGE, YELLOW, GREEN, GREY = "#0072b2", "#7cc0ea", "#d55e00", "#e6a532", "#009e73", "#8a8f98"
+BLUE, SKY, ORANGE, YELLOW, GREEN, GREY = (
+    "#0072b2",
+    "#7cc0ea",
+    "#d55e00",
+    "#e6a532",
+    "#009e73",
+    "#8a8f98",
+)
 rng = np.random.default_rng(0)
 
 # %% [markdown]
 # ## One matrix
 #
-# $W$ `(d_out, d_in)` has $d_{out} d_{in}$ numbers. LoRA of rank $r$ trains $A$ `(r, d_in)` and $B$ `(d_out, r)`. The
+# $W$ `(d_out, d_in)` has $d_{out} d_{in}$ parameters. LoRA of rank $r$ trains $A$ `(r, d_in)` and $B$ `(d_out, r)`. The
 # share of the two is
 #
 # $$\rho = \frac{r\,(d_{out} + d_{in})}{d_{out}\, d_{in}}. \tag{1}$$
@@ -57,7 +83,10 @@ def lora_share(rank, d_out, d_in):
 
 
 for d in (144, 768, 4096):
-    print(f"{d:4} × {d:4}: {d * d:10,} numbers, LoRA of rank 8 trains {8 * (d + d):6,}, {lora_share(8, d, d):6.2%}")
+    print(
+        f"{d:4} × {d:4}: {d * d:10,} parameters, "
+        f"LoRA of rank 8 trains {8 * (d + d):6,}, {lora_share(8, d, d):6.2%}"
+    )
 assert lora_share(8, 4096, 4096) == 1 / 256
 assert lora_share(72, 144, 144) == 1  # at half of the full rank nothing is saved
 
@@ -69,7 +98,7 @@ assert lora_share(72, 144, 144) == 1  # at half of the full rank nothing is save
 # to 11,008, down goes back. For counting, you need to know no more than that.
 #
 # Adapt q, k, v, up and down with rank 32, as the authors of SBoRA (tutorial 4) did for their comparison. They report
-# 56.1 million numbers for LoRA.
+# 56.1 million parameters for LoRA.
 
 # %%
 layers, d, hidden, rank = 32, 4096, 11_008, 32
@@ -86,7 +115,10 @@ assert by_hand == 56_098_816 and f"{by_hand / 1e6:.1f}" == "56.1"
 # %%
 matrices = layers * (4 * d * d + 3 * d * hidden)
 total = matrices + 2 * 32_000 * d + (2 * layers + 1) * d
-print(f"{total:,} numbers, {matrices / total:.1%} of them in 7 × 32 matrices; LoRA trains {by_hand / total:.2%}")
+print(
+    f"{total:,} parameters, {matrices / total:.1%} of them in 7 × 32 matrices; "
+    f"LoRA trains {by_hand / total:.2%}"
+)
 assert total == MODELS["llama-7b"].total == 6_738_415_616
 assert matrices == sum(math.prod(shape) for shape in MODELS["llama-7b"].shapes().values())
 
@@ -101,13 +133,21 @@ assert matrices == sum(math.prod(shape) for shape in MODELS["llama-7b"].shapes()
 # %%
 stand_in = np.broadcast_to(np.float32(0), (hidden, d))
 params, _ = LoRA(rank=32).init(rng, stand_in)
-print("shape", stand_in.shape, " strides", stand_in.strides, " in memory:", stand_in.base.nbytes, "bytes")
+print(
+    "shape",
+    stand_in.shape,
+    " strides",
+    stand_in.strides,
+    " in memory:",
+    stand_in.base.nbytes,
+    "bytes",
+)
 assert 4 * matrices > 25e9 and stand_in.strides == (0, 0) and stand_in.base.nbytes == 4
 assert sum(array.size for array in params.values()) == rank * (hidden + d)
 
 # %% [markdown]
-# `MODELS` has the tables of sizes of five released models, with the names that the released weights have. `trained`
-# counts what an adapter trains on all these shapes.
+# `MODELS` has the tables of sizes of five released models, with the names that the released weights have.
+# `count_trainable` counts what an adapter trains on all these shapes.
 
 # %%
 FIVE = ("q", "k", "v", "up", "down")
@@ -115,7 +155,7 @@ shapes = MODELS["llama-7b"].shapes(FIVE)
 for name in list(shapes)[:5]:
     print(f"{name:38} {shapes[name]}")
 assert len(shapes) == 5 * 32
-assert trained(LoRA(rank=32), shapes) == by_hand
+assert count_trainable(LoRA(rank=32), shapes) == by_hand
 
 # %% [markdown]
 # ## Other adapters, in one line each
@@ -123,7 +163,7 @@ assert trained(LoRA(rank=32), shapes) == by_hand
 # You will meet these in later tutorials. For counting, it is enough to know which arrays they train for $W$
 # `(d_out, d_in)`. (A *kind* is all the q of the model, or all the k, and so on.)
 #
-# | adapter | what it trains | numbers | explained in |
+# | adapter | what it trains | parameters | explained in |
 # | :-- | :-- | :-- | :-- |
 # | LoRA | $A$ and $B$ | $r\,(d_{out} + d_{in})$ | [tutorial 2](02_lora_by_hand.py) |
 # | SBoRA-FA | only $B$; $A$ is frozen | $r\, d_{out}$ | [tutorial 4](04_sbora.py) |
@@ -133,18 +173,23 @@ assert trained(LoRA(rank=32), shapes) == by_hand
 #
 # LLaMA 3 has a surprise in store. Its k and v are narrower, $1024 \times 4096$, because several parts of q share one of
 # k and of v. Count again by hand. SBoRA's authors report 56.6 million for LoRA, 25.2 for FA and 31.5 for FB. And for
-# CondLoRA, its authors report 294,912 numbers for LoRA on q and v of RoBERTa-base, and 24,576 for theirs.
+# CondLoRA, its authors report 294,912 parameters for LoRA on q and v of RoBERTa-base, and 24,576 for theirs.
 
 # %%
 d, kv, hidden = 4096, 1024, 14_336
 outputs, inputs = d + kv + kv + hidden + d, d + d + d + d + hidden  # of q, k, v, up, down
-by_hand = [layers * rank * numbers for numbers in (outputs + inputs, outputs, inputs)]
+by_hand = [layers * rank * width for width in (outputs + inputs, outputs, inputs)]
 assert by_hand == [56_623_104, 25_165_824, 31_457_280]
-assert [f"{number / 1e6:.1f}" for number in by_hand] == ["56.6", "25.2", "31.5"]
+assert [f"{count / 1e6:.1f}" for count in by_hand] == ["56.6", "25.2", "31.5"]
 llama3, llama = MODELS["llama3-8b"].shapes(FIVE), MODELS["llama-7b"].shapes(FIVE)
-assert [trained(adapter(32), llama3) for adapter in (LoRA, SBoRAFA, SBoRAFB)] == by_hand
-assert [trained(adapter(32), llama) for adapter in (LoRA, SBoRAFA, SBoRAFB)] == [56_098_816, 28_049_408, 28_049_408]
-print("LLaMA 3, LoRA, FA, FB:", *(f"{number:,}" for number in by_hand))
+three = (LoRA, SBoRAFA, SBoRAFB)
+assert [count_trainable(adapter(32), llama3) for adapter in three] == by_hand
+assert [count_trainable(adapter(32), llama) for adapter in three] == [
+    56_098_816,
+    28_049_408,
+    28_049_408,
+]
+print("LLaMA 3, LoRA, FA, FB:", *(f"{count:,}" for count in by_hand))
 
 # %% [markdown]
 # On LLaMA-7B, FA and FB are equal, because for each matrix that goes up there is one that goes down. On LLaMA 3, k and
@@ -158,35 +203,45 @@ print("LLaMA 3, LoRA, FA, FB:", *(f"{number:,}" for number in by_hand))
 roberta = MODELS["roberta-base"].shapes(("q", "v"))
 name = next(iter(roberta))
 print(f"own_name: {own_name(name)}\nkind:     {kind(name)}")
-alone, shared = trained(LoRA(8), roberta), trained(CondLoRA(8), roberta, key=kind)
+alone, shared = count_trainable(LoRA(8), roberta), count_trainable(CondLoRA(8), roberta, key=kind)
 assert (alone, shared) == (12 * 2 * 8 * (768 + 768), 2 * 8 * (768 + 768)) == (294_912, 24_576)
-assert trained(HRA(32), MODELS["llama-7b"].shapes(("q", "v"))) == 64 * 32 * 4096 == 8_388_608
-print("LLaMA-7B, q and v, rank 32: HRA 8,388,608")
+hra = count_trainable(HRA(32), MODELS["llama-7b"].shapes(("q", "v")))
+assert hra == 64 * 32 * 4096 == 8_388_608
+print(f"LLaMA-7B, q and v, rank 32: HRA {hra:,}")
 print(f"RoBERTa-base, q and v, rank 8: LoRA {alone:,}, CondLoRA {shared:,}")
 
 # %% [markdown]
 # Here are all five on LLaMA 3 at rank 32, split by the matrices that they adapt.
 
 # %%
-adapters = {"LoRA": LoRA, "SBoRA-FB": SBoRAFB, "HRA": HRA, "SBoRA-FA": SBoRAFA, "CondLoRA": CondLoRA}
+adapters = {
+    "LoRA": LoRA,
+    "SBoRA-FB": SBoRAFB,
+    "HRA": HRA,
+    "SBoRA-FA": SBoRAFA,
+    "CondLoRA": CondLoRA,
+}
 figure, axis = plt.subplots(figsize=(7.2, 3.0))
 for row, (label, adapter) in enumerate(adapters.items()):
     key, left = kind if label == "CondLoRA" else own_name, 0.0
     for part, colour in zip(FIVE, (BLUE, SKY, GREEN, YELLOW, ORANGE)):
-        numbers = trained(adapter(32), MODELS["llama3-8b"].shapes((part,)), key)
-        axis.barh(row, numbers / 1e6, left=left, color=colour, label=part if row == 0 else None)
-        left += numbers / 1e6
+        trainable = count_trainable(adapter(32), MODELS["llama3-8b"].shapes((part,)), key)
+        axis.barh(row, trainable / 1e6, left=left, color=colour, label=part if row == 0 else None)
+        left += trainable / 1e6
     axis.text(left + 0.6, row, f"{left:.1f}", va="center")
-    assert math.isclose(left, trained(adapter(32), llama3, key) / 1e6)
-axis.set(yticks=range(5), yticklabels=adapters, xlabel="trained numbers (millions)", xlim=(0, 62))
+    assert math.isclose(left, count_trainable(adapter(32), llama3, key) / 1e6)
+axis.set(
+    yticks=range(5), yticklabels=adapters, xlabel="trainable parameters (millions)", xlim=(0, 62)
+)
 axis.invert_yaxis()
 axis.legend(frameon=False, loc="lower right", ncols=5, title="matrix")
 plt.show()
-assert trained(CondLoRA(32), llama3, key=kind) == trained(LoRA(32), llama3) // 32  # 32 layers share
+# 32 layers share
+assert count_trainable(CondLoRA(32), llama3, key=kind) == count_trainable(LoRA(32), llama3) // 32
 
 # %% [markdown]
-# None of this says which adapter *learns* best: a number that CondLoRA trains is not the same as one that LoRA trains.
-# [Tutorial 11](11_bake_off.py) compares them at equal counts.
+# None of this says which adapter *learns* best: a parameter that CondLoRA trains is not the same as one that LoRA
+# trains. [Tutorial 11](11_bake_off.py) compares them at equal counts.
 #
 # ## The same from the command line
 #
@@ -200,24 +255,30 @@ assert trained(CondLoRA(32), llama3, key=kind) == trained(LoRA(32), llama3) // 3
 
 # %%
 main(["count", "llama3-8b", "--adapter", "lora", "--rank", "32", "--targets", "q,k,v,up,down"])
-counted = count.run("llama3-8b", "lora", 32, FIVE, say=lambda text: None)  # the same from Python, without printing
+lines = []  # the same from Python, with the lines in a list
+counted = count_model("llama3-8b", "lora", 32, FIVE, show=lines.append)
 assert counted == {"full fine-tuning": 8_030_261_248, "lora": 56_623_104}
 
 # %% [markdown]
-# So much for the numbers. The other columns are about memory, and that comes next.
+# So much for the parameters. The other columns are about memory, and that comes next.
 #
 # ## Memory: what training keeps
 #
-# Adam keeps two running means for each number that it trains (tutorial 1), its two *moments*. And each trained number
-# has a gradient. In float32 that makes 4 bytes for the number, 4 for the gradient and 8 for Adam: 16 bytes. A frozen
-# number needs only itself. See it on a small network, eight layers of width 512, with all its matrices trained, or with
-# LoRA of rank 8.
+# Adam keeps two running means for each parameter that it trains (tutorial 1), its two *moments*. And each trainable
+# parameter has a gradient. In float32 that makes 4 bytes for the parameter, 4 for the gradient and 8 for Adam: 16
+# bytes. A frozen parameter needs only itself. See it on a small network, eight layers of width 512, with all its
+# matrices trained, or with LoRA of rank 8.
 
 # %%
 weights = init_mlp(rng, widths=(512,) * 9)
-everywhere = attach(weights, {"*.W": LoRA(rank=8)}, rng)
-at_the_end = attach(weights, {"layers.[67].W": LoRA(rank=8)}, rng)  # only the last two layers, for later
-ways = {"full": attach(weights, {"*.W": Full()}, rng), "LoRA": everywhere, "LoRA, last two layers": at_the_end}
+everywhere = attach(weights, {"*.W": LoRA(rank=8)}, rng=rng)
+# Only the last two layers, for later
+at_the_end = attach(weights, {"layers.[67].W": LoRA(rank=8)}, rng=rng)
+ways = {
+    "full": attach(weights, {"*.W": Full()}, rng=rng),
+    "LoRA": everywhere,
+    "LoRA, last two layers": at_the_end,
+}
 x, labels = rng.standard_normal((512, 512)).astype(np.float32), rng.integers(512, size=512)
 
 
@@ -232,19 +293,19 @@ for way in ("full", "LoRA"):
     state = adam_start(params)
     sizes = [sum(array.nbytes for array in leaves(tree)) for tree in (params, gradient)]
     moments = state.mean.nbytes + state.square.nbytes
-    print(f"{way:5} trained {sizes[0]:9,} bytes, gradient {sizes[1]:9,}, Adam {moments:10,}")
-    assert sizes[0] == sizes[1] == moments / 2 == 4 * ways[way].trained
+    print(f"{way:5} parameters {sizes[0]:9,} bytes, gradient {sizes[1]:9,}, Adam {moments:10,}")
+    assert sizes[0] == sizes[1] == moments / 2 == 4 * ways[way].trainable
 
 # %% [markdown]
-# For a large model the frozen weights are kept in *float16* (or a relative of it), 2 bytes for a number. Full
+# For a large model the frozen weights are kept in *float16* (or a relative of it), 2 bytes for a parameter. Full
 # fine-tuning then usually keeps: the weight in float16 (2 bytes), its gradient (2), a copy of the weight in float32 to
 # which small steps can be added (4), and Adam's moments in float32 (8). By chance this makes 16 bytes again. So there
 # is one rule for both:
 #
-# $$\text{bytes} \approx 2 \cdot \text{frozen numbers} + 16 \cdot \text{trained numbers}. \tag{2}$$
+# $$\text{bytes} \approx 2 \cdot \text{frozen parameters} + 16 \cdot \text{trainable parameters}. \tag{2}$$
 #
-# **QLoRA** stores the frozen matrices smaller still, in a format of four bits for each number called NF4, with a little
-# extra for its scales ([tutorial 4](04_sbora.py) explains how). The trained $A$ and $B$ stay as they are.
+# **QLoRA** stores the frozen matrices smaller still, in a format of four bits for each parameter called NF4, with a
+# little extra for its scales ([tutorial 4](04_sbora.py) explains how). The trained $A$ and $B$ stay as they are.
 
 # %%
 model = MODELS["llama3-8b"]
@@ -252,17 +313,23 @@ in_matrices = sum(math.prod(shape) for shape in model.shapes().values())
 bits = quantize(rng.standard_normal((512, 512)).astype(np.float32), double=True).bits
 base16 = 2 * model.total / 1e9  # GB, 10⁹ bytes
 base4 = (2 * (model.total - in_matrices) + in_matrices * bits / 8) / 1e9
-small = 16 * trained(LoRA(rank=32), llama3) / 1e9
-print(f"NF4 takes {bits:.2f} bits a number: frozen model {base16:.1f} GB in float16, {base4:.1f} GB in NF4")
-print(f"full fine-tuning {16 * model.total / 1e9:.0f} GB, LoRA {base16 + small:.1f} GB, QLoRA {base4 + small:.1f} GB")
+small = 16 * count_trainable(LoRA(rank=32), llama3) / 1e9
+print(
+    f"NF4 takes {bits:.2f} bits a parameter: "
+    f"frozen model {base16:.1f} GB in float16, {base4:.1f} GB in NF4"
+)
+print(
+    f"full fine-tuning {16 * model.total / 1e9:.0f} GB, "
+    f"LoRA {base16 + small:.1f} GB, QLoRA {base4 + small:.1f} GB"
+)
 assert 4.1 < bits < 4.2 and round(16 * model.total / 1e9) == 128
 assert round(base16 + small, 1) == 17.0 and round(base4 + small, 1) == 6.6
 
 # %% [markdown]
 # A model that takes 128 GB to train fully takes 17 GB with LoRA. What has gone is not the model, it is the 14 extra
-# bytes for each of its numbers. And what is left is nearly all *frozen weights*: the adapter with all its company takes
-# 0.9 GB. So with LoRA in place, halving the rank saves almost nothing, while storing the base in four bits saves the
-# most. That is the step from LoRA to QLoRA.
+# bytes for each of its parameters. And what is left is nearly all *frozen weights*: the adapter with all its company
+# takes 0.9 GB. So with LoRA in place, halving the rank saves almost nothing, while storing the base in four bits saves
+# the most. That is the step from LoRA to QLoRA.
 #
 # ## The part that the rule forgets: activations
 #
@@ -281,13 +348,17 @@ def tape(way, x, labels):
         end = loss(rebuild(params, iter(boxes)), way, x, labels)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert end._value > 0  # end is the last note of the tape, and through it all others are still alive here
+    # End is the last note of the tape, and through it all others are still alive here
+    assert end._value > 0
     return kept / x.nbytes
 
 
 kept = {way: tape(way, x, labels) for way in ways}
 for way, activations in kept.items():
-    print(f"{way:21} trains {ways[way].trained:9,} numbers, the tape keeps {activations:.1f} activations")
+    print(
+        f"{way:21} trains {ways[way].trainable:9,} parameters, "
+        f"the tape keeps {activations:.1f} activations"
+    )
 assert 7.5 < kept["full"] < 9 and 0.95 < kept["LoRA"] / kept["full"] < 1.1
 assert kept["LoRA, last two layers"] < 0.5 * kept["full"]
 
@@ -322,11 +393,15 @@ for (label, sizes), colour in zip(parts.items(), (BLUE, ORANGE, GREY)):
     axis.barh(range(3), sizes, left=left, height=0.6, color=colour, label=label)
     left = left + np.array(sizes)
 for row, size in enumerate(left):
-    axis.text(size + 1.5, row, f"{size:.0f} GB", va="center", bbox={"color": "white", "pad": 1}, zorder=3)
+    axis.text(
+        size + 1.5, row, f"{size:.0f} GB", va="center", bbox={"color": "white", "pad": 1}, zorder=3
+    )
 for card in (24, 80):
     axis.axvline(card, color="black", linestyle=":", linewidth=1)
     axis.text(card + 1, 2.62, f"a card of {card} GB", size=9, ha="left", va="center")
-axis.set(yticks=range(3), yticklabels=["full", "LoRA", "QLoRA"], xlabel="memory to train LLaMA 3 8B (GB)")
+axis.set(
+    yticks=range(3), yticklabels=["full", "LoRA", "QLoRA"], xlabel="memory to train LLaMA 3 8B (GB)"
+)
 axis.set(xlim=(0, 155), ylim=(2.85, -0.5))
 axis.legend(frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.48))
 plt.show()
@@ -390,7 +465,9 @@ full_cost = sum(counts)
 counts.clear()
 y, for_a, for_b, for_x_lora = lora_layer(W, A, B, x_in, slope)
 lora_cost = sum(counts)
-auto = grad(lambda A, B, x: np.sum(slope * (linear(W, x) + linear(B, linear(A, x)))), (0, 1, 2))(A, B, x_in)
+auto = grad(lambda A, B, x: np.sum(slope * (linear(W, x) + linear(B, linear(A, x)))), (0, 1, 2))(
+    A, B, x_in
+)
 assert all(np.allclose(mine, theirs) for mine, theirs in zip((for_a, for_b, for_x_lora), auto))
 assert np.allclose(for_w, slope.T @ x_in) and np.allclose(for_x, slope @ W)
 assert full_cost == 3 * n * d_out * d_in
@@ -404,18 +481,20 @@ print(f"multiplications: full {full_cost:,}, LoRA {lora_cost:,}, ratio {lora_cos
 #
 # $$\frac{\text{LoRA's cost}}{\text{cost of full fine-tuning}} = \frac{2 + 3\rho}{3}. \tag{3}$$
 #
-# With adapters in every layer it cannot fall below two thirds, however few numbers are trained. And LLaMA 3? Two of its
-# seven matrices have no adapter, but they are frozen and must be passed through as well, so (3) holds for all seven
-# together, with $\rho$ the trained numbers divided by all numbers in matrices.
+# With adapters in every layer it cannot fall below two thirds, however few parameters are trained. And LLaMA 3? Two of
+# its seven matrices have no adapter, but they are frozen and must be passed through as well, so (3) holds for all seven
+# together, with $\rho$ the trainable parameters divided by all parameters in matrices.
 
 # %%
 assert math.isclose(lora_cost / full_cost, (2 + 3 * lora_share(r, d_out, d_in)) / 3)
-rho = trained(LoRA(rank=32), llama3) / in_matrices
+rho = count_trainable(LoRA(rank=32), llama3) / in_matrices
 ratio = (2 + 3 * rho) / 3
-print(f"LoRA trains {trained(LoRA(32), llama3) / model.total:.2%} of the numbers, computes {ratio:.1%} of the products")
+share = count_trainable(LoRA(32), llama3) / model.total
+print(f"LoRA trains {share:.2%} of the parameters, computes {ratio:.1%} of the products")
 assert 0.66 < ratio < 0.68
 assert all((2 + 3 * lora_share(rank, 4096, 4096)) / 3 > 2 / 3 for rank in (1, 8, 32))
-assert lora_share(4096 // 6, 4096, 4096) < 1 / 3 < lora_share(4096 // 6 + 1, 4096, 4096)  # above d/6 LoRA is dearer
+# Above d/6 LoRA is dearer
+assert lora_share(4096 // 6, 4096, 4096) < 1 / 3 < lora_share(4096 // 6 + 1, 4096, 4096)
 
 # %% [markdown]
 # (Below rank $d/6$ LoRA is cheaper than full fine-tuning, above it is dearer, as the last assert says for $d = 4096$.
@@ -478,32 +557,39 @@ kinds = ("forward", "passing gradients on", "gradients of W", "thin products")
 for label, sizes, colour in zip(kinds, zip(*predicted.values()), (BLUE, SKY, ORANGE, GREEN)):
     axis.barh(range(3), np.array(sizes) / 23, left=left, height=0.55, color=colour, label=label)
     left = left + np.array(sizes) / 23
-axis.plot(list(measured.values()), range(3), "D", color="black", markersize=7, label="measured time")
-axis.set(yticks=range(3), yticklabels=["full", "LoRA", "LoRA in the\nlast two layers"], xlim=(0, 1.25))
+axis.plot(
+    list(measured.values()), range(3), "D", color="black", markersize=7, label="measured time"
+)
+axis.set(
+    yticks=range(3), yticklabels=["full", "LoRA", "LoRA in the\nlast two layers"], xlim=(0, 1.25)
+)
 axis.set(xlabel="cost of a gradient, as a share of full fine-tuning")
 axis.invert_yaxis()
-figure.legend(frameon=False, loc="outside upper center", ncols=5, columnspacing=1.0, handlelength=1.2)
+figure.legend(
+    frameon=False, loc="outside upper center", ncols=5, columnspacing=1.0, handlelength=1.2
+)
 plt.show()
-trained_share = everywhere.trained / ways["full"].trained
-print(f"LoRA trains {trained_share:.1%} of the numbers in {measured['LoRA']:.0%} of the time")
+trained_share = everywhere.trainable / ways["full"].trainable
+print(f"LoRA trains {trained_share:.1%} of the parameters in {measured['LoRA']:.0%} of the time")
 assert trained_share == share == 1 / 32
 
 # %% [markdown]
-# A 32nd of the numbers, and more than half of the time. What decides is not how many numbers are trained, but how far
-# *down* the gradient has to go, as the last bar shows. And even there the forward pass has to be paid in full. (Biases,
-# ReLUs and the tape itself take time too and are not in the count, so the diamonds do not sit exactly where the bars
-# end.)
+# A 32nd of the parameters, and more than half of the time. What decides is not how many parameters are trained, but how
+# far *down* the gradient has to go, as the last bar shows. And even there the forward pass has to be paid in full.
+# (Biases, ReLUs and the tape itself take time too and are not in the count, so the diamonds do not sit exactly where
+# the bars end.)
 #
-# ## Where fewer numbers do save time
+# ## Where fewer parameters do save time
 #
-# One part of a step does shrink with the numbers: Adam's own arithmetic, a few operations for each trained number,
-# however many inputs there are. For a few inputs it can be the larger part of the step.
+# One part of a step does shrink with the parameters: Adam's own arithmetic, a few operations for each trainable
+# parameter, however many inputs there are. For a few inputs it can be the larger part of the step.
 
 # %%
 for n, medians in times.items():
     (full_gradient, full_step), (gradient, step) = medians["full"], medians["LoRA"]
     print(
-        f"{n:3} inputs: Adam takes {full_step / (full_gradient + full_step):4.0%} of full fine-tuning's time; "
+        f"{n:3} inputs: "
+        f"Adam takes {full_step / (full_gradient + full_step):4.0%} of full fine-tuning's time; "
         f"LoRA needs {gradient / full_gradient:4.0%} for the gradient, "
         f"{(gradient + step) / (full_gradient + full_step):4.0%} for all"
     )
@@ -528,25 +614,30 @@ merged = everywhere.merge(everywhere.params)
 assert {name: (W.shape, W.dtype) for name, W in merged.items()} == {
     name: (W.shape, W.dtype) for name, W in weights.items()
 }
-own = {name: W.copy() for name, W in weights.items()}  # each has arrays of its own, so none warms another's cache
+# Each has arrays of its own, so none warms another's cache
+own = {name: W.copy() for name, W in weights.items()}
 networks = {"no adapter": own, "merged": merged, "beside W": everywhere.bind(everywhere.params)}
 for n in (8, 512):
     found = {name: [] for name in networks}
     for _ in range(15):
         for name, network in networks.items():
             found[name].append(seconds(mlp, network, x[:n])[0])
-    medians = {name: np.median(spent) / np.median(found["no adapter"]) for name, spent in found.items()}
+    medians = {
+        name: np.median(spent) / np.median(found["no adapter"]) for name, spent in found.items()
+    }
     print(
-        f"{n:3} inputs, time of a forward pass:", *(f"{name} {ratio:.2f}" for name, ratio in medians.items()), sep="  "
+        f"{n:3} inputs, time of a forward pass:",
+        *(f"{name} {ratio:.2f}" for name, ratio in medians.items()),
+        sep="  ",
     )
 
 # %% [markdown]
 # (Without an adapter and merged, the same products of the same size are computed, so what differs from 1.00 there is
-# the clock.) What you save on disk is real too, and there the share of the numbers is the share of the bytes. For 100
-# tasks, compare 100 full copies of LLaMA 3 with one copy and 100 adapters, all in float16.
+# the clock.) What you save on disk is real too, and there the share of the parameters is the share of the bytes. For
+# 100 tasks, compare 100 full copies of LLaMA 3 with one copy and 100 adapters, all in float16.
 
 # %%
-copies, adapters_too = 100 * base16, base16 + 100 * 2 * trained(LoRA(rank=32), llama3) / 1e9
+copies, adapters_too = 100 * base16, base16 + 100 * 2 * count_trainable(LoRA(rank=32), llama3) / 1e9
 print(f"100 models {copies:,.0f} GB, one model and 100 adapters {adapters_too:,.0f} GB")
 assert copies > 40 * adapters_too
 
@@ -555,7 +646,7 @@ assert copies > 40 * adapters_too
 #
 # | what | share of full fine-tuning | why |
 # | :-- | :-- | :-- |
-# | trained numbers, gradients, Adam, disk | 0.7 % | these go with the trained numbers |
+# | trainable parameters, gradients, Adam, disk | 0.7 % | these go with the trainable parameters |
 # | memory of training | a fifth | the frozen weights and the activations stay |
 # | products for one gradient | two thirds | the gradient has to pass through the frozen layers |
 # | products after merging | all of them | it is the same network |
@@ -565,18 +656,19 @@ assert copies > 40 * adapters_too
 # %% [markdown]
 # ### Exercise 1 (easy): more places, or more rank?
 #
-# On LLaMA 3, rank 32 on five matrices trains 56,623,104 numbers. Somebody suggests all seven matrices instead. Which
-# rank may you take without training more numbers? And which rank if you adapt only q and v?
+# On LLaMA 3, rank 32 on five matrices trains 56,623,104 parameters. Somebody suggests all seven matrices instead. Which
+# rank may you take without training more parameters? And which rank if you adapt only q and v?
 
 # %% tags=["hide-cell"]
 # Solution 1: each rank costs the sum of all d_out + d_in, so divide: 21 on all seven matrices, 132 on q and v.
-budget = trained(LoRA(rank=32), llama3)
+budget = count_trainable(LoRA(rank=32), llama3)
 for targets, best in (("q k v o gate up down", 21), ("q v", 132)):
     chosen = MODELS["llama3-8b"].shapes(targets.split())
-    one = trained(LoRA(rank=1), chosen)
+    one = count_trainable(LoRA(rank=1), chosen)
     print(f"{targets}: {one:,} for each rank, so rank {budget // one}")
     assert budget // one == best
-    assert trained(LoRA(rank=best), chosen) <= budget < trained(LoRA(rank=best + 1), chosen)
+    fits, exceeds = (count_trainable(LoRA(rank), chosen) for rank in (best, best + 1))
+    assert fits <= budget < exceeds
 
 # %% [markdown]
 # ### Exercise 2 (medium): merge in every step?
@@ -616,8 +708,12 @@ for r_small in (4, 10, 15):
         thin_cost, dense_cost = costs(d_small, r_small, n_small)
         assert thin_cost == 2 * n_small * d_small**2 + 6 * n_small * r_small * d_small
         assert dense_cost == 3 * n_small * d_small**2 + 3 * r_small * d_small**2
-        assert (dense_cost < thin_cost) == (n_small * (6 * r_small - d_small) > 3 * r_small * d_small)
-        print(f"rank {r_small:2} of {d_small}, {n_small:4} inputs: merging costs {dense_cost / thin_cost:.2f} as much")
+        saved = n_small * (6 * r_small - d_small)
+        assert (dense_cost < thin_cost) == (saved > 3 * r_small * d_small)
+        print(
+            f"rank {r_small:2} of {d_small}, {n_small:4} inputs: "
+            f"merging costs {dense_cost / thin_cost:.2f} as much"
+        )
 
 # %% [markdown]
 # ### Exercise 3 (hard): how long a text fits?
@@ -645,7 +741,7 @@ recomputing = (3 + 3 * rho + rho) / 3  # one more W x, and one more B (A x): ρ 
 print(f"cost of (3): {ratio:.2f}, with checkpointing {recomputing:.2f}")
 assert math.isclose(recomputing, ratio + (1 + rho) / 3) and 1 < recomputing < 1.02
 for first in (4, 6, 7):
-    ways["end"] = attach(weights, {f"layers.[{first}-7].W": LoRA(rank=8)}, rng)
+    ways["end"] = attach(weights, {f"layers.[{first}-7].W": LoRA(rank=8)}, rng=rng)
     found = tape("end", x, labels)
     print(f"adapters in the last {8 - first} layers: {found:.1f} activations")
     assert 8 - first <= found < 8 - first + 2
@@ -655,14 +751,14 @@ del ways["end"]
 # ## Where to go next
 #
 # The frozen weights are what is left of the memory. [Tutorial 4](04_sbora.py) stores them in four bits, and halves the
-# trained numbers as well.
+# trainable parameters as well.
 #
 # ## References
 #
 # - Edward Hu and others, 2021, *LoRA: Low-Rank Adaptation of Large Language Models*,
 #   [arXiv 2106.09685](https://arxiv.org/abs/2106.09685).
 # - Samyam Rajbhandari and others, 2019, *ZeRO: Memory Optimizations Toward Training Trillion Parameter Models*,
-#   [arXiv 1910.02054](https://arxiv.org/abs/1910.02054) (the 16 bytes for each trained number).
+#   [arXiv 1910.02054](https://arxiv.org/abs/1910.02054) (the 16 bytes for each trainable parameter).
 # - Tim Dettmers and others, 2023, *QLoRA: Efficient Finetuning of Quantized LLMs*,
 #   [arXiv 2305.14314](https://arxiv.org/abs/2305.14314).
 # - Lai-Man Po and others, 2024, *SBoRA: Low-Rank Adaptation with Regional Weight Updates*,

@@ -4,8 +4,8 @@
 # **You will learn**
 #
 # - that freezing one of LoRA's two matrices to rows of the identity leaves ordinary training of a few columns (or rows)
-#   of $W$, with every other number untouched to the last bit;
-# - when that beats LoRA at equal numbers, when it cannot, and what happens on real pictures;
+#   of $W$, with every other entry bitwise identical;
+# - when that beats LoRA at equal parameter counts, when it cannot, and what happens on real images;
 # - what two adapters in disjoint regions can and cannot do together;
 # - how a matrix is stored in four bits (NF4), how to train over it, and what goes wrong when you quantise it again.
 #
@@ -14,13 +14,14 @@
 #
 # LoRA trains two thin matrices, $B$ and $A$, and every entry of $W + BA$ differs from $W$. SBoRA (standard basis
 # low-rank adaptation, [Po et al., 2024](https://arxiv.org/abs/2407.05413)) asks: what if one of the two is as plain as
-# a matrix can be, rows of the identity, and never trained? You get half of the numbers, or twice the rank for the same
-# numbers, and you know exactly which part of $W$ moves. Is that a better bargain than LoRA's?
+# a matrix can be, rows of the identity, and never trained? You get half of the parameters, or twice the rank for as
+# many, and you know exactly which part of $W$ moves. Is that a better bargain than LoRA's?
 
 # %%
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+# Matrices this small run faster on one thread. NumPy reads this when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from itertools import combinations
 from statistics import NormalDist
@@ -29,19 +30,34 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import ListedColormap
 
-from minilora.adapters import LoRA, SBoRAFA, SBoRAFB
-from minilora.adapters.sbora import merge_all
-from minilora.attach import attach
-from minilora.data.glyphs import FRAKTUR, LIGHTING, SOURCE, TURNED, draw_letters
-from minilora.linalg import linear
-from minilora.models.mlp import mlp
-from minilora.quantize import LEVELS, quantize
+from minilora import (
+    LoRA,
+    SBoRAFA,
+    SBoRAFB,
+    accuracy,
+    attach,
+    fit,
+    init_mlp,
+    linear,
+    merge_all,
+    mlp,
+    quantize,
+    value_and_grad,
+)
+from minilora.cli import letters
+from minilora.cli.output import survive_any_output
+from minilora.data.glyphs import FRAKTUR, LIGHTING, ROTATED, SOURCE, draw_letters
+from minilora.quantization import LEVELS
 from minilora.theorems.reachable import best_lora, best_sbora_fa, best_sbora_fb
-from minilora.tours import letters
-from minilora.train import accuracy, fit, value_and_grad
 
+survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
 plt.rcParams.update(
-    {"figure.dpi": 110, "figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+    {
+        "figure.dpi": 110,
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
 )
 ORANGE, BLUE, GREEN, GREY = "#d97706", "#2563eb", "#047857", "#6b7280"
 rng = np.random.default_rng(0)
@@ -49,7 +65,7 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## Freeze A to rows of the identity
 #
-# Take LoRA's update $\Delta W = BA$ and let the $r$ rows of $A$ be rows of the identity $I$, those whose numbers are in
+# Take LoRA's update $\Delta W = BA$ and let the $r$ rows of $A$ be rows of the identity $I$, those whose indices are in
 # `cols`. Row $e_j$ of the identity picks entry $j$ out of a vector: $A x$ is `x[cols]`, without one multiplication. And
 # the product $BA$ puts the columns of $B$ at the places `cols`, with zeros everywhere else:
 #
@@ -88,14 +104,14 @@ assert np.allclose(fa.merge({"B": B}, fa_frozen), W + B @ A, atol=1e-15)
 assert np.allclose(fa.forward({"B": B}, fa_frozen, x), W @ x + B @ x[cols], atol=1e-14)
 
 # %% [markdown]
-# Here is where the numbers of $W$ move, for a matrix of 24 × 24. All four have trained with the same count of numbers,
+# Here is where the entries of $W$ move, for a matrix of 24 × 24. All three have as many trainable parameters,
 # 192: LoRA of rank 4 touches every entry; SBoRA of rank 8 touches a third, and that third freely.
 
 # %%
 square = np.zeros((24, 24))
-pictures = {"LoRA, rank 4": LoRA(4), "SBoRA-FA, rank 8": SBoRAFA(8), "SBoRA-FB, rank 8": SBoRAFB(8)}
+shown = {"LoRA, rank 4": LoRA(4), "SBoRA-FA, rank 8": SBoRAFA(8), "SBoRA-FB, rank 8": SBoRAFB(8)}
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.7))
-for axis, (title, adapter) in zip(axes, pictures.items()):
+for axis, (title, adapter) in zip(axes, shown.items()):
     start, frozen = adapter.init(rng, square)
     moved = {name: rng.standard_normal(array.shape) for name, array in start.items()}
     axis.imshow(np.abs(adapter.merge(moved, frozen)) > 0, cmap="Oranges", vmin=0, vmax=1.6)
@@ -106,7 +122,7 @@ axes[0].set_ylabel("row of W")
 plt.show()
 
 # %% [markdown]
-# ## Untouched means: to the last bit
+# ## Untouched means: bitwise identical
 #
 # "Unchanged" can mean two things for floating-point numbers: equal, or the same bits. They are not the same, for
 # $-0.0 = 0.0$ although the bits differ. `merge` copies $W$ and adds to the chosen columns only, so the others keep
@@ -128,25 +144,28 @@ others = [0, 2, 3, 4, 5, 7]
 assert same_bits(merged, W)[:, others].all() and not same_bits(merged, W)[:, [6, 1]].any()
 assert np.array_equal(dense[:, others], W[:, others])  # equal…
 assert not same_bits(dense, W)[2, 3]  # …but not the same bits: −0.0 became 0.0
-print(f"The same bits: {same_bits(merged, W).sum()} of {W.size} entries with merge, {same_bits(dense, W).sum()} dense.")
+print(
+    f"The same bits: {same_bits(merged, W).sum()} of {W.size} entries with merge, "
+    f"{same_bits(dense, W).sum()} dense."
+)
 
 # %% [markdown]
-# ## Half the numbers, or twice the rank
+# ## Half the parameters, or twice the rank
 #
-# At rank $r$, LoRA trains $r(d_\text{out} + d_\text{in})$ numbers, SBoRA-FA $r\, d_\text{out}$ and SBoRA-FB
+# At rank $r$, LoRA trains $r(d_\text{out} + d_\text{in})$ parameters, SBoRA-FA $r\, d_\text{out}$ and SBoRA-FB
 # $r\, d_\text{in}$. Together the two SBoRAs have as many as LoRA. Each has *exactly half* only when $W$ is square: in
 # LLaMA3-8B the key projection is 1024 × 4096, and the choice between FA and FB is a factor of four.
 
 
 # %%
-def trained(adapter, shape):
-    """How many numbers an adapter trains on a matrix of this shape."""
+def trainable(adapter, shape):
+    """How many parameters an adapter trains on a matrix of this shape."""
     params, _ = adapter.init(np.random.default_rng(0), np.zeros(shape, np.float32))
     return sum(array.size for array in params.values())
 
 
 for shape in [(4096, 4096), (1024, 4096), (11008, 4096)]:
-    counts = [trained(adapter, shape) for adapter in (LoRA(32), SBoRAFA(32), SBoRAFB(32))]
+    counts = [trainable(adapter, shape) for adapter in (LoRA(32), SBoRAFA(32), SBoRAFB(32))]
     d_out, d_in = shape
     assert counts == [32 * (d_out + d_in), 32 * d_out, 32 * d_in]
     assert counts[1] + counts[2] == counts[0]
@@ -161,10 +180,10 @@ for shape in [(4096, 4096), (1024, 4096), (11008, 4096)]:
 # a small network:
 
 # %%
-weights = letters.init_mlp(rng, (10, 16, 16, 16, 4), np.float64)
+weights = init_mlp(rng, (10, 16, 16, 16, 4), np.float64)
 x, labels = rng.standard_normal((50, 10)), rng.integers(4, size=50)
 _, full_gradient = value_and_grad(letters.mlp_loss, weights, x, labels)
-attached = attach(weights, {"layers.2.W": SBoRAFA(5)}, rng)
+attached = attach(weights, {"layers.2.W": SBoRAFA(5)}, rng=rng)
 
 
 def loss(params, x, labels):
@@ -174,12 +193,14 @@ def loss(params, x, labels):
 _, gradient = value_and_grad(loss, attached.params, x, labels)
 cols = attached.frozen["layers.2.W"]["cols"]
 print("columns that may move:", cols)
-assert np.allclose(gradient["layers.2.W"]["B"], full_gradient["layers.2.W"][:, cols], rtol=1e-10, atol=1e-15)
+assert np.allclose(
+    gradient["layers.2.W"]["B"], full_gradient["layers.2.W"][:, cols], rtol=1e-10, atol=1e-15
+)
 
 # %% [markdown]
-# Adam treats every number by itself. So not only the first step but the whole training is the same: SBoRA-FA walks the
-# path of full fine-tuning with a mask over the gradient. The cell below writes that out: the masked matrix takes its
-# chosen columns from the params and all others from the frozen weights, so only the former have a gradient.
+# Adam treats every parameter by itself. So not only the first step but the whole training is the same: SBoRA-FA walks
+# the path of full fine-tuning with a mask over the gradient. The cell below writes that out: the masked matrix takes
+# its chosen columns from the params and all others from the frozen weights, so only the former have a gradient.
 
 # %%
 before = weights["layers.2.W"]
@@ -192,8 +213,10 @@ def masked_loss(params, x, labels):
 
 
 how = {"steps": 50, "batch": 10, "lr": 1e-2}
-by_sbora = attached.merge(fit(loss, attached.params, (x, labels), np.random.default_rng(1), **how))["layers.2.W"]
-by_mask = fit(masked_loss, {"W": before}, (x, labels), np.random.default_rng(1), **how)["W"]
+by_sbora = attached.merge(
+    fit(loss, attached.params, (x, labels), rng=np.random.default_rng(1), **how)
+)["layers.2.W"]
+by_mask = fit(masked_loss, {"W": before}, (x, labels), rng=np.random.default_rng(1), **how)["W"]
 assert np.abs(by_sbora - before).max() > 0.01  # it has moved
 assert np.allclose(by_sbora, by_mask, atol=1e-9)
 print(f"After 50 steps the two differ by {np.abs(by_sbora - by_mask).max():.0e} at most.")
@@ -217,18 +240,24 @@ print(f"After 50 steps the two differ by {np.abs(by_sbora - by_mask).max():.0e} 
 W, T = rng.standard_normal((2, 6, 8))
 E = T - W
 lengths = np.linalg.norm(E, axis=0)
-missed = {chosen: np.sum(np.delete(lengths, chosen) ** 2) ** 0.5 for chosen in combinations(range(8), 3)}
+missed = {
+    chosen: np.sum(np.delete(lengths, chosen) ** 2) ** 0.5 for chosen in combinations(range(8), 3)
+}
 best = min(missed, key=missed.get)
-print(f"Of {len(missed)} ways to choose 3 columns of 8, {best} misses {missed[best]:.2f} of {np.linalg.norm(E):.2f}")
+print(
+    f"Of {len(missed)} ways to choose 3 columns of 8, "
+    f"{best} misses {missed[best]:.2f} of {np.linalg.norm(E):.2f}"
+)
 assert set(best) == set(np.argsort(-lengths)[:3])  # the longest three
-adapter, params, frozen = best_sbora_fa(W, T, 3)  # the library's answer, as an adapter that is ready to merge
+# The library's answer, as an adapter that is ready to merge
+adapter, params, frozen = best_sbora_fa(W, T, 3)
 assert set(adapter.cols) == set(best)
 assert np.isclose(np.linalg.norm(adapter.merge(params, frozen) - T), missed[best], rtol=1e-12)
 
 # %% [markdown]
-# Compare them at *equal numbers*: LoRA of rank $r$ against SBoRA-FA of rank $2r$, on square matrices of width 128.
-# Three kinds of wanted change: one without any structure (independent normal entries), one of rank 8, one in 16
-# columns.
+# Compare them at *equal parameter counts*: LoRA of rank $r$ against SBoRA-FA of rank $2r$, on square matrices of
+# width 128. Three kinds of wanted change: one without any structure (independent normal entries), one of rank 8, one
+# in 16 columns.
 
 
 # %%
@@ -245,15 +274,21 @@ def in_16_columns(d):
 
 
 def curves(E):
-    """Relative errors, by (2), of LoRA of rank r and of SBoRA-FA of rank 2 r with the best columns; r = 1 … d/2."""
+    """Relative errors (2) for r = 1 … d/2: LoRA of rank r, SBoRA-FA of rank 2r, best columns."""
     values = np.sort(np.linalg.svd(E, compute_uv=False) ** 2)
     columns = np.sort(np.sum(E**2, axis=0))
-    missed = [np.insert(np.cumsum(squares), 0, 0)[::-1] / np.sum(E**2) for squares in (values, columns)]  # by rank
+    # By rank
+    missed = [
+        np.insert(np.cumsum(squares), 0, 0)[::-1] / np.sum(E**2) for squares in (values, columns)
+    ]
     return np.sqrt(missed[0][1 : len(E) // 2 + 1]), np.sqrt(missed[1][2::2])
 
 
 d = 128
-errors = {make.__name__.replace("_", " "): curves(make(d)) for make in (without_structure, of_rank_8, in_16_columns)}
+errors = {
+    make.__name__.replace("_", " "): curves(make(d))
+    for make in (without_structure, of_rank_8, in_16_columns)
+}
 
 # %%
 share = np.arange(1, d // 2 + 1) / d
@@ -269,23 +304,27 @@ plt.show()
 
 # %% [markdown]
 # On the left LoRA is ahead while $r$ is small, but never by much, and then SBoRA overtakes it and reaches **zero** at
-# $r = d/2$, where LoRA still misses a third. Why? LoRA pays twice for some of its numbers: for every invertible
-# $R$ of $r \times r$, $BR$ and $R^{-1}A$ give the same product, so $r^2$ of its $2dr$ numbers buy nothing. SBoRA wastes
+# $r = d/2$, where LoRA still misses a third. Why? LoRA pays twice for some of its parameters: for every invertible $R$
+# of $r \times r$, $BR$ and $R^{-1}A$ give the same product, so $r^2$ of its $2dr$ parameters buy nothing. SBoRA wastes
 # none: at rank $d$ it *is* full fine-tuning.
 
 # %%
 lora, sbora = errors["without structure"]
 crossing = share[np.argmax(sbora < lora)]
-print(f"SBoRA overtakes at r/d = {crossing:.2f}. At r = d/2 LoRA misses {lora[-1]:.0%}, SBoRA {sbora[-1]:.0%}.")
+print(
+    f"SBoRA overtakes at r/d = {crossing:.2f}. "
+    f"At r = d/2 LoRA misses {lora[-1]:.0%}, SBoRA {sbora[-1]:.0%}."
+)
 print(f"At r/d = 1/16, LoRA misses {lora[d // 16 - 1]:.0%}, SBoRA {sbora[d // 16 - 1]:.0%}.")
 assert 0.33 < crossing < 0.45 and sbora[-1] == 0 and 0.28 < lora[-1] < 0.37
 B, A, R = rng.standard_normal((d, 4)), rng.standard_normal((4, d)), rng.standard_normal((4, 4))
-assert np.allclose((B @ R) @ (np.linalg.inv(R) @ A), B @ A)  # 16 of LoRA's numbers change nothing
+# 16 of LoRA's parameters change nothing
+assert np.allclose((B @ R) @ (np.linalg.inv(R) @ A), B @ A)
 
 # %% [markdown]
 # The other two panels say what the first cannot: **structure decides**. A change of rank 8 is LoRA's at $r = 8$,
 # exactly, and SBoRA has missed most of it by then. A change in 16 columns is SBoRA's at rank 16 and LoRA's only at
-# rank 16 too, which takes twice the numbers. And a change in 16 *rows* is nothing for FA: that one is FB's.
+# rank 16 too, which takes twice the parameters. And a change in 16 *rows* is nothing for FA: that one is FB's.
 
 # %%
 lora, sbora = errors["of rank 8"]
@@ -307,20 +346,20 @@ for find, rank in ((best_lora, 8), (best_sbora_fa, 16), (best_sbora_fb, 16)):
 #
 # ## On letters: double rank does not beat LoRA
 #
-# The paper reports SBoRA with double rank ahead of LoRA at equal numbers, on large language models. Here is the same
-# comparison at our size: the network of tutorial 1 reads sans letters; adapters on its four hidden matrices adapt it to
-# three domains, each method with a learning rate that suits it, all with 4,608 trained numbers.
+# The paper reports SBoRA with double rank ahead of LoRA at equal parameter counts, on large language models. Here is
+# the same comparison at our size: the network of tutorial 1 reads sans letters; adapters on its four hidden matrices
+# adapt it to three domains, each method with a learning rate that suits it, all with 4,608 trainable parameters.
 
 # %%
 network = letters.pretrain(rng, letters.USUAL)
 old_test = draw_letters(rng, SOURCE, 100)
-domains = (FRAKTUR, TURNED, LIGHTING)
+domains = (FRAKTUR, ROTATED, LIGHTING)
 to_adapt = {domain.name: draw_letters(rng, domain, 40) for domain in domains}
 to_test = {domain.name: draw_letters(rng, domain, 100) for domain in domains}
 
 
 def reads(weights, name):
-    """The share of a domain's test letters that the network reads rightly."""
+    """The accuracy of the network on a domain's test letters."""
     images, truths = to_test[name]
     return accuracy(mlp(weights, images), truths)
 
@@ -332,27 +371,31 @@ print("Before adapting:", ", ".join(f"{name} {reads(network, name):.1%}" for nam
 # %%
 def adapt(adapters, name, lr, base=network):
     """The attached adapters and their params after 300 steps on one domain."""
-    attached = attach(base, adapters, rng)
+    attached = attach(base, adapters, rng=rng)
 
     def loss(params, x, labels):
         return letters.mlp_loss(attached.bind(params), x, labels)
 
-    return attached, fit(loss, attached.params, to_adapt[name], rng, steps=300, batch=64, lr=lr)
+    return attached, fit(loss, attached.params, to_adapt[name], rng=rng, steps=300, batch=64, lr=lr)
 
 
-rivals = {"LoRA r=4": (LoRA(4), 1e-2), "SBoRA-FA r=8": (SBoRAFA(8), 3e-2), "SBoRA-FB r=8": (SBoRAFB(8), 3e-2)}
+rivals = {
+    "LoRA r=4": (LoRA(4), 1e-2),
+    "SBoRA-FA r=8": (SBoRAFA(8), 3e-2),
+    "SBoRA-FB r=8": (SBoRAFB(8), 3e-2),
+}
 results = {}
 for method, (adapter, lr) in rivals.items():
     for name in to_adapt:
         attached, params = adapt({letters.HIDDEN: adapter}, name, lr)
-        assert attached.trained == 4608
+        assert attached.trainable == 4608
         results[method, name] = reads(attached.bind(params), name)
     print(f"{method:13}", "  ".join(f"{name} {results[method, name]:.1%}" for name in to_adapt))
 
 # %% [markdown]
 # On average over the three LoRA is ahead, FA follows and FB is last. Theory agrees: at $r/d = 4/144$ we are at the
 # left edge of the first panel, and a random set of columns is worse than the best one. So the claim "double rank,
-# equal numbers, better" does **not** hold here. It need not be wrong where it was measured; it is not a law.
+# equal parameter counts, better" does **not** hold here. It need not be wrong where it was measured; it is not a law.
 
 # %%
 mean = {method: np.mean([results[method, name] for name in to_adapt]) for method in rivals}
@@ -363,8 +406,8 @@ assert mean["SBoRA-FA r=8"] > mean["SBoRA-FB r=8"]
 # %% [markdown]
 # ## Two tasks in one matrix
 #
-# What the regions are good for is company. Give task 1 some columns and task 2 others. Merge both, in either order: you
-# get the same matrix to the last bit, because no number is added to twice. With two LoRAs every entry takes two sums,
+# What the regions are good for is company. Give task 1 some columns and task 2 others. Merge both, in either order: the
+# results are bitwise identical, because nothing is added to an entry twice. With two LoRAs every entry takes two sums,
 # and the order shows in the rounding. First by hand, then with `merge_all`, which also refuses regions that overlap.
 
 # %%
@@ -377,11 +420,16 @@ one_two[:, second] += B2
 two_one[:, second] += B2
 two_one[:, first] += B1
 assert same_bits(one_two, two_one).all()
-parts = [(SBoRAFA(3, cols=tuple(cols)), {"B": B}, {"W": W, "cols": cols}) for cols, B in ((first, B1), (second, B2))]
-assert same_bits(merge_all(parts), one_two).all() and same_bits(merge_all(parts[::-1]), one_two).all()
+parts = [
+    (SBoRAFA(3, cols=tuple(cols)), {"B": B}, {"W": W, "cols": cols})
+    for cols, B in ((first, B1), (second, B2))
+]
+assert same_bits(merge_all(parts), one_two).all()
+assert same_bits(merge_all(parts[::-1]), one_two).all()
 
 # %%
-delta1, delta2 = (B @ rng.standard_normal((3, 24)).astype(np.float32) for B in (B1, B2))  # two LoRA updates
+# Two LoRA updates
+delta1, delta2 = (B @ rng.standard_normal((3, 24)).astype(np.float32) for B in (B1, B2))
 agree = same_bits(W + delta1 + delta2, W + delta2 + delta1)
 print(f"Two LoRAs, either order: {agree.mean():.0%} of the entries have the same bits.")
 assert agree.mean() < 0.95
@@ -391,7 +439,8 @@ try:
     merge_all(parts)
 except ValueError as error:
     print("ValueError:", error)
-    assert "overlap in 12 entries" in str(error)  # 2 rows cross 3 + 3 columns: FA and FB always meet
+    # 2 rows cross 3 + 3 columns: FA and FB always meet
+    assert "overlap in 12 entries" in str(error)
 else:
     raise AssertionError("an overlap went unnoticed")
 
@@ -401,30 +450,43 @@ else:
 
 # %%
 halves = np.split(rng.permutation(144), 2)
-fraktur, fraktur_params = adapt({letters.HIDDEN: SBoRAFA(72, cols=tuple(halves[0].tolist()))}, "fraktur", lr=1e-2)
-light, light_params = adapt({letters.HIDDEN: SBoRAFA(72, cols=tuple(halves[1].tolist()))}, "lighting", lr=1e-2)
+fraktur, fraktur_params = adapt(
+    {letters.HIDDEN: SBoRAFA(72, cols=tuple(halves[0].tolist()))}, "fraktur", lr=1e-2
+)
+light, light_params = adapt(
+    {letters.HIDDEN: SBoRAFA(72, cols=tuple(halves[1].tolist()))}, "lighting", lr=1e-2
+)
 both = dict(network)
 for name, adapter in fraktur.adapters.items():
     ours = (adapter, fraktur_params[name], fraktur.frozen[name])
     theirs = (light.adapters[name], light_params[name], light.frozen[name])
     both[name] = merge_all([ours, theirs])
-networks = {"Fraktur alone": fraktur.merge(fraktur_params), "light alone": light.merge(light_params), "both": both}
-read = {title: [reads(merged, name) for name in ("fraktur", "lighting")] for title, merged in networks.items()}
+networks = {
+    "Fraktur alone": fraktur.merge(fraktur_params),
+    "light alone": light.merge(light_params),
+    "both": both,
+}
+read = {
+    title: [reads(merged, name) for name in ("fraktur", "lighting")]
+    for title, merged in networks.items()
+}
 for title, (on_fraktur, on_light) in read.items():
     print(f"{title:13}  fraktur {on_fraktur:.1%}   lighting {on_light:.1%}")
 for merged, half in zip((networks["Fraktur alone"], networks["light alone"]), halves):
     for name in fraktur.adapters:
-        assert same_bits(both[name], merged[name])[:, half].all()  # each task's numbers are all there, untouched…
+        # Each task's entries are all there, untouched…
+        assert same_bits(both[name], merged[name])[:, half].all()
 
 # %% [markdown]
-# Every number that either task has learnt is in the merged network, bit for bit. But the merged network reads light
-# much worse than the light adapter alone, and Fraktur worse than the Fraktur adapter alone. The reason is that
-# **weights in disjoint regions still meet in the activations**: the second task changes the vectors that enter the
-# next layer, and the first task's columns were not trained on those. For one layer, the exact statement is small:
-# task 2 does not disturb an input $x$ if $x$ is zero at task 2's columns.
+# Every number that either task has learned is in the merged network, bitwise identical. But the merged network reads
+# light much worse than the light adapter alone, and Fraktur worse than the Fraktur adapter alone. The reason is that
+# **weights in disjoint regions still meet in the activations**: the second task changes the vectors that enter the next
+# layer, and the first task's columns were not trained on those. For one layer, the exact statement is small: task 2
+# does not disturb an input $x$ if $x$ is zero at task 2's columns.
 
 # %%
-assert read["both"][0] < read["Fraktur alone"][0] - 0.05 and read["both"][1] < read["light alone"][1] - 0.2
+assert read["both"][0] < read["Fraktur alone"][0] - 0.05
+assert read["both"][1] < read["light alone"][1] - 0.2
 x = rng.standard_normal(24).astype(np.float32)
 x[second] = 0
 assert np.allclose(linear(merge_all(parts[:2]), x), linear(merge_all(parts[:1]), x), atol=1e-5)
@@ -436,7 +498,8 @@ assert np.allclose(linear(merge_all(parts[:2]), x), linear(merge_all(parts[:1]),
 
 # %%
 without_light = both["layers.1.W"].copy()
-without_light[:, halves[1]] = network["layers.1.W"][:, halves[1]]  # the original columns, kept or read again from disk
+# The original columns, kept or read again from disk
+without_light[:, halves[1]] = network["layers.1.W"][:, halves[1]]
 assert same_bits(without_light, networks["Fraktur alone"]["layers.1.W"]).all()
 
 # %% [markdown]
@@ -521,7 +584,10 @@ for title, base in (("float32", network), ("four bits", coarse)):
     for name in to_adapt:
         attached, params = adapt({letters.HIDDEN: SBoRAFA(32)}, name, lr=1e-2, base=base)
         reached[title, name] = reads(attached.bind(params), name)
-    print(f"SBoRA-FA r=32 over {title:9}", "  ".join(f"{name} {reached[title, name]:.1%}" for name in to_adapt))
+    print(
+        f"SBoRA-FA r=32 over {title:9}",
+        "  ".join(f"{name} {reached[title, name]:.1%}" for name in to_adapt),
+    )
 for name in to_adapt:
     assert abs(reached["four bits", name] - reached["float32", name]) < 0.05
 
@@ -534,7 +600,7 @@ for name in to_adapt:
 # You have trained over $\hat W$ and merge: $\hat W + \Delta W$ is an ordinary matrix again, and it is right. But its
 # memory is back to 32 bits, so you quantise it once more. Then the entries of a block share a new absmax, and if that
 # has changed, *all 64* are rounded anew, also those that no adapter has touched. A block is a run of entries *along a
-# row*. SBoRA-FB changes whole rows, so all other blocks keep their absmax and come back bit for bit, if the block
+# row*. SBoRA-FB changes whole rows, so all other blocks keep their absmax and come back bitwise identical, if the block
 # length divides $d_{in}$. SBoRA-FA changes a few entries in *every* row, and so in nearly every block.
 
 # %%
@@ -542,7 +608,10 @@ base = quantize(rng.standard_normal((128, 128)).astype(np.float32))
 dense, changed = np.asarray(base), {}
 for adapter in (SBoRAFA(4), SBoRAFB(4)):
     start, frozen = adapter.init(rng, base)
-    moved = {name: 2 * rng.standard_normal(array.shape).astype(np.float32) for name, array in start.items()}
+    moved = {
+        name: 2 * rng.standard_normal(array.shape).astype(np.float32)
+        for name, array in start.items()
+    }
     again = np.asarray(quantize(adapter.merge(moved, frozen)))
     touched = np.zeros(dense.shape, bool)
     touched[adapter.region(frozen)] = True
@@ -558,7 +627,9 @@ for axis, (name, picture) in zip(axes, changed.items()):
     axis.imshow(picture, cmap=colours, vmin=0, vmax=2, interpolation="nearest")
     axis.set(title=name, xticks=[0, 64, 127], yticks=[0, 64, 127], xlabel="column of W")
 axes[0].set_ylabel("row of W")
-figure.suptitle("blue: the adapter's region   orange: untouched, yet changed by quantising again", size=10)
+figure.suptitle(
+    "blue: the adapter's region   orange: untouched, yet changed by quantising again", size=10
+)
 plt.show()
 
 # %% [markdown]
@@ -587,11 +658,11 @@ assert sorted(found, reverse=True) == found  # fewer bits, …
 assert [error for _, error in found] == sorted(error for _, error in found)  # … larger error
 
 # %% [markdown]
-# ### Exercise 2 (medium): undo a merge, to the last bit
+# ### Exercise 2 (medium): undo a merge, bitwise
 #
-# You have merged an SBoRA-FA adapter and want $W$ back, to the last bit. Subtract what was added, and count the entries
-# in the region that do not come back with the same bits. Then find a way that restores all of them, and say what it
-# costs in memory.
+# You have merged an SBoRA-FA adapter and want $W$ back, bitwise identical. Subtract what was added, and count the
+# entries in the region that do not come back with the same bits. Then find a way that restores all of them, and say
+# what it costs in memory.
 #
 # <details><summary>Hint</summary>
 #
@@ -609,7 +680,10 @@ merged, cols = adapter.merge({"B": B}, frozen), frozen["cols"]
 back = merged.copy()
 back[:, cols] -= B
 lost = ~same_bits(back, W)
-print(f"by subtraction {lost[:, cols].mean():.0%} of the entries in the region come back with other bits")
+print(
+    f"by subtraction {lost[:, cols].mean():.0%} of the "
+    "entries in the region come back with other bits"
+)
 assert lost[:, cols].mean() > 0.2 and not np.delete(lost, cols, axis=1).any()
 kept = W[:, cols].copy()
 back = merged.copy()
@@ -643,8 +717,12 @@ for name in to_adapt:
     attached, params = adapt(chosen, name, lr=3e-2)
     by_choice = reads(attached.bind(params), name)
     gain.append(by_choice - results["SBoRA-FA r=8", name])
-    print(f"{name:9} random columns {results['SBoRA-FA r=8', name]:.1%}, chosen by the gradient {by_choice:.1%}")
-assert gain[0] + gain[1] > 0  # Fraktur and turned; on light, most seeds show a loss: one step says little about 300
+    print(
+        f"{name:9} random columns {results['SBoRA-FA r=8', name]:.1%}, "
+        f"chosen by the gradient {by_choice:.1%}"
+    )
+# Fraktur and rotated; on light, most seeds show a loss: one step says little about 300
+assert gain[0] + gain[1] > 0
 
 # %% [markdown]
 # ## Where to go next

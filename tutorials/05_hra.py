@@ -17,32 +17,47 @@
 # $$ W' = W H, \qquad H = H_1 H_2 \cdots H_r, \qquad
 #    H_i = I - 2\,\frac{u_i u_i^{\mathsf T}}{u_i^{\mathsf T} u_i}. \tag{1} $$
 #
-# Only the vectors $u_1, \dots, u_r$ are trained, $r\,d_\text{in}$ numbers. Each $H_i$ is a mirror. The network sees
+# Only the vectors $u_1, \dots, u_r$ are trained, $r\,d_\text{in}$ parameters. Each $H_i$ is a mirror. The network sees
 # its inputs in mirrors before the frozen $W$ reads them. What can mirrors do, and what can they not?
 
 # %%
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+# Matrices this small run faster on one thread. NumPy reads this when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import autograd.numpy as anp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minilora.adapters import HRA, HRAStrict, LoRA
-from minilora.adapters.hra import orthogonality_penalty
+from minilora import (
+    HRA,
+    HRAStrict,
+    LoRA,
+    accuracy,
+    attach,
+    fit,
+    mlp,
+    orthogonality_penalty,
+    value_and_grad,
+)
 from minilora.analysis import hyperspherical_energy
-from minilora.attach import attach
-from minilora.data.glyphs import LIGHTING, SOURCE, TURNED, draw_letters
+from minilora.cli import letters
+from minilora.cli.comparison import Length
+from minilora.cli.output import survive_any_output
+from minilora.data.glyphs import LIGHTING, ROTATED, SOURCE, draw_letters
 from minilora.data.teacher import reflected, rotated, teacher_task
-from minilora.linalg import reflect
-from minilora.models.mlp import mlp
 from minilora.theorems.reachable import best_hra, factor, procrustes
-from minilora.tours import letters
-from minilora.train import accuracy, fit, value_and_grad
+from minilora.weight import reflect
 
+survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
 plt.rcParams.update(
-    {"figure.dpi": 110, "figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+    {
+        "figure.dpi": 110,
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
 )
 ORANGE, BLUE, GREEN, GREY = "#d97706", "#2563eb", "#047857", "#6b7280"
 rng = np.random.default_rng(0)
@@ -68,8 +83,12 @@ in_the_mirror = x - (u @ x) / (u @ u) * u  # x without its part along u
 assert np.allclose(H @ u, -u)
 assert np.allclose(H @ in_the_mirror, in_the_mirror)
 assert np.allclose(reflection(100 * u), H)
-assert np.allclose(H, H.T) and np.allclose(H @ H, np.eye(5))  # seen twice in the same mirror, all is as it was
-print(f"|x| = {np.linalg.norm(x):.6f}, |Hx| = {np.linalg.norm(H @ x):.6f}, det H = {np.linalg.det(H):.6f}")
+# Seen twice in the same mirror, all is as it was
+assert np.allclose(H, H.T) and np.allclose(H @ H, np.eye(5))
+print(
+    f"|x| = {np.linalg.norm(x):.6f}, |Hx| = {np.linalg.norm(H @ x):.6f}, "
+    f"det H = {np.linalg.det(H):.6f}"
+)
 
 # %% [markdown]
 # In the plane you can see it. One mirror turns a letter F into a mirrored F: its **determinant** is $-1$, the sign
@@ -77,20 +96,36 @@ print(f"|x| = {np.linalg.norm(x):.6f}, |Hx| = {np.linalg.norm(H @ x):.6f}, det H
 # *twice* the angle between the two mirrors.
 
 # %%
-corners = [(0, 0), (0, 12), (8, 12), (8, 9.5), (2.5, 9.5), (2.5, 7), (6, 7), (6, 4.5), (2.5, 4.5), (2.5, 0)]
+corners = [
+    (0, 0),
+    (0, 12),
+    (8, 12),
+    (8, 9.5),
+    (2.5, 9.5),
+    (2.5, 7),
+    (6, 7),
+    (6, 4.5),
+    (2.5, 4.5),
+    (2.5, 0),
+]
 F = 0.07 * np.array(corners).T + [[1.25], [-0.5]]
 first, second = (np.array([np.cos(angle), np.sin(angle)]) for angle in np.deg2rad([150, 170]))
 once = reflection(first) @ F
 twice = reflection(second) @ once
 cos, sin = np.cos(np.deg2rad(40)), np.sin(np.deg2rad(40))
-assert np.allclose(twice, np.array([[cos, -sin], [sin, cos]]) @ F)  # two mirrors 20° apart: a rotation by 40°
+# Two mirrors 20° apart: a rotation by 40°
+assert np.allclose(twice, np.array([[cos, -sin], [sin, cos]]) @ F)
 
 
 # %%
 def draw(axis, u, name, colour, shape, strength):
-    """A mirror as a dashed line, the vector u across it, and what the letter looks like behind it."""
-    axis.plot([-1.7 * u[1], 1.9 * u[1]], [1.7 * u[0], -1.9 * u[0]], "--", color=colour, linewidth=1.2)
-    axis.annotate("", 0.8 * u, (0, 0), arrowprops={"arrowstyle": "->", "color": colour, "linewidth": 1.8})
+    """A mirror as a dashed line, the vector u across it, and the letter behind it."""
+    axis.plot(
+        [-1.7 * u[1], 1.9 * u[1]], [1.7 * u[0], -1.9 * u[0]], "--", color=colour, linewidth=1.2
+    )
+    axis.annotate(
+        "", 0.8 * u, (0, 0), arrowprops={"arrowstyle": "->", "color": colour, "linewidth": 1.8}
+    )
     axis.text(*(0.95 * u), name, color=colour, ha="center", va="center")
     axis.fill(*shape, facecolor=colour, alpha=strength)
 
@@ -131,7 +166,8 @@ assert np.allclose(back @ H, np.eye(6), atol=1e-13) and np.allclose(back, H.T, a
 W = rng.standard_normal((4, 6))
 adapter = HRA(rank=5, odd=True)  # an odd number of mirrors has to be asked for; you will see why
 assert np.allclose(adapter.merge({"U": U}, {"W": W}), W @ H, atol=1e-13)
-assert np.allclose(reflect(W, U[:, 0]), W @ reflection(U[:, 0]), atol=1e-14)  # one mirror, without building H
+# One mirror, without building H
+assert np.allclose(reflect(W, U[:, 0]), W @ reflection(U[:, 0]), atol=1e-14)
 x = rng.standard_normal(6)
 assert np.allclose(adapter.forward({"U": U}, {"W": W}, x), W @ (H @ x), atol=1e-13)
 
@@ -148,7 +184,7 @@ assert np.allclose(adapter.forward({"U": U}, {"W": W}, x), W @ (H @ x), atol=1e-
 
 # %%
 def invariants(W):
-    """What a turn of all rows together cannot change: singular values, row lengths, row cosines, energy."""
+    """What no rotation of all rows changes: singular values, row lengths and cosines, energy."""
     lengths = np.linalg.norm(W, axis=1)
     cosines = (W @ W.T / np.outer(lengths, lengths))[np.triu_indices(len(W), 1)]
     return np.linalg.svd(W, compute_uv=False), lengths, cosines, hyperspherical_energy(W)
@@ -157,7 +193,9 @@ def invariants(W):
 for before, after in zip(invariants(W), invariants(W @ H)):
     assert np.allclose(before, after, atol=1e-12)
 energies = [hyperspherical_energy(M) for M in (W, W @ H, reflection(rng.standard_normal(4)) @ W)]
-print("Energy of the rows of W: {:.4f}, of W H: {:.4f}, of H W (a mirror on the other side): {:.4f}".format(*energies))
+of_w, of_w_h, of_h_w = energies
+print(f"Energy of the rows of W: {of_w:.4f}, of W H: {of_w_h:.4f}, ", end="")
+print(f"of H W (a mirror on the other side): {of_h_w:.4f}")
 assert abs(energies[2] - energies[0]) > 1e-3  # the side matters
 
 # %% [markdown]
@@ -181,50 +219,58 @@ print("by hand, mirror by mirror:", np.round(W @ x, 3))
 # %% [markdown]
 # ## And LoRA? Measure it on trained adapters
 #
-# The network of tutorial 1 reads sans letters. Adapt it to letters turned by 90°, once with LoRA of rank 4 and once
-# with HRA of rank 8. Both train 4,608 numbers in the four square hidden matrices.
+# The network of tutorial 1 reads sans letters. Adapt it to letters rotated by 90°, once with LoRA of rank 4 and once
+# with HRA of rank 8. Both train 4,608 parameters in the four square hidden matrices.
 
 # %%
-network = letters.pretrain(rng, letters.Length(pictures=200, pretrain_steps=600, adapt_steps=300))
+network = letters.pretrain(rng, Length(images=200, pretrain_steps=600, adapt_steps=300))
 known = draw_letters(rng, SOURCE, 100)
-domains = {domain.name: domain for domain in (TURNED, LIGHTING)}
+domains = {domain.name: domain for domain in (ROTATED, LIGHTING)}
 to_adapt = {name: draw_letters(rng, domain, 40) for name, domain in domains.items()}
 to_test = {name: draw_letters(rng, domain, 100) for name, domain in domains.items()}
 
 
-def reads(weights, pictures):
-    """The share of the pictures that the network reads rightly."""
-    images, truths = pictures
+def reads(weights, data):
+    """The accuracy of the network on images and their labels."""
+    images, truths = data
     return accuracy(mlp(weights, images), truths)
 
 
 print(f"It reads {reads(network, known):.1%} of sans letters.")
-print("Before adapting:", ", ".join(f"{name} {reads(network, to_test[name]):.1%}" for name in to_test))
+print(
+    "Before adapting:", ", ".join(f"{name} {reads(network, to_test[name]):.1%}" for name in to_test)
+)
 
 
 # %%
 def adapt(adapter, name, lr, strength=0.0):
     """The adapted network, merged, and the trained params; `strength` is explained further down."""
-    attached = attach(network, {letters.HIDDEN: adapter}, rng)
+    attached = attach(network, {letters.HIDDEN: adapter}, rng=rng)
 
     def loss(params, x, labels):
         value = letters.mlp_loss(attached.bind(params), x, labels)
         if strength:
-            value = value + strength * sum(orthogonality_penalty(own["U"]) for own in params.values())
+            value = value + strength * sum(
+                orthogonality_penalty(own["U"]) for own in params.values()
+            )
         return value
 
-    params = fit(loss, attached.params, to_adapt[name], rng, steps=300, batch=64, lr=lr)
+    params = fit(loss, attached.params, to_adapt[name], rng=rng, steps=300, batch=64, lr=lr)
     return attached.merge(params), params
 
 
 # %%
-rates = {"turned": (1e-2, 3e-2), "lighting": (3e-2, 3e-2)}  # for LoRA, for HRA: the better ones of 0.01 and 0.03
+# For LoRA, for HRA: the better ones of 0.01 and 0.03
+rates = {
+    "rotated": (1e-2, 3e-2),
+    "lighting": (3e-2, 3e-2),
+}
 for adapter in (LoRA(4), HRA(8)):
-    assert attach(network, {letters.HIDDEN: adapter}, rng).trained == 4608
-lora_network, _ = adapt(LoRA(4), "turned", rates["turned"][0])
-hra_network, hra_params = adapt(HRA(8), "turned", rates["turned"][1])
+    assert attach(network, {letters.HIDDEN: adapter}, rng=rng).trainable == 4608
+lora_network, _ = adapt(LoRA(4), "rotated", rates["rotated"][0])
+hra_network, hra_params = adapt(HRA(8), "rotated", rates["rotated"][1])
 for label, weights in (("LoRA r=4", lora_network), ("HRA r=8", hra_network)):
-    print(f"{label:8} reads {reads(weights, to_test['turned']):.1%} of turned letters")
+    print(f"{label:8} reads {reads(weights, to_test['rotated']):.1%} of rotated letters")
 
 # %% [markdown]
 # Now compare each adapted matrix with the frozen one: the largest change of each invariant, relative to its own size
@@ -237,7 +283,9 @@ for label, weights in (("LoRA r=4", lora_network), ("HRA r=8", hra_network)):
     for name in hra_params:
         old, new = (invariants(model[name].astype(np.float64)) for model in (network, weights))
         scales = (old[0][0], old[1], 1.0, old[3])
-        changes.append([np.max(np.abs((late - early) / scale)) for early, late, scale in zip(old, new, scales)])
+        changes.append(
+            [np.max(np.abs((late - early) / scale)) for early, late, scale in zip(old, new, scales)]
+        )
     worst[label] = np.max(changes, axis=0)
     cells = zip(("singular values", "row lengths", "row cosines", "energy"), worst[label])
     print(f"{label:8}", "  ".join(f"{what} {value:.1e}" for what, value in cells))
@@ -246,12 +294,16 @@ assert worst["LoRA r=4"][:3].min() > 0.1
 
 # %%
 name = "layers.2.W"
-old, by_lora, by_hra = (invariants(model[name].astype(np.float64)) for model in (network, lora_network, hra_network))
+old, by_lora, by_hra = (
+    invariants(model[name].astype(np.float64)) for model in (network, lora_network, hra_network)
+)
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.2))
 axes[0].plot(range(1, 21), by_lora[0][:20], "s", color=ORANGE, markersize=4, label="LoRA r=4")
 axes[0].plot(range(1, 21), by_hra[0][:20], "o", color=BLUE, markersize=5, label="HRA r=8")
 axes[0].plot(range(1, 21), old[0][:20], color=GREY, linewidth=1.2, label="frozen W")
-axes[0].set(xlabel="number of the singular value", ylabel="singular value", xticks=[1, 5, 10, 15, 20])
+axes[0].set(
+    xlabel="number of the singular value", ylabel="singular value", xticks=[1, 5, 10, 15, 20]
+)
 axes[0].legend(frameon=False)
 axes[1].plot(old[2], by_lora[2], ".", color=ORANGE, markersize=2, alpha=0.5)
 axes[1].plot(old[2], by_hra[2], ".", color=BLUE, markersize=2)
@@ -297,7 +349,7 @@ assert np.allclose(compact, H, atol=1e-13)
 # $$ A = U^{\mathsf T}, \qquad B = -W\,U\,\Gamma. \tag{3} $$
 #
 # So the update of HRA has rank at most $r$, and LoRA of the same rank could represent it. The difference: LoRA
-# trains $A$ and $B$ freely, $r(d_\text{out} + d_\text{in})$ numbers. HRA trains $A$ alone and *computes* $B$, so
+# trains $A$ and $B$ freely, $r(d_\text{out} + d_\text{in})$ parameters. HRA trains $A$ alone and *computes* $B$, so
 # that nothing is stretched. The paper calls this "adaptive": $B$ follows $A$, and it follows $W$.
 
 # %%
@@ -305,7 +357,9 @@ disguised = LoRA(5).merge({"A": U.T, "B": -W @ U @ gamma(U)}, {"W": W})
 assert np.allclose(disguised, adapter.merge({"U": U}, {"W": W}), atol=1e-13)
 matrix, trained = network["layers.2.W"], hra_params["layers.2.W"]["U"]
 disguised = LoRA(8).merge({"A": trained.T, "B": -matrix @ trained @ gamma(trained)}, {"W": matrix})
-print(f"trained HRA, written as LoRA: {np.abs(disguised - hra_network['layers.2.W']).max():.0e} apart")
+print(
+    f"trained HRA, written as LoRA: {np.abs(disguised - hra_network['layers.2.W']).max():.0e} apart"
+)
 assert np.allclose(disguised, hra_network["layers.2.W"], atol=1e-4)
 
 # %% [markdown]
@@ -367,7 +421,7 @@ Q = HRA(2).merge({"U": rng.standard_normal((6, 2))}, {"W": np.eye(6)})
 square = rng.standard_normal((6, 6))
 errors = []
 for rank in range(1, 9):
-    found, params, frozen = best_hra(square, square @ Q, rank, rng)
+    found, params, frozen = best_hra(square, square @ Q, rank, rng=rng)
     errors.append(np.linalg.norm(found.merge(params, frozen) - square @ Q, 2))
 floor = 2 * np.linalg.svd(square, compute_uv=False)[-1]
 print("errors for r = 1 … 8:", np.round(errors, 4), f" 2 σ_min = {floor:.4f}")
@@ -382,14 +436,17 @@ axis.plot(range(1, 9), errors, color=GREY, linewidth=0.8, alpha=0.5)
 axis.plot(range(1, 9, 2), errors[0::2], "s", color=ORANGE, label="odd")
 axis.plot(range(2, 9, 2), errors[1::2], "o", color=BLUE, label="even")
 axis.set(
-    xlabel="number of mirrors r", ylabel="error (spectral norm)", ylim=(-0.05 * max(errors), None), xlim=(0.6, 8.5)
+    xlabel="number of mirrors r",
+    ylabel="error (spectral norm)",
+    ylim=(-0.05 * max(errors), None),
+    xlim=(0.6, 8.5),
 )
 axis.legend(frameon=False, loc="upper center", ncols=2)
 plt.show()
 
 # %% [markdown]
 # The library refuses an odd rank unless you insist, because training would not start from $W$. How bad is that on
-# real pictures? Here is what the network still reads of its *own* letters before a single step of training.
+# real images? Here is what the network still reads of its *own* letters before a single step of training.
 
 # %%
 try:
@@ -398,10 +455,12 @@ except ValueError as error:
     print("ValueError:", error)
 start = {}
 for label, adapter in (("8 in pairs", HRA(8)), ("9, one without a partner", HRA(9, odd=True))):
-    attached = attach(network, {letters.HIDDEN: adapter}, rng)
+    attached = attach(network, {letters.HIDDEN: adapter}, rng=rng)
     start[label] = reads(attached.bind(attached.params), known)
-attached = attach(network, {letters.HIDDEN: HRA(8)}, rng)
-unpaired = {name: {"U": rng.standard_normal((144, 8)).astype(np.float32)} for name in attached.params}
+attached = attach(network, {letters.HIDDEN: HRA(8)}, rng=rng)
+unpaired = {
+    name: {"U": rng.standard_normal((144, 8)).astype(np.float32)} for name in attached.params
+}
 start["8, all different"] = reads(attached.bind(unpaired), known)
 for label, share in start.items():
     print(f"{label:26} reads {share:.1%}")
@@ -410,13 +469,13 @@ assert start["9, one without a partner"] > start["8, all different"] + 0.05
 
 # %% [markdown]
 # One mirror in 144 dimensions is a small disturbance, and so it costs little here; eight at random cost much. What
-# is lost is the safe start, not more: trained on the turned letters, the odd chain arrives where the even one does.
+# is lost is the safe start, not more: trained on the rotated letters, the odd chain arrives where the even one does.
 
 # %%
-odd_network, _ = adapt(HRA(9, odd=True), "turned", rates["turned"][1])
-turned_shares = [reads(weights, to_test["turned"]) for weights in (hra_network, odd_network)]
-print("trained on turned letters: r = 8 reads {:.1%}, r = 9 reads {:.1%}".format(*turned_shares))
-assert abs(turned_shares[1] - turned_shares[0]) < 0.04
+odd_network, _ = adapt(HRA(9, odd=True), "rotated", rates["rotated"][1])
+rotated_shares = [reads(weights, to_test["rotated"]) for weights in (hra_network, odd_network)]
+print("trained on rotated letters: r = 8 reads {:.1%}, r = 9 reads {:.1%}".format(*rotated_shares))
+assert abs(rotated_shares[1] - rotated_shares[0]) < 0.04
 
 # %% [markdown]
 # ## The strict variant: orthogonal mirrors
@@ -438,9 +497,13 @@ assert np.allclose(H, np.eye(6) - 2 * P, atol=1e-13) and np.allclose(H @ H, np.e
 assert np.isclose(np.linalg.norm(H - np.eye(6)), 2 * np.sqrt(3))
 params, frozen = adapter.init(rng, square)
 moved = np.linalg.norm(adapter.merge(params, frozen) - square)
-assert np.isclose(moved, 2 * np.sqrt(np.sum(np.linalg.svd(square, compute_uv=False)[-3:] ** 2)))  # the least possible
-attached = attach(network, {letters.HIDDEN: HRAStrict(8)}, rng)
-print(f"strict, r=8, before training: reads {reads(attached.bind(attached.params), known):.1%} of its own letters")
+# The least possible
+assert np.isclose(moved, 2 * np.sqrt(np.sum(np.linalg.svd(square, compute_uv=False)[-3:] ** 2)))
+attached = attach(network, {letters.HIDDEN: HRAStrict(8)}, rng=rng)
+print(
+    "strict, r=8, before training: "
+    f"reads {reads(attached.bind(attached.params), known):.1%} of its own letters"
+)
 assert abs(reads(attached.bind(attached.params), known) - reads(network, known)) < 0.01
 
 # %% [markdown]
@@ -489,7 +552,9 @@ assert broken > 0 and np.nanmedian(off) > 0.5
 
 # %%
 try:
-    HRAStrict(2).forward({"U": np.repeat(u[:, None], 2, axis=1)}, {"W": np.eye(8, dtype=np.float32)}, u)
+    HRAStrict(2).forward(
+        {"U": np.repeat(u[:, None], 2, axis=1)}, {"W": np.eye(8, dtype=np.float32)}, u
+    )
 except ValueError as error:
     print("ValueError:", error)
 else:
@@ -509,42 +574,51 @@ else:
 # cannot open a pair by itself.
 
 # %%
-pairs = np.repeat(np.linalg.qr(rng.standard_normal((20, 4)))[0], 2, axis=1)  # 4 pairs, orthogonal to each other
+# 4 pairs, orthogonal to each other
+pairs = np.repeat(np.linalg.qr(rng.standard_normal((20, 4)))[0], 2, axis=1)
 cosines = pairs.T @ pairs
 assert np.isclose(orthogonality_penalty(pairs), np.sum(cosines**2) - np.sum(np.diag(cosines) ** 2))
 assert np.isclose(orthogonality_penalty(pairs), 8)
 _, slope = value_and_grad(lambda params: orthogonality_penalty(params["U"]), {"U": pairs})
-print(f"penalty of 4 pairs: {orthogonality_penalty(pairs):.3f}, its gradient: {np.abs(slope['U']).max():.0e}")
+print(
+    f"penalty of 4 pairs: {orthogonality_penalty(pairs):.3f}, "
+    f"its gradient: {np.abs(slope['U']).max():.0e}"
+)
 assert np.abs(slope["U"]).max() < 1e-12
 
 # %% [markdown]
 # What does the penalty trade? Every mirror pushed away from all others does full work, so $H$ is pushed away from
 # the identity, towards $\lVert H - I\rVert_F = 2\sqrt 8 \approx 5.66$ by (5). You give up small rotations. In return
-# no two mirrors cancel each other, so that no number is wasted. Sweep $\lambda$ on the turned letters:
+# no two mirrors cancel each other, so that no parameter is wasted. Sweep $\lambda$ on the rotated letters:
 
 
 # %%
 def describe(weights, params):
-    """Accuracy on turned letters; the mean over the layers of the penalty and of ‖H − I‖."""
+    """Accuracy on rotated letters; the mean over the layers of the penalty and of ‖H − I‖."""
     chain, identity = HRA(8), np.eye(144, dtype=np.float32)
-    moved = [np.linalg.norm(chain.merge(own, {"W": identity}) - identity) for own in params.values()]
+    moved = [
+        np.linalg.norm(chain.merge(own, {"W": identity}) - identity) for own in params.values()
+    ]
     penalty = [orthogonality_penalty(own["U"]) for own in params.values()]
-    return reads(weights, to_test["turned"]), np.mean(penalty), np.mean(moved)
+    return reads(weights, to_test["rotated"]), np.mean(penalty), np.mean(moved)
 
 
 sweep = {0.0: describe(hra_network, hra_params)}
 for strength in (0.01, 0.1, 1.0):
-    sweep[strength] = describe(*adapt(HRA(8), "turned", 3e-2, strength))
-strict_network, strict_params = adapt(HRAStrict(8), "turned", 3e-2)
+    sweep[strength] = describe(*adapt(HRA(8), "rotated", 3e-2, strength))
+strict_network, strict_params = adapt(HRAStrict(8), "rotated", 3e-2)
 for strength, (share, penalty, moved) in sweep.items():
     print(f"λ = {strength:<5} reads {share:.1%}   penalty {penalty:7.4f}   ‖H − I‖ {moved:.2f}")
-print(f"strict    reads {reads(strict_network, to_test['turned']):.1%}   penalty {0:7.4f}   ‖H − I‖ {2 * 8**0.5:.2f}")
+print(
+    f"strict    reads {reads(strict_network, to_test['rotated']):.1%}   "
+    f"penalty {0:7.4f}   ‖H − I‖ {2 * 8**0.5:.2f}"
+)
 
 # %%
 share, penalty, moved = (np.array(column) for column in zip(*sweep.values()))
 assert np.all(np.diff(penalty) < 0) and penalty[0] > 0.5 and penalty[2] < 0.05
 assert np.all(np.diff(moved) > 0) and abs(moved[-1] - 2 * np.sqrt(8)) < 0.01
-strict_share = reads(strict_network, to_test["turned"])
+strict_share = reads(strict_network, to_test["rotated"])
 assert np.ptp(share[:3]) < 0.04 and abs(strict_share - share[0]) < 0.04
 assert share[3] < min(share[0], strict_share)
 
@@ -558,7 +632,7 @@ assert share[3] < min(share[0], strict_share)
 #
 # ## Which tasks suit mirrors?
 #
-# Two runs of each method on each of two domains, all with 4,608 trained numbers.
+# Two runs of each method on each of two domains, all with 4,608 trainable parameters.
 
 # %%
 shares = {}
@@ -567,43 +641,55 @@ for name, (lora_rate, hra_rate) in rates.items():
         shares[method, name] = [reads(adapt(adapter, name, lr)[0], to_test[name]) for _ in range(2)]
 for (method, name), values in shares.items():
     print(f"{method:8} {name:8}", "  ".join(f"{value:.1%}" for value in values))
-ahead = {name: np.mean(shares["HRA r=8", name]) - np.mean(shares["LoRA r=4", name]) for name in domains}
+ahead = {
+    name: np.mean(shares["HRA r=8", name]) - np.mean(shares["LoRA r=4", name]) for name in domains
+}
 print({name: f"HRA ahead by {100 * gap:+.1f} points" for name, gap in ahead.items()})
-assert ahead["turned"] > 0.01
-assert ahead["turned"] > ahead["lighting"] + 0.01
+assert ahead["rotated"] > 0.01
+assert ahead["rotated"] > ahead["lighting"] + 0.01
 
 # %% [markdown]
-# HRA is ahead on turned letters and behind under uneven light. Look at what the two domains ask for; you can see it
+# HRA is ahead on rotated letters and behind under uneven light. Look at what the two domains ask for; you can see it
 # without training.
 
 # %%
 ramp = np.tile(np.linspace(-1, 1, 12), (12, 1))
 patterns = np.stack([np.ones(144), ramp.ravel(), ramp.T.ravel()], axis=1)
-g = 6 * 100  # the first g among 100 pictures of each letter
-pictures = [known[0][g], to_test["turned"][0][g], to_test["lighting"][0][g], *patterns.T]
+g = 6 * 100  # the first g among 100 images of each letter
+shown = [known[0][g], to_test["rotated"][0][g], to_test["lighting"][0][g], *patterns.T]
 figure, axes = plt.subplots(1, 6, figsize=(7.2, 1.6))
-for axis, picture, title in zip(axes, pictures, ("sans", "turned", "lighting", "offset", "left–right", "top–bottom")):
-    axis.imshow(picture.reshape(12, 12), cmap="gray_r", vmin=-1.2, vmax=1.5)
+for axis, image, title in zip(
+    axes, shown, ("sans", "rotated", "lighting", "offset", "left–right", "top–bottom")
+):
+    axis.imshow(image.reshape(12, 12), cmap="gray_r", vmin=-1.2, vmax=1.5)
     axis.set(title=title, xticks=[], yticks=[])
 plt.show()
 
 # %% [markdown]
-# A picture turned by 90° is the same picture with its pixels in another order, and **to permute entries is an
+# An image rotated by 90° is the same image with its pixels in another order, and **to permute entries is an
 # orthogonal map** $x \mapsto Qx$. So $W' = WQ^{\mathsf T}$ in the *first* layer undoes it. How many mirrors does it
 # take? As many as the rank of $Q^{\mathsf T} - I$. `factor` finds them.
 
 # %%
-turn = np.array([np.rot90(pixel.reshape(12, 12)).ravel() for pixel in np.eye(144)]).T  # turn @ x is x turned by 90°
+# Turn @ x is x rotated by 90°
+turn = np.array([np.rot90(pixel.reshape(12, 12)).ravel() for pixel in np.eye(144)]).T
 U = factor(turn.T)
-first_layer = HRA(U.shape[1]).merge({"U": U}, {"W": network["layers.0.W"].astype(np.float64)}).astype(np.float32)
-by_mirrors = reads({**network, "layers.0.W": first_layer}, to_test["turned"])
-print(f"{U.shape[1]} mirrors in the first layer, no training: reads {by_mirrors:.1%} of turned letters")
+first_layer = (
+    HRA(U.shape[1])
+    .merge({"U": U}, {"W": network["layers.0.W"].astype(np.float64)})
+    .astype(np.float32)
+)
+by_mirrors = reads({**network, "layers.0.W": first_layer}, to_test["rotated"])
+print(
+    f"{U.shape[1]} mirrors in the first layer, no training: "
+    f"reads {by_mirrors:.1%} of rotated letters"
+)
 print(f"(as many as upright ones: {reads(network, known):.1%})")
 assert U.shape[1] == np.linalg.matrix_rank(turn.T - np.eye(144)) == 108
 assert abs(by_mirrors - reads(network, known)) < 0.02
 
 # %% [markdown]
-# Uneven light is another kind of change: it *adds* three patterns to the picture, in random amounts: a constant, a
+# Uneven light is another kind of change: it *adds* three patterns to the image, in random amounts: a constant, a
 # left–right ramp, a top–bottom ramp. The cure is to make $W$ blind to these three directions,
 # $W' = W(I - QQ^{\mathsf T})$. That is an update of rank 3: LoRA can do it. Mirrors cannot make a matrix blind to
 # anything, because all singular values stay. (A letter has a share in these directions too. Its mean goes into the
@@ -611,14 +697,20 @@ assert abs(by_mirrors - reads(network, known)) < 0.02
 
 # %%
 Q, _ = np.linalg.qr(patterns)
-W0, mean_letter = network["layers.0.W"].astype(np.float64), draw_letters(rng, SOURCE, 40)[0].mean(axis=0)
+W0, mean_letter = (
+    network["layers.0.W"].astype(np.float64),
+    draw_letters(rng, SOURCE, 40)[0].mean(axis=0),
+)
 blind = LoRA(3).merge({"A": Q.T, "B": -W0 @ Q}, {"W": W0})
 bias = network["layers.0.b"] + W0 @ (Q @ (Q.T @ mean_letter))
 assert np.abs(blind @ patterns).max() < 1e-10
 by_blindness = reads(
-    {**network, "layers.0.W": blind.astype(np.float32), "layers.0.b": bias.astype(np.float32)}, to_test["lighting"]
+    {**network, "layers.0.W": blind.astype(np.float32), "layers.0.b": bias.astype(np.float32)},
+    to_test["lighting"],
 )
-print(f"LoRA of rank 3 in the first layer, no training: reads {by_blindness:.1%} under uneven light")
+print(
+    f"LoRA of rank 3 in the first layer, no training: reads {by_blindness:.1%} under uneven light"
+)
 assert by_blindness > 0.9
 
 # %% [markdown]
@@ -631,18 +723,23 @@ assert by_blindness > 0.9
 
 # %%
 def error_after(change, widths):
-    """‖y' − y‖ / ‖y‖ before training, and after 800 steps of HRA of rank 4 on what the teacher says."""
+    """‖y' − y‖ / ‖y‖ before training, and after 800 steps of HRA of rank 4 on the teacher's y."""
     student, teacher, x, y = teacher_task(rng, change, 4, widths)
     for name in (name for name in student if name.endswith("W")):
-        U = factor(np.linalg.solve(student[name], teacher[name]))  # the teacher's Q, taken apart into mirrors
-        assert np.allclose(HRA(4).merge({"U": U}, {"W": student[name]}), teacher[name], atol=1e-8) and U.shape[1] == 4
-    attached = attach(student, {"layers.*.W": HRA(4)}, rng)
+        # The teacher's Q, taken apart into mirrors
+        U = factor(np.linalg.solve(student[name], teacher[name]))
+        assert np.allclose(HRA(4).merge({"U": U}, {"W": student[name]}), teacher[name], atol=1e-8)
+        assert U.shape[1] == 4
+    attached = attach(student, {"layers.*.W": HRA(4)}, rng=rng)
 
     def loss(params, x, y):
         return anp.sum((mlp(attached.bind(params), x) - y) ** 2) / y.size
 
-    params = fit(loss, attached.params, (x, y), rng, steps=800, batch=64, lr=3e-2)
-    return [np.linalg.norm(mlp(weights, x) - y) / np.linalg.norm(y) for weights in (student, attached.bind(params))]
+    params = fit(loss, attached.params, (x, y), rng=rng, steps=800, batch=64, lr=3e-2)
+    return [
+        np.linalg.norm(mlp(weights, x) - y) / np.linalg.norm(y)
+        for weights in (student, attached.bind(params))
+    ]
 
 
 # %%
@@ -650,7 +747,9 @@ reached = {}
 for widths, label in (((12, 12), "one layer"), ((12, 12, 12, 12), "three layers")):
     for change in (rotated, reflected):
         reached[label, change.__name__] = [error_after(change, widths) for _ in range(2)]
-        runs = "   ".join(f"{before:.2f} → {after:.0e}" for before, after in reached[label, change.__name__])
+        runs = "   ".join(
+            f"{before:.2f} → {after:.0e}" for before, after in reached[label, change.__name__]
+        )
         print(f"{label:13} {change.__name__:10} {runs}")
 
 # %%
@@ -675,11 +774,13 @@ assert np.mean(after["three layers", "reflected"]) > 2 * np.mean(after["three la
 D = np.diag(np.exp(rng.uniform(-1, 1, 6)))
 target = D @ square
 for rank in (2, 4, 6):
-    found, params, frozen = best_hra(square, target, rank, rng)
-    relative = np.linalg.norm(found.merge(params, frozen) - target) / np.linalg.norm(square - target)
+    found, params, frozen = best_hra(square, target, rank, rng=rng)
+    missed = np.linalg.norm(found.merge(params, frozen) - target)
+    relative = missed / np.linalg.norm(square - target)
     print(f"HRA r={rank}: {relative:.6f} of the distance is left")
     assert np.isclose(relative, 1)
-assert np.allclose(procrustes(square, target, odd=False), np.eye(6), atol=1e-8)  # the best rotation of all is none
+# The best rotation of all is none
+assert np.allclose(procrustes(square, target, odd=False), np.eye(6), atol=1e-8)
 start, _ = HRA(4).init(rng, square)
 _, gradient = value_and_grad(distance_to_target, start, square, target)
 assert np.abs(gradient["U"]).max() < 1e-10
@@ -727,7 +828,7 @@ assert 0 < gap < 1e-4 and np.linalg.norm(merged - original) / np.linalg.norm(ori
 # %% [markdown]
 # ### Exercise 3 (hard): upside down, strictly
 #
-# `TURNED._replace(angle=180.0)` draws letters upside down. Show that for this task *strict* HRA is exact too, in the
+# `ROTATED._replace(angle=180.0)` draws letters upside down. Show that for this task *strict* HRA is exact too, in the
 # first layer, and say why it was not for 90°. What is its rank, and which vectors are the mirrors? Check that the
 # network reads upside-down letters without training.
 #
@@ -740,14 +841,23 @@ assert 0 < gap < 1e-4 and np.linalg.norm(merged - original) / np.linalg.norm(ori
 # %% tags=["hide-cell"]
 # Solution 3: a half turn swaps 72 pairs of pixels; each swap is the mirror e_i − e_j, and these are orthogonal.
 half_turn = turn @ turn
-assert np.array_equal(half_turn, np.eye(144)[::-1]) and np.array_equal(half_turn @ half_turn, np.eye(144))
-assert not np.array_equal(turn @ turn, np.eye(144))  # a quarter turn is not its own inverse, so I − 2P cannot be it
+assert np.array_equal(half_turn, np.eye(144)[::-1])
+assert np.array_equal(half_turn @ half_turn, np.eye(144))
+# A quarter turn is not its own inverse, so I − 2P cannot be it
+assert not np.array_equal(turn @ turn, np.eye(144))
 swaps = (np.eye(144) - np.eye(144)[::-1])[:, :72]
 assert np.array_equal(HRAStrict(72).merge({"U": swaps}, {"W": np.eye(144)}).round(12), half_turn)
-upside_down = draw_letters(rng, TURNED._replace(angle=180.0), 100)
-flipped = HRAStrict(72).merge({"U": swaps}, {"W": network["layers.0.W"].astype(np.float64)}).astype(np.float32)
+upside_down = draw_letters(rng, ROTATED._replace(angle=180.0), 100)
+flipped = (
+    HRAStrict(72)
+    .merge({"U": swaps}, {"W": network["layers.0.W"].astype(np.float64)})
+    .astype(np.float32)
+)
 share = reads({**network, "layers.0.W": flipped}, upside_down)
-print(f"upside down: {reads(network, upside_down):.1%} before, {share:.1%} with 72 mirrors that were never trained")
+print(
+    f"upside down: {reads(network, upside_down):.1%} before, "
+    f"{share:.1%} with 72 mirrors that were never trained"
+)
 assert abs(share - reads(network, known)) < 0.02
 
 # %% [markdown]

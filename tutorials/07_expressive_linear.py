@@ -19,16 +19,20 @@
 # %%
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+# Matrices this small run faster on one thread. NumPy reads this when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from fractions import Fraction
 
 import autograd.numpy as np
 import matplotlib.pyplot as plt
 
-from minilora.theorems.linear import Unsolvable, adapt_product, adapted, predicted_error, product
-from minilora.train import adam, adam_start, learning_rate, value_and_grad
+from minilora import adam, adam_start, learning_rate, value_and_grad
+from minilora.cli.output import survive_any_output
+from minilora.theorems.chain import Unsolvable, add_adapters, chain_product
+from minilora.theorems.linear import adapt_product, predicted_error
 
+survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
 plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7280"
@@ -119,10 +123,16 @@ assert np.isclose(frobenius, np.sqrt(np.sum(values[6:] ** 2)))
 found = []
 for _ in range(1000):
     size = 10 ** rng.uniform(-2, 0)
-    params = [{"A": size * rng.standard_normal((2, D)), "B": size * rng.standard_normal((D, 2))} for _ in Ws]
-    found.append(np.linalg.norm(product(adapted(Ws, params)) - target, 2))
+    params = [
+        {"A": size * rng.standard_normal((2, D)), "B": size * rng.standard_normal((D, 2))}
+        for _ in Ws
+    ]
+    found.append(np.linalg.norm(chain_product(add_adapters(Ws, params)) - target, 2))
 print(f"no adapters of rank 2, 2, 2 come nearer than {spectral:.3f}")
-print(f"the best of 1,000 random ones:               {min(found):.3f}; without adapters: {values[0]:.3f}")
+print(
+    "the best of 1,000 random ones:               "
+    f"{min(found):.3f}; without adapters: {values[0]:.3f}"
+)
 assert min(found) >= spectral
 
 # %% [markdown]
@@ -214,14 +224,14 @@ assert np.isclose(misses[1] / misses[2], 100)
 #
 # For $L$ layers the recipe is the same, bottom first. Layer $l$ solves $S_l B_l = Q_l$ with the frozen layers above it
 # and $A_l X_l = C_l$ with the adapted ones below. If the ranks add up to less than the rank of $E$, keep its $k$
-# largest singular triples only: then $P' = P + E_k$, and by (2) nothing can be nearer. `adapt_product` does this; step
-# into `solve_layers` in `minilora/theorems/linear.py`, it is the two equations and a loop.
+# largest singular triples only: then $P' = P + E_k$, and by (2) nothing can be nearer. `adapt_product` does this. Step
+# into it, in `minilora/theorems/linear.py`: it is the two equations and a loop.
 
 # %%
 params = adapt_product(Ws, target, ranks=[2, 2, 2])
 for number, own in enumerate(params):
     print(f"layer {number}: A {own['A'].shape}, B {own['B'].shape}")
-achieved = np.linalg.norm(product(adapted(Ws, params)) - target, 2)
+achieved = np.linalg.norm(chain_product(add_adapters(Ws, params)) - target, 2)
 print(f"achieved {achieved:.12f}\npossible {spectral:.12f}")
 assert np.isclose(achieved, spectral, rtol=1e-9)
 
@@ -230,7 +240,7 @@ assert np.isclose(achieved, spectral, rtol=1e-9)
 # is met, not approached.
 #
 # Now for every rank and for one, two and four layers. All targets are $P + E$ with the *same* $E$, whose 12 singular
-# values go from 3 down to 0.001, so that the pictures can be compared. Lines are predicted from the singular values of
+# values go from 3 down to 0.001, so that the figures can be compared. Lines are predicted from the singular values of
 # $E$; points are what the adapters of `adapt_product` achieve when they are multiplied out.
 
 # %%
@@ -239,11 +249,11 @@ wanted = with_values(np.geomspace(3, 1e-3, D), D, D)  # the change E, the same f
 predicted, achieved = {}, {}
 for L in depths:
     frozen = [layer(D, D) for _ in range(L)]
-    goal = product(frozen) + wanted
+    goal = chain_product(frozen) + wanted
     for R in range(D // L + 1):
         params = adapt_product(frozen, goal, ranks=R)
         predicted[L, R] = predicted_error(frozen, goal, ranks=R)[0]
-        achieved[L, R] = np.linalg.norm(product(adapted(frozen, params)) - goal, 2)
+        achieved[L, R] = np.linalg.norm(chain_product(add_adapters(frozen, params)) - goal, 2)
 below = [key for key in predicted if predicted[key] > 0]
 exact = [key for key in predicted if predicted[key] == 0]
 worst = max(abs(achieved[key] / predicted[key] - 1) for key in below)
@@ -260,7 +270,9 @@ for L, colour, marker in zip(depths, (BLUE, ORANGE, GREEN), "os^"):
     line, points = [np.array([errors[L, r] for r in R]) for errors in (predicted, achieved)]
     for axis, x in zip(axes, (R, L * R)):
         axis.plot(x, np.where(line > 0, line, np.nan), color=colour, lw=1)
-        axis.plot(x, points, marker, color=colour, ms=9 - 2 * L / 1.4, label=f"{L} layer{'s' * (L > 1)}")
+        axis.plot(
+            x, points, marker, color=colour, ms=9 - 2 * L / 1.4, label=f"{L} layer{'s' * (L > 1)}"
+        )
 axes[0].set(xlabel="rank R of each adapter", ylabel="‖P' − W̄‖₂", yscale="log", ylim=(1e-17, 30))
 axes[1].set(xlabel="sum of the ranks, L · R")
 axes[0].legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.4))
@@ -272,16 +284,18 @@ plt.show()
 # Left: each depth falls off its own cliff, at $R = 12$, $6$ and $3$. Right: plotted against the *sum* of the ranks, all
 # depths lie on one curve. Half the rank on twice the layers is the same power.
 #
-# This is a statement about rank, not about saving numbers: with $\sum R_l = D$, the adapters hold
-# $\sum 2 D R_l = 2 D^2$ numbers, twice as many as the target itself has. What is saved in practice is saved *below* the
-# cliff, where a target is so near to the frozen network that a few singular values are most of $E$.
+# This is a statement about rank, not about saving parameters: with $\sum R_l = D$, the adapters hold $\sum 2 D R_l = 2
+# D^2$ parameters, twice as many as the target itself has. What is saved in practice is saved *below* the cliff, where a
+# target is so near to the frozen network that a few singular values are most of $E$.
 #
 # The ranks need not be equal, and need not be where you expect them. Six in all, on three layers, in any split, give
 # the same error; a layer without an adapter is no loss, as long as the others carry its share.
 
 # %%
 for ranks in ([2, 2, 2], [6, 0, 0], [0, 0, 6], [1, 2, 3], [5, 1, 0]):
-    achieved = np.linalg.norm(product(adapted(Ws, adapt_product(Ws, target, ranks))) - target, 2)
+    achieved = np.linalg.norm(
+        chain_product(add_adapters(Ws, adapt_product(Ws, target, ranks))) - target, 2
+    )
     print(f"ranks {ranks}: {achieved:.9f}")
     assert np.isclose(achieved, spectral, rtol=1e-8)
 
@@ -295,7 +309,10 @@ for ranks in ([2, 2, 2], [6, 0, 0], [0, 0, 6], [1, 2, 3], [5, 1, 0]):
 
 # %%
 def descend(Ws, target, rank, lr, steps=1000):
-    params = {f"{number}": {"A": start(rank, W), "B": np.zeros((len(W), rank))} for number, W in enumerate(Ws)}
+    params = {
+        f"{number}": {"A": start(rank, W), "B": np.zeros((len(W), rank))}
+        for number, W in enumerate(Ws)
+    }
 
     def loss(params):
         P = np.eye(len(target))
@@ -326,7 +343,10 @@ def conditioned(number, d):
     return with_values(np.geomspace(number**0.5, number**-0.5, d), d, d)
 
 
-cases = {"condition number below 4": Ws, "condition number 100": [conditioned(100, 8) for _ in range(3)]}
+cases = {
+    "condition number below 4": Ws,
+    "condition number 100": [conditioned(100, 8) for _ in range(3)],
+}
 rates = {0.01: BLUE, 0.03: ORANGE, 0.1: GREEN}
 curves = {}
 for name, frozen in cases.items():
@@ -334,8 +354,13 @@ for name, frozen in cases.items():
     for lr in rates:
         curves[name, lr] = descend(frozen, target, rank=2, lr=lr) / possible
     best = min(curves[name, lr][-1] for lr in rates)
-    solved = np.linalg.norm(product(adapted(frozen, adapt_product(frozen, target, ranks=2))) - target)
-    print(f"{name}: closed form {solved / possible:.8f}, best of three descents {best:.4f} × the best possible error")
+    solved = np.linalg.norm(
+        chain_product(add_adapters(frozen, adapt_product(frozen, target, ranks=2))) - target
+    )
+    print(
+        f"{name}: closed form {solved / possible:.8f}, "
+        f"best of three descents {best:.4f} × the best possible error"
+    )
 assert min(curve.min() for curve in curves.values()) > 1 - 1e-9  # nothing passes below the bound
 assert min(curves["condition number below 4", lr][-1] for lr in rates) < 1.2
 assert min(curves["condition number 100", lr][-1] for lr in rates) > 1.5
@@ -374,22 +399,26 @@ plt.show()
 # %%
 def largest_first(Ws, target, R):
     D = len(target)
-    left, values, right = np.linalg.svd(target - product(Ws))
+    left, values, right = np.linalg.svd(target - chain_product(Ws))
     done = []
     for number, W in enumerate(Ws):
         own = slice(number * R, (number + 1) * R)
-        S = product([*Ws[number + 1 :], np.eye(D)])
-        X = product([np.eye(D), *done])
+        S = chain_product([*Ws[number + 1 :], np.eye(D)])
+        X = chain_product([np.eye(D), *done])
         delta = np.linalg.inv(S) @ (left[:, own] * values[own]) @ right[own] @ np.linalg.inv(X)
         done.append(W + delta)
     return done
 
 
-exactly = np.vectorize(Fraction, otypes=[object])  # the product below is taken without any rounding
+exactly = np.vectorize(Fraction, otypes=[object])
 
 
 def relative_error(Ws, target):
-    return np.linalg.norm(product([exactly(W) for W in Ws]).astype(float) - target) / np.linalg.norm(target)
+    bottom, *others = [exactly(W) for W in Ws]
+    product = bottom
+    for W in others:
+        product = W @ product  # without any rounding
+    return np.linalg.norm(product.astype(float) - target) / np.linalg.norm(target)
 
 
 # %%
@@ -399,19 +428,27 @@ for number in numbers:
     for _ in range(9):
         frozen, goal = [conditioned(number, 6) for _ in range(3)], layer(6, 6)
         params = adapt_product(frozen, goal, ranks=2, best_effort=True)
-        weak_up = relative_error(adapted(frozen, params), goal)
+        weak_up = relative_error(add_adapters(frozen, params), goal)
         errors.append((weak_up, relative_error(largest_first(frozen, goal, 2), goal)))
     lost.append(np.median(errors, axis=0))
-    print(f"condition {number:7,.0f}: weak directions up {lost[-1][0]:.0e}, largest first {lost[-1][1]:.0e}")
+    print(
+        f"condition {number:7,.0f}: weak directions up {lost[-1][0]:.0e}, "
+        f"largest first {lost[-1][1]:.0e}"
+    )
 assert lost[-1][0] < lost[-1][1] / 30
 assert lost[0][0] < 1e-12
 
 # %%
 figure, axis = plt.subplots(figsize=(7.2, 3.2))
-for errors, colour, marker, name in zip(zip(*lost), (BLUE, ORANGE), "os", ("weak directions up", "largest first")):
+for errors, colour, marker, name in zip(
+    zip(*lost), (BLUE, ORANGE), "os", ("weak directions up", "largest first")
+):
     axis.loglog(numbers, errors, color=colour, marker=marker)
     axis.annotate(name, (numbers[-1] * 1.25, errors[-1]), color=colour, va="center")
-axis.set(xlabel="condition number of each of three frozen matrices", ylabel="relative error (median of 9)")
+axis.set(
+    xlabel="condition number of each of three frozen matrices",
+    ylabel="relative error (median of 9)",
+)
 axis.set_xlim(0.8, 2e5)
 plt.show()
 
@@ -449,7 +486,7 @@ else:
 N = np.eye(8) - narrow[1] @ np.linalg.pinv(narrow[1])
 floor = np.linalg.svd(N @ goal, compute_uv=False)[2]
 params = adapt_product(narrow, goal, ranks=2, best_effort=True)
-reached = np.linalg.norm(product(adapted(narrow, params)) - goal, 2)
+reached = np.linalg.norm(chain_product(add_adapters(narrow, params)) - goal, 2)
 print(f"no adapters of rank 2 come below {floor:.2f}; best effort reaches {reached:.2f}")
 assert floor > 0.01
 assert reached >= floor * (1 - 1e-9)
@@ -482,7 +519,7 @@ except Unsolvable as error:
 else:
     raise AssertionError("the first cut worked")
 params = adapt_product(identities, turn, ranks=1, rng=rng)
-error = np.linalg.norm(product(adapted(identities, params)) - turn, 2)
+error = np.linalg.norm(chain_product(add_adapters(identities, params)) - turn, 2)
 print(f"with a random cut: error {error:.0e}")
 assert error < 1e-10
 
@@ -492,18 +529,18 @@ assert error < 1e-10
 # ### Exercise 1 (easy): what does exactness cost?
 #
 # A stack of $L$ frozen layers of width $D = 12$ is to become an arbitrary matrix. Choose the smallest equal rank that
-# does it, for $L = 1, 2, 3, 5$. How many numbers do the adapters hold, compared with the $D^2$ of the target? For which
-# $L$ is it more than $2 D^2$, and why?
+# does it, for $L = 1, 2, 3, 5$. How many parameters do the adapters hold, compared with the $D^2$ of the target? For
+# which $L$ is it more than $2 D^2$, and why?
 
 # %% tags=["hide-cell"]
-# Solution 1: R = ⌈D / L⌉ costs 2 D · L · ⌈D / L⌉ numbers: twice the target's when L divides D, more when it does not.
+# Solution 1: R = ⌈D / L⌉ costs 2 D · L · ⌈D / L⌉ parameters: twice the target's if L divides D, otherwise more.
 D = 12
 for L in (1, 2, 3, 5):
     frozen, goal, R = [layer(D, D) for _ in range(L)], layer(D, D), -(-D // L)
     params = adapt_product(frozen, goal, ranks=R)
     held = sum(own["A"].size + own["B"].size for own in params)
-    print(f"L = {L}: rank {R:2}, {held} numbers = {held / D**2:.2f} D²")
-    assert np.linalg.norm(product(adapted(frozen, params)) - goal, 2) < 1e-8
+    print(f"L = {L}: rank {R:2}, {held} parameters = {held / D**2:.2f} D²")
+    assert np.linalg.norm(chain_product(add_adapters(frozen, params)) - goal, 2) < 1e-8
     assert predicted_error(frozen, goal, ranks=R - 1)[0] > 0
     assert (held > 2 * D**2) == (D % L > 0)
 
@@ -524,7 +561,7 @@ for L in (1, 2, 3, 5):
 # Solution 2: reflect along (1, 0), then along the vector at 45° to it; each adapter is B = −2u, A = uᵀ.
 u0, u1 = np.array([1.0, 0.0]), np.array([1.0, 1.0]) / np.sqrt(2)
 params = [{"B": -2 * u[:, None], "A": u[None, :]} for u in (u0, u1)]
-lower, upper = adapted(identities, params)
+lower, upper = add_adapters(identities, params)
 print("W'_1 W'_0 =\n", (upper @ lower).round(12))
 assert np.allclose(upper @ lower, turn)
 assert np.allclose([np.linalg.det(lower), np.linalg.det(upper)], -1)
@@ -538,7 +575,7 @@ assert np.allclose([np.linalg.det(lower), np.linalg.det(upper)], -1)
 # <details><summary>Hint</summary>
 #
 # Keep the product of the adapted layers so far in `X`, starting with the identity. Layer `l` takes the next `R_l`
-# columns of `Q` and rows of `C`. `product([*Ws[l + 1 :], np.eye(D)])` is $S_l$, for the top layer too.
+# columns of `Q` and rows of `C`. `chain_product([*Ws[l + 1 :], np.eye(D)])` is $S_l$, for the top layer too.
 #
 # </details>
 
@@ -547,11 +584,11 @@ assert np.allclose([np.linalg.det(lower), np.linalg.det(upper)], -1)
 
 
 def by_hand(Ws, target, ranks):
-    left, values, right = np.linalg.svd(target - product(Ws))
+    left, values, right = np.linalg.svd(target - chain_product(Ws))
     params, X, used = [], np.eye(len(target)), 0
     for number, (W, R) in enumerate(zip(Ws, ranks)):
         own = slice(used, used + R)
-        S = product([*Ws[number + 1 :], np.eye(len(target))])
+        S = chain_product([*Ws[number + 1 :], np.eye(len(target))])
         B = np.linalg.solve(S, left[:, own])
         A = np.linalg.solve(X.T, (values[own, None] * right[own]).T).T
         params.append({"A": A, "B": B})
@@ -561,7 +598,9 @@ def by_hand(Ws, target, ranks):
 
 ranks = [1, 3, 2]
 ours, library = by_hand(Ws, target, ranks), adapt_product(Ws, target, ranks)
-assert np.allclose(product(adapted(Ws, ours)), product(adapted(Ws, library)), atol=1e-8)
+assert np.allclose(
+    chain_product(add_adapters(Ws, ours)), chain_product(add_adapters(Ws, library)), atol=1e-8
+)
 difference = np.linalg.norm(ours[0]["B"] @ ours[0]["A"] - library[0]["B"] @ library[0]["A"])
 print(f"the products agree; the changes of the lowest layer differ by {difference:.2f}")
 assert difference > 1e-3

@@ -18,17 +18,18 @@
 # %%
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+# Matrices this small run faster on one thread. NumPy reads this when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from itertools import pairwise
 
 import autograd.numpy as np
 import matplotlib.pyplot as plt
 
-from minilora.adapters import Full, LoRA
-from minilora.attach import attach
-from minilora.models.mlp import relu
-from minilora.theorems.linear import adapt_product, adapted, product
+from minilora import Full, LoRA, attach, fit, relu
+from minilora.cli.output import survive_any_output
+from minilora.theorems.chain import add_adapters, chain_product
+from minilora.theorems.linear import adapt_product
 from minilora.theorems.relu import (
     best_partition,
     error_bounds,
@@ -38,8 +39,8 @@ from minilora.theorems.relu import (
     uniform_partition,
     witness,
 )
-from minilora.train import fit
 
+survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
 plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7280"
@@ -62,7 +63,9 @@ def with_values(values, d_out, d_in):
 def net(*widths):
     weights = {}
     for number, (d_in, d_out) in enumerate(pairwise(widths)):
-        weights[f"layers.{number}.W"] = with_values(rng.uniform(0.5, 2, min(d_out, d_in)), d_out, d_in)
+        weights[f"layers.{number}.W"] = with_values(
+            rng.uniform(0.5, 2, min(d_out, d_in)), d_out, d_in
+        )
         weights[f"layers.{number}.b"] = 0.5 * rng.standard_normal(d_out)
     return weights
 
@@ -88,7 +91,11 @@ def worst(weights, target, x):
 w, radius = 1.5, 1.0
 x = np.linspace(-2, 2, 401)
 c = abs(w) * radius
-stages = {"relu(w x)": relu(w * x), "relu(w x + c)": relu(w * x + c), "relu(w x + c) − c": relu(w * x + c) - c}
+stages = {
+    "relu(w x)": relu(w * x),
+    "relu(w x + c)": relu(w * x + c),
+    "relu(w x + c) − c": relu(w * x + c) - c,
+}
 inside = abs(x) <= radius
 assert np.allclose(stages["relu(w x + c) − c"][inside], w * x[inside])
 assert np.all(stages["relu(w x + c) − c"][x < -radius - 1e-9] > w * x[x < -radius - 1e-9])
@@ -115,7 +122,8 @@ plt.show()
 # %%
 W = net(6, 6)["layers.0.W"]
 c = radius * np.linalg.norm(W, axis=1)
-lowest = -radius * W / np.linalg.norm(W, axis=1, keepdims=True)  # row j: the x at which unit j is lowest
+# Row j: the x at which unit j is lowest
+lowest = -radius * W / np.linalg.norm(W, axis=1, keepdims=True)
 for points in (ball(6, radius), lowest):
     assert np.allclose(relu(points @ W.T + c) - c, points @ W.T)
 assert np.allclose(np.diag(lowest @ W.T + c), 0)  # there is nothing to spare
@@ -140,12 +148,15 @@ weights, single = net(D, D, D), net(D, D)
 W_bar, b_bar = single["layers.0.W"], single["layers.0.b"]
 
 own = adapt_product([weights["layers.0.W"], weights["layers.1.W"]], W_bar, ranks=D // 2)
-W0, W1 = adapted([weights["layers.0.W"], weights["layers.1.W"]], own)
+W0, W1 = add_adapters([weights["layers.0.W"], weights["layers.1.W"]], own)
 c = radius * np.linalg.norm(W0, axis=1)
 by_hand = {"layers.0.W": W0, "layers.0.b": c, "layers.1.W": W1, "layers.1.b": b_bar - W1 @ c}
 
 x = ball(D, radius)
-print(f"before: {worst(weights, single, x):.2f}   after: {worst(by_hand, single, x):.0e}   (largest error in the ball)")
+print(
+    f"before: {worst(weights, single, x):.2f}   after: "
+    f"{worst(by_hand, single, x):.0e}   (largest error in the ball)"
+)
 assert worst(by_hand, single, x) < 1e-11
 assert worst(weights, single, x) > 0.1
 
@@ -155,7 +166,7 @@ assert worst(weights, single, x) > 0.1
 
 # %%
 params = relu_adapters(weights, single, rank=3, partition=(2,), radius=radius)
-attached = attach(weights, {"*.W": LoRA(3), "*.b": Full()}, rng)
+attached = attach(weights, {"*.W": LoRA(3), "*.b": Full()}, rng=rng)
 merged = attached.merge(params)
 print(attached)
 assert worst(attached.bind(params), single, x) < 1e-11
@@ -171,8 +182,8 @@ assert all(np.allclose(merged[name], by_hand[name]) for name in weights)
 
 # %%
 def adapt(weights, target, rank, partition, radius):
-    attached = attach(weights, {"*.W": LoRA(rank), "*.b": Full()}, rng)
-    return attached.merge(relu_adapters(weights, target, rank, partition, radius, rng))
+    attached = attach(weights, {"*.W": LoRA(rank), "*.b": Full()}, rng=rng)
+    return attached.merge(relu_adapters(weights, target, rank, partition, radius, rng=rng))
 
 
 lengths = np.logspace(-2, 6, 49)
@@ -182,7 +193,10 @@ for radius in (1, 100, 10_000):
     lifted = adapt(weights, single, 3, (2,), radius)
     errors[radius] = np.array([worst(lifted, single, length * directions) for length in lengths])
     inside, outside = errors[radius][lengths <= radius], errors[radius][lengths >= 100 * radius]
-    print(f"radius {radius:6,}: error inside {inside.max():.0e}, from 100 × the radius on {outside.min():.0e} or more")
+    print(
+        f"radius {radius:6,}: error inside {inside.max():.0e}, "
+        f"from 100 × the radius on {outside.min():.0e} or more"
+    )
     assert inside.max() < 1e-12 * radius + 1e-11
     assert outside.min() > 1e-3 * radius
 
@@ -238,7 +252,11 @@ for partition in ((1, 3), (2, 2), (3, 1)):
     print(f"partition {partition}: rank {needed_rank(weights, target, partition)}")
 assert uniform_partition(4, 2) == (2, 2)
 assert best_partition(weights, target) == (1, 3)
-assert [needed_rank(weights, target, partition) for partition in ((1, 3), (2, 2), (3, 1))] == [2, 3, 6]
+assert [needed_rank(weights, target, partition) for partition in ((1, 3), (2, 2), (3, 1))] == [
+    2,
+    3,
+    6,
+]
 
 # %% [markdown]
 # ## Below the needed rank
@@ -258,10 +276,12 @@ D, partition = 12, (2, 2)
 weights = net(*[D] * 5)
 target = net(D, D, D)
 for run in (0, 1):
-    frozen = product([weights[f"layers.{2 * run}.W"], weights[f"layers.{2 * run + 1}.W"]])
+    frozen = chain_product([weights[f"layers.{2 * run}.W"], weights[f"layers.{2 * run + 1}.W"]])
     target[f"layers.{run}.W"] = frozen + with_values(np.geomspace(2, 2e-3, D), D, D)
 x, ranks = ball(D, 1.0), range(1, 8)
-measured = np.array([worst(adapt(weights, target, rank, partition, 1.0), target, x) for rank in ranks])
+measured = np.array(
+    [worst(adapt(weights, target, rank, partition, 1.0), target, x) for rank in ranks]
+)
 sharp, plain = np.array([error_bounds(weights, target, rank, partition, 1.0) for rank in ranks]).T
 print("rank     ", *[f"{rank:8}" for rank in ranks])
 for name, line in (("measured", measured), ("bound (1)", sharp), ("plain", plain)):
@@ -300,11 +320,14 @@ plt.show()
 D, width = 12, 3
 frozen = [with_values(rng.uniform(0.5, 2, D), D, D) for _ in range(3)]
 W_bar = with_values(rng.uniform(0.5, 2, width), width, width)
-P = product(frozen)
+P = chain_product(frozen)
 zeros, corner = np.zeros((D, D)), P.copy()
 zeros[:width, :width] = corner[:width, :width] = W_bar
 ranks = [int(np.linalg.matrix_rank(goal - P)) for goal in (zeros, corner)]
-print(f"change of the product when the target is padded with zeros: rank {ranks[0]}; in the corner only: {ranks[1]}")
+print(
+    "change of the product when the target is padded with zeros: "
+    f"rank {ranks[0]}; in the corner only: {ranks[1]}"
+)
 assert ranks == [12, 3]
 
 # %% [markdown]
@@ -345,9 +368,12 @@ assert np.all(y[:, width:] == 0)  # dead means exactly 0
 # %%
 weights, target = net(2, 2, 16, 2), net(2, 2)
 weights["layers.0.b"], weights["layers.2.b"] = np.array([0.3, -0.2]), np.ones(2)
-target["layers.0.W"], target["layers.0.b"] = np.array([[1.0, -0.6], [0.5, 1.0]]), np.array([2.0, 2.0])
+target["layers.0.W"], target["layers.0.b"] = (
+    np.array([[1.0, -0.6], [0.5, 1.0]]),
+    np.array([2.0, 2.0]),
+)
 radius = 2.0
-first, twin, bound = witness(weights, target, radius, rng)
+first, twin, bound = witness(weights, target, radius, rng=rng)
 pair = np.array([first, twin])
 hidden = relu(pair @ weights["layers.0.W"].T + weights["layers.0.b"])
 print("inputs:               ", *pair.round(2))
@@ -373,7 +399,10 @@ for point, name, place in zip(pair, ("x", "x′"), ((6, 5), (-15, 3))):
 axes[1].plot(*hidden[0], "o", color=BLUE)
 axes[1].annotate("x and x′", hidden[0], xytext=(8, 5), textcoords="offset points", size=13)
 axes[0].set(
-    title=f"inputs; orange: unit {unit} is off", xlabel="first entry of x", ylabel="second entry of x", aspect="equal"
+    title=f"inputs; orange: unit {unit} is off",
+    xlabel="first entry of x",
+    ylabel="second entry of x",
+    aspect="equal",
 )
 axes[1].set(title="after the frozen first layer", xlabel="unit 0", ylabel="unit 1", aspect="equal")
 plt.show()
@@ -388,13 +417,18 @@ def loss(params, x, y):
     return np.sum((relu_mlp(later.bind(params), x) - y) ** 2) / len(x)
 
 
-later = attach(weights, {"layers.[12].*": Full()}, rng)
+later = attach(weights, {"layers.[12].*": Full()}, rng=rng)
 x = np.concatenate([ball(2, radius, 1000), np.repeat(pair, 100, axis=0)])
-trained = later.merge(fit(loss, later.params, (x, relu_mlp(target, x)), rng, steps=500, batch=100, lr=1e-2))
+trained = later.merge(
+    fit(loss, later.params, (x, relu_mlp(target, x)), rng=rng, steps=500, batch=100, lr=1e-2)
+)
 left_over = worst(trained, target, pair)
 everything = adapt(weights, target, 1, (3,), radius)
 print(f"later layers trained in full: error at x or x' {left_over:.2f}, at least {bound:.2f}")
-print(f"rank 1 on all three layers:   error in all the ball {worst(everything, target, ball(2, radius)):.0e}")
+print(
+    "rank 1 on all three layers:   "
+    f"error in all the ball {worst(everything, target, ball(2, radius)):.0e}"
+)
 assert left_over >= bound * (1 - 1e-9)
 assert worst(everything, target, ball(2, radius)) < 1e-9
 
@@ -411,7 +445,10 @@ assert worst(everything, target, ball(2, radius)) < 1e-9
 
 # %%
 weights = {name: array * name.endswith("W") for name, array in net(4, 4, 4).items()}
-changed = {name: array + rng.standard_normal(array.shape) * name.endswith("W") for name, array in weights.items()}
+changed = {
+    name: array + rng.standard_normal(array.shape) * name.endswith("W")
+    for name, array in weights.items()
+}
 x = ball(4, 1.0)
 assert np.allclose(relu_mlp(changed, 7 * x), 7 * relu_mlp(changed, x))
 assert np.all(relu_mlp(changed, np.zeros(4)) == 0)
@@ -419,7 +456,7 @@ assert np.all(relu_mlp(changed, np.zeros(4)) == 0)
 target = net(4, 4)
 target["layers.0.b"] = np.ones(4)
 right = relu_adapters(weights, target, 2, (2,), 1.0)
-matrices_only = attach(weights, {"*.W": LoRA(2)}, rng)
+matrices_only = attach(weights, {"*.W": LoRA(2)}, rng=rng)
 params = {name: own for name, own in right.items() if name.endswith("W")}
 error = worst(matrices_only.merge(params), target, np.zeros((1, 4)))
 print(f"the right adapters without the biases: error {error:.2f} at 0")
@@ -442,25 +479,28 @@ x = ball(6, 1.0)
 clipped = np.any(x @ W0.T + c < 0, axis=1)
 lowest = -W0 / np.linalg.norm(W0, axis=1, keepdims=True)
 at_lowest = relu(lowest @ W0.T + c) @ W1.T - (lowest @ W0.T + c) @ W1.T
-print(f"clipped: {np.sum(clipped)} of {len(x)} random inputs, and {len(lowest)} of {len(lowest)} lowest points")
+print(
+    f"clipped: {np.sum(clipped)} of {len(x)} random inputs, "
+    f"and {len(lowest)} of {len(lowest)} lowest points"
+)
 assert np.mean(clipped) < 0.1
 assert np.all(np.linalg.norm(at_lowest, axis=1) > 1e-3)
 
 # %% [markdown]
 # ### Exercise 2 (medium): the adapters against the target
 #
-# A frozen network of width 12 and depth 6, a target of width 4 and depth 2. Which rank is needed? How many numbers do
-# the adapters and biases hold, and how many does the target itself have? What does that say about this theorem as a way
-# to save memory?
+# A frozen network of width 12 and depth 6, a target of width 4 and depth 2. Which rank is needed? How many parameters
+# do the adapters and biases hold, and how many does the target itself have? What does that say about this theorem as a
+# way to save memory?
 
 # %% tags=["hide-cell"]
-# Solution 2: rank ⌈4/3⌉ = 2, and far more numbers than the target has: the theorem is about rank, not about saving.
+# Solution 2: rank ⌈4/3⌉ = 2, and far more parameters than the target has: the theorem is about rank, not about saving.
 weights, target = net(*[12] * 7), net(4, 4, 4)
 partition = best_partition(weights, target)
 rank = needed_rank(weights, target, partition)
-trained = attach(weights, {"*.W": LoRA(rank), "*.b": Full()}, rng).trained
+trained = attach(weights, {"*.W": LoRA(rank), "*.b": Full()}, rng=rng).trainable
 size = sum(array.size for array in target.values())
-print(f"partition {partition}, rank {rank}: {trained} numbers trained, the target has {size}")
+print(f"partition {partition}, rank {rank}: {trained} parameters trained, the target has {size}")
 assert rank == 2
 assert trained == 6 * (2 * rank * 12 + 12)
 assert trained > 5 * size
@@ -483,10 +523,14 @@ assert trained > 5 * size
 c = np.sum(np.maximum(-W0, 0), axis=1)
 on_ball = np.sqrt(6) * np.linalg.norm(W0, axis=1)
 corners = np.array(np.meshgrid(*[[0.0, 1.0]] * 6)).reshape(6, -1).T
-assert np.allclose(np.min(corners @ W0.T + c, axis=0), 0)  # nothing is clipped, and nothing to spare
+# Nothing is clipped, and nothing to spare
+assert np.allclose(np.min(corners @ W0.T + c, axis=0), 0)
 boxed = {"layers.0.W": W0, "layers.0.b": c, "layers.1.W": W1, "layers.1.b": b_bar - W1 @ c}
 x = np.concatenate([corners, rng.random((500, 6))])
-print(f"error {worst(boxed, single, x):.0e}; the ball's offsets are {np.sum(on_ball) / np.sum(c):.1f} times as large")
+print(
+    f"error {worst(boxed, single, x):.0e}; "
+    f"the ball's offsets are {np.sum(on_ball) / np.sum(c):.1f} times as large"
+)
 assert worst(boxed, single, x) < 1e-11
 assert np.all(c < on_ball)
 

@@ -18,20 +18,21 @@
 # %%
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+# Matrices this small run faster on one thread. NumPy reads this when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import autograd.numpy as np
 import matplotlib.pyplot as plt
 from autograd import jacobian
 
-from minilora.adapters import Full, LoRA
-from minilora.attach import attach
-from minilora.models.mlp import relu
-from minilora.models.transformer import causal
+from minilora import Full, LoRA, attach, causal, relu
+from minilora.cli.output import survive_any_output
 from minilora.tables import aligned
-from minilora.theorems.linear import Unsolvable, adapt_product, adapted, predicted_error
+from minilora.theorems.chain import Unsolvable, add_adapters
+from minilora.theorems.linear import adapt_product, predicted_error
 from minilora.theorems.transformer import plain_transformer, residual_adapters, transformer_adapters
 
+survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
 plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7280"
@@ -74,7 +75,14 @@ D = 8
 W_Q, W_K, W_V, W_O = (matrix(D) for _ in range(4))
 X = 0.5 * rng.standard_normal((6, D))
 outputs, shares = attend(W_Q, W_K, W_V, W_O, X)
-print("outputs", outputs.shape, "  shares", shares.shape, "  rows of shares add up to", shares.sum(axis=1).round(12))
+print(
+    "outputs",
+    outputs.shape,
+    "  shares",
+    shares.shape,
+    "  rows of shares add up to",
+    shares.sum(axis=1).round(12),
+)
 assert np.allclose(shares.sum(axis=1), 1)
 
 # %% [markdown]
@@ -85,7 +93,8 @@ assert np.allclose(shares.sum(axis=1), 1)
 
 # %%
 def softmax(scores):
-    powers = np.exp(scores - np.max(scores, axis=-1, keepdims=True))  # what is subtracted cancels out
+    # What is subtracted cancels out
+    powers = np.exp(scores - np.max(scores, axis=-1, keepdims=True))
     return powers / np.sum(powers, axis=-1, keepdims=True)
 
 
@@ -118,7 +127,9 @@ plt.show()
 G, H = matrix(D), matrix(D)
 before = W_Q, W_K, W_V, W_O
 after = G @ W_Q, np.linalg.inv(G).T @ W_K, H @ W_V, W_O @ np.linalg.inv(H)
-print("the matrices differ by", *[f"{np.max(abs(new - old)):.1f}" for new, old in zip(after, before)])
+print(
+    "the matrices differ by", *[f"{np.max(abs(new - old)):.1f}" for new, old in zip(after, before)]
+)
 new_outputs, new_shares = attend(*after, X)
 print(f"the outputs differ by {np.max(abs(new_outputs - outputs)):.0e}")
 assert np.allclose(new_shares, shares) and np.allclose(new_outputs, outputs)
@@ -139,13 +150,16 @@ assert min(np.max(abs(new - old)) for new, old in zip(after, before)) > 0.1
 # %%
 targets = [matrix(D) for _ in range(4)]
 Q_bar, K_bar, V_bar, O_bar = targets
-for_q, for_k_turned = adapt_product([W_Q, W_K.T], K_bar.T @ Q_bar, ranks=D // 2)
+for_q, for_k_transposed = adapt_product([W_Q, W_K.T], K_bar.T @ Q_bar, ranks=D // 2)
 new_q = W_Q + for_q["B"] @ for_q["A"]
-new_k = W_K + for_k_turned["A"].T @ for_k_turned["B"].T
-new_v, new_o = adapted([W_V, W_O], adapt_product([W_V, W_O], O_bar @ V_bar, ranks=D // 2))
+new_k = W_K + for_k_transposed["A"].T @ for_k_transposed["B"].T
+new_v, new_o = add_adapters([W_V, W_O], adapt_product([W_V, W_O], O_bar @ V_bar, ranks=D // 2))
 
 wanted, got = attend(*targets, X)[0], attend(new_q, new_k, new_v, new_o, X)[0]
-print(f"outputs off by {np.max(abs(outputs - wanted)):.2f} before, {np.max(abs(got - wanted)):.0e} after")
+print(
+    f"outputs off by {np.max(abs(outputs - wanted)):.2f} before, "
+    f"{np.max(abs(got - wanted)):.0e} after"
+)
 print(f"W'_Q and the target's W_Q differ by {np.max(abs(new_q - Q_bar)):.1f}")
 assert np.allclose(got, wanted, atol=1e-10)
 assert np.linalg.matrix_rank(new_q - W_Q, tol=1e-9) == D // 2
@@ -167,7 +181,9 @@ assert np.max(abs(new_q - Q_bar)) > 0.1
 def network(D, heads, depth):
     weights = {}
     for block in range(depth):
-        weights |= {f"blocks.{block}.heads.{h}.{part}.W": matrix(D) for h in range(heads) for part in "qkvo"}
+        weights |= {
+            f"blocks.{block}.heads.{h}.{part}.W": matrix(D) for h in range(heads) for part in "qkvo"
+        }
         for number in (1, 2):
             weights[f"blocks.{block}.ffn.{number}.W"] = matrix(D)
             weights[f"blocks.{block}.ffn.{number}.b"] = rng.standard_normal(D)
@@ -220,15 +236,18 @@ for head in ("blocks.0.heads.0", "blocks.0.heads.1"):
     q, k, v, o = (f"{head}.{part}.W" for part in "qkvo")
     queries_keys, values_out = [weights[q], weights[k].T], [weights[v], weights[o]]
     found = adapt_product(queries_keys, target[k].T @ target[q], ranks=D // 2)
-    ours[q], new_k_turned = adapted(queries_keys, found)
-    ours[k] = new_k_turned.T
+    ours[q], new_k_transposed = add_adapters(queries_keys, found)
+    ours[k] = new_k_transposed.T
     found = adapt_product(values_out, F @ target[o] @ target[v], ranks=D // 2)
-    ours[v], ours[o] = adapted(values_out, found)
+    ours[v], ours[o] = add_adapters(values_out, found)
 
 
 # %%
 def first_z(net):
-    a = sum(attend(*[net[f"blocks.0.heads.{h}.{part}.W"] for part in "qkvo"], X)[0] for h in range(heads))
+    a = sum(
+        attend(*[net[f"blocks.0.heads.{h}.{part}.W"] for part in "qkvo"], X)[0]
+        for h in range(heads)
+    )
     return relu(a @ net["blocks.0.ffn.1.W"].T + net["blocks.0.ffn.1.b"])
 
 
@@ -242,7 +261,10 @@ W_2, W_2_bar = weights["blocks.0.ffn.2.W"], target["blocks.0.ffn.2.W"]
 C = W_2_bar @ np.linalg.inv(W_2)
 b_2 = np.linalg.solve(C, target["blocks.0.ffn.2.b"])
 h, h_bar = z @ W_2.T + b_2, z_bar @ W_2_bar.T + target["blocks.0.ffn.2.b"]
-print(f"h̄ and C h differ by {np.max(abs(h @ C.T - h_bar)):.0e}; h̄ and h by {np.max(abs(h - h_bar)):.1f}")
+print(
+    f"h̄ and C h differ by {np.max(abs(h @ C.T - h_bar)):.0e}; "
+    f"h̄ and h by {np.max(abs(h - h_bar)):.1f}"
+)
 assert np.allclose(h @ C.T, h_bar, atol=1e-9)
 
 # %% [markdown]
@@ -253,8 +275,8 @@ assert np.allclose(h @ C.T, h_bar, atol=1e-9)
 # %%
 half = LoRA((D + 1) // 2)
 adapters = {"*.heads.*": half, f"blocks.{depth - 1}.ffn.2.W": half, "head.W": half, "*.b": Full()}
-attached = attach(weights, adapters, rng)
-params = transformer_adapters(weights, target, rng)
+attached = attach(weights, adapters, rng=rng)
+params = transformer_adapters(weights, target, rng=rng)
 merged = attached.merge(params)
 print(attached)
 
@@ -263,15 +285,16 @@ untouched = sorted(weights.keys() - params.keys())
 print("frozen:", ", ".join(untouched))
 assert untouched == ["blocks.0.ffn.1.W", "blocks.0.ffn.2.W", "blocks.1.ffn.1.W"]
 for name in untouched:
-    assert merged[name].tobytes() == weights[name].tobytes()  # bit for bit
-    assert not np.allclose(weights[name], target[name])  # although the target has another matrix there
+    assert merged[name].tobytes() == weights[name].tobytes()  # bitwise identical
+    # Although the target has another matrix there
+    assert not np.allclose(weights[name], target[name])
 error = np.max(abs(plain_transformer(attached.bind(params), X) - plain_transformer(target, X)))
 print(f"the adapted network differs from the target by {error:.0e}")
 assert error < 1e-8
 
 # %% [markdown]
 # As in tutorial 7, this is about rank, not about saving: an adapter of rank $D/2$ on a $D \times D$ matrix holds
-# $2 D \cdot D/2 = D^2$ numbers, as many as the matrix. What is gained is that the other matrices are left alone.
+# $2 D \cdot D/2 = D^2$ parameters, as many as the matrix. What is gained is that the other matrices are left alone.
 #
 # And it has a condition: the equations must have solutions, which is certain if all matrices of both networks are
 # invertible. A singular $W_1$ has no $F$, and the library says so instead of returning something near.
@@ -279,7 +302,7 @@ assert error < 1e-8
 # %%
 broken = weights | {"blocks.0.ffn.1.W": np.zeros((D, D))}
 try:
-    transformer_adapters(broken, target, rng)
+    transformer_adapters(broken, target, rng=rng)
 except Unsolvable as error:
     print("Unsolvable:", error)
 else:
@@ -295,7 +318,8 @@ else:
 # %%
 places = rng.standard_normal((5, D))
 long = rng.standard_normal((40, D))
-mask = np.eye(5, dtype=bool) | (rng.random((5, 5)) < 0.5)  # every token sees itself, and others by chance
+# Every token sees itself, and others by chance
+mask = np.eye(5, dtype=bool) | (rng.random((5, 5)) < 0.5)
 trials = {
     "one token": lambda net: plain_transformer(net, X[:1]),
     "40 tokens": lambda net: plain_transformer(net, long),
@@ -309,7 +333,14 @@ trials = {
 kept = {}
 for name, run in trials.items():
     kept[name] = np.max(abs(run(merged) - run(target))) / np.max(abs(run(target)))
-print(aligned([("what is changed in both networks", "relative error"), *[(n, f"{e:.0e}") for n, e in kept.items()]]))
+print(
+    aligned(
+        [
+            ("what is changed in both networks", "relative error"),
+            *[(n, f"{e:.0e}") for n, e in kept.items()],
+        ]
+    )
+)
 assert max(kept.values()) < 1e-8
 
 # %% [markdown]
@@ -324,7 +355,7 @@ assert max(kept.values()) < 1e-8
 D = 8
 frozen, wanted = network(D, 1, 1), network(D, 1, 1)
 adapters = {"*.heads.*": LoRA(4), "blocks.0.ffn.2.W": LoRA(4), "head.W": LoRA(4), "*.b": Full()}
-matched = attach(frozen, adapters, rng).merge(transformer_adapters(frozen, wanted, rng))
+matched = attach(frozen, adapters, rng=rng).merge(transformer_adapters(frozen, wanted, rng=rng))
 q, k = "blocks.0.heads.0.q.W", "blocks.0.heads.0.k.W"
 pair, goal = [frozen[q], frozen[k].T], wanted[k].T @ wanted[q]
 
@@ -332,17 +363,21 @@ pair, goal = [frozen[q], frozen[k].T], wanted[k].T @ wanted[q]
 ranks, inputs = range(6), {N: 0.5 * rng.standard_normal((200, N, D)) for N in (1, 2, 8)}
 distance, predicted, wrong = [], [], {N: [] for N in inputs}
 for R in ranks:
-    new_q, new_k_turned = adapted(pair, adapt_product(pair, goal, ranks=R))
-    distance.append(np.linalg.norm(new_k_turned @ new_q - goal, 2))
+    new_q, new_k_transposed = add_adapters(pair, adapt_product(pair, goal, ranks=R))
+    distance.append(np.linalg.norm(new_k_transposed @ new_q - goal, 2))
     predicted.append(predicted_error(pair, goal, ranks=R)[0])
-    tried = matched | {q: new_q, k: new_k_turned.T}
+    tried = matched | {q: new_q, k: new_k_transposed.T}
     for N, tokens in inputs.items():
         missed = plain_transformer(tried, tokens) - plain_transformer(wanted, tokens)
         wrong[N].append(np.max(abs(missed)))
 
 # %%
 print("rank          ", *[f"{R:8}" for R in ranks])
-for name, line in (("product", distance), ("predicted", predicted), *[(f"N = {N}", wrong[N]) for N in inputs]):
+for name, line in (
+    ("product", distance),
+    ("predicted", predicted),
+    *[(f"N = {N}", wrong[N]) for N in inputs],
+):
     print(f"{name:14}", *[f"{value:8.1e}" for value in line])
 assert np.allclose(distance[:4], predicted[:4], rtol=1e-8) and max(distance[4:]) < 1e-10
 assert max(wrong[1]) < 1e-9
@@ -353,7 +388,13 @@ figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.3), sharey=True)
 axes[0].semilogy(ranks, np.where(np.array(predicted) > 0, predicted, np.nan), color=BLUE, lw=1)
 axes[0].semilogy(ranks, distance, "o", color=BLUE)
 for (N, line), colour, marker in zip(wrong.items(), (GREY, ORANGE, GREEN), "s^v"):
-    axes[1].semilogy(ranks, np.maximum(line, 1e-17), color=colour, marker=marker, label=f"{N} token{'s' * (N > 1)}")
+    axes[1].semilogy(
+        ranks,
+        np.maximum(line, 1e-17),
+        color=colour,
+        marker=marker,
+        label=f"{N} token{'s' * (N > 1)}",
+    )
 for axis in axes:
     axis.axvline(4, color=GREY, ls=":", lw=1)
     axis.annotate("⌈D/2⌉", (4.08, 1e-4), color=GREY)
@@ -375,7 +416,7 @@ plt.show()
 # %%
 odd, odd_goal = [matrix(7), matrix(7)], matrix(7)
 for R in (3, 4):
-    lower, upper = adapted(odd, adapt_product(odd, odd_goal, ranks=R, rng=rng))
+    lower, upper = add_adapters(odd, adapt_product(odd, odd_goal, ranks=R, rng=rng))
     missed = np.linalg.norm(upper @ lower - odd_goal, 2)
     print(f"D = 7, rank {R}: distance {missed:.0e}")
     assert (missed < 1e-10) == (R == 4)
@@ -403,10 +444,13 @@ def with_skips(net):
     return plain_transformer(net, X, residual=True)
 
 
-wider = attach(weights, {"*.heads.*": half, "*.ffn.*": Full(), "head.W": Full()}, rng)
-replaced = wider.merge(residual_adapters(weights, target, rng))
+wider = attach(weights, {"*.heads.*": half, "*.ffn.*": Full(), "head.W": Full()}, rng=rng)
+replaced = wider.merge(residual_adapters(weights, target, rng=rng))
 plain_error, full_error = off(merged, with_skips), off(replaced, with_skips)
-print(f"with a residual path: the adapters from above are {plain_error:.0%} off, `residual_adapters` {full_error:.0e}")
+print(
+    f"with a residual path: the adapters from above are {plain_error:.0%} off, "
+    f"`residual_adapters` {full_error:.0e}"
+)
 assert plain_error > 0.01
 assert full_error < 1e-9
 
@@ -424,7 +468,9 @@ def norm(X):
 
 vectors = rng.standard_normal((100, D))
 commutes = {"a permutation": np.eye(D)[rng.permutation(D)], "2 I": 2 * np.eye(D), "our C": C}
-commutes = {name: np.max(abs(norm(vectors @ M.T) - norm(vectors) @ M.T)) for name, M in commutes.items()}
+commutes = {
+    name: np.max(abs(norm(vectors @ M.T) - norm(vectors) @ M.T)) for name, M in commutes.items()
+}
 for name, error in commutes.items():
     print(f"norm(C h) and C norm(h) differ by {error:.0e} for C = {name}")
 assert commutes["a permutation"] < 1e-12 and min(commutes["2 I"], commutes["our C"]) > 0.1
@@ -459,7 +505,7 @@ assert gate_error > 0.01
 #   only its rows.
 #
 # How much can such adapters reach? Count dimensions: take the derivative of all these products with respect to all
-# numbers of the adapters. Its rank, at a random place, is the number of independent directions in which the products
+# parameters of the adapters. Its rank, at a random place, is the number of independent directions in which the products
 # can move. Where it is smaller than with adapters of full rank, almost no target can be reached.
 
 
@@ -485,12 +531,17 @@ def turn(D, distance):
 
 
 def rows(D, heads):
-    return [np.diag(np.repeat(np.arange(heads) == h, D // heads).astype(float)) for h in range(heads)]
+    return [
+        np.diag(np.repeat(np.arange(heads) == h, D // heads).astype(float)) for h in range(heads)
+    ]
 
 
 # %%
 D = 6
-cases = {"one head": [np.eye(D)], "RoPE, distances 0 … 4": [turn(D, distance) for distance in range(5)]}
+cases = {
+    "one head": [np.eye(D)],
+    "RoPE, distances 0 … 4": [turn(D, distance) for distance in range(5)],
+}
 cases |= {f"{heads} stacked heads": rows(D, heads) for heads in (2, 3, 6)}
 table, smallest = [("D = 6", *[f"rank {rank}" for rank in range(1, D + 1)], "smallest")], {}
 for name, between in cases.items():
@@ -501,7 +552,12 @@ print("dimensions that the scores of adapters of each rank reach; rank 6 replace
 print(aligned(table))
 assert smallest["one head"] == 3
 assert smallest["RoPE, distances 0 … 4"] > 3
-for heads in (2, 3, 6):  # 2 R (2 D − R) numbers that count, against D (2 D − D / H) of the targets
+# 2 R (2 D − R) parameters that count, against D (2 D − D / H) of the targets
+for heads in (
+    2,
+    3,
+    6,
+):
     assert smallest[f"{heads} stacked heads"] == np.ceil(D - D / np.sqrt(2 * heads) - 1e-9)
 
 # %% [markdown]
@@ -520,8 +576,16 @@ results += [
     ("residual path", "no; W_1, W_2, W_o in full: yes", f"{plain_error:.0%} off; {full_error:.0e}"),
     ("LayerNorm", "no, C does not pass", f"{norm_error:.0%} off"),
     ("gated feed-forward part", "no, two F are asked for", f"{gate_error:.0%} of both left"),
-    ("rotated positions", "no, too few dimensions", f"rank {smallest['RoPE, distances 0 … 4']} of 6 at least"),
-    ("six stacked heads", "no, too few dimensions", f"rank {smallest['6 stacked heads']} of 6 at least"),
+    (
+        "rotated positions",
+        "no, too few dimensions",
+        f"rank {smallest['RoPE, distances 0 … 4']} of 6 at least",
+    ),
+    (
+        "six stacked heads",
+        "no, too few dimensions",
+        f"rank {smallest['6 stacked heads']} of 6 at least",
+    ),
 ]
 print(aligned(results))
 
@@ -549,7 +613,7 @@ for name, tokens in (("equal tokens", np.repeat(X[:1], 5, axis=0)), ("different 
 #
 # LoRA's authors, and many after them, adapt $W_Q$ and $W_V$ and leave $W_K$ and $W_O$ frozen. Which rank does an
 # arbitrary target need then, in a single head? Predict the distance of $W_K^\top W_Q$ at each rank, and compare with
-# the same number of trained numbers spent on both.
+# the same number of trainable parameters spent on both.
 #
 # <details><summary>Hint</summary>
 #
@@ -561,9 +625,12 @@ for name, tokens in (("equal tokens", np.repeat(X[:1], 5, axis=0)), ("different 
 # Solution 2: rank D. Only the sum of the ranks counts, so rank 2R on W_Q alone does what rank R on both does.
 for R in range(5):
     alone, both = adapt_product(pair, goal, [2 * R, 0]), adapt_product(pair, goal, [R, R])
-    lower, upper = adapted(pair, alone)
+    lower, upper = add_adapters(pair, alone)
     missed = np.linalg.norm(upper @ lower - goal, 2)
-    print(f"rank {2 * R} on W_Q alone: {missed:.2e}; rank {R} on W_Q and W_K: {predicted_error(pair, goal, R)[0]:.2e}")
+    print(
+        f"rank {2 * R} on W_Q alone: {missed:.2e}; "
+        f"rank {R} on W_Q and W_K: {predicted_error(pair, goal, R)[0]:.2e}"
+    )
     assert np.isclose(missed, predicted_error(pair, goal, R)[0], atol=1e-9)
     assert sum(own["A"].size for own in alone) == sum(own["A"].size for own in both)
 assert predicted_error(pair, goal, [7, 0])[0] > 1e-3
@@ -600,7 +667,10 @@ enough = {}
 for heads in (1, 2, 4, 8):
     reached = [shared_keys(4, heads, rank) for rank in range(1, 5)]
     enough[heads] = 1 + reached.index(heads * 16)
-    print(f"H = {heads}, D = 4: dimensions {reached} of {heads * 16}; ranks below {enough[heads]} are not enough")
+    print(
+        f"H = {heads}, D = 4: dimensions {reached} of {heads * 16}; "
+        f"ranks below {enough[heads]} are not enough"
+    )
 assert enough == {1: 2, 2: 2, 4: 3, 8: 3}  # with keys of its own, each head needs 2 = D/2
 
 # %% [markdown]

@@ -18,21 +18,25 @@
 # %%
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+# Matrices this small run faster on one thread. NumPy reads this when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import autograd.numpy as np
 import matplotlib.pyplot as plt
-from autograd.tracer import getval
 
-from minilora.adapters import HRA, CondLoRA, HRAStrict, LoRA, SBoRAFA
-from minilora.attach import attach, kind, own_name
+from minilora import HRA, CondLoRA, HRAStrict, LoRA, SBoRAFA, attach, fit, kind, mlp, own_name
+from minilora.cli.output import survive_any_output
 from minilora.data import teacher
-from minilora.models.mlp import mlp
 from minilora.theorems import reachable
-from minilora.train import fit
 
+survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
 plt.rcParams.update(
-    {"figure.dpi": 110, "figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+    {
+        "figure.dpi": 110,
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
 )
 rng = np.random.default_rng(0)
 
@@ -73,7 +77,9 @@ assert distance(W, W, T) == 1.0
 # it should take the $r$ longest columns of $E$. SBoRA-FB does the same with rows.
 
 # %%
-rank = 4  # LoRA: 4 (16 + 16) = 128 trained numbers; SBoRA pays for 8 columns or rows with as many
+rank = (
+    4  # LoRA: 4 (16 + 16) = 128 trainable parameters; SBoRA pays for 8 columns or rows with as many
+)
 sigma = np.linalg.svd(E, compute_uv=False)
 by_hand_lora = np.sqrt(np.sum(sigma[rank:] ** 2) / np.sum(sigma**2))
 
@@ -84,7 +90,10 @@ adapter, params, frozen = reachable.best_lora(W, T, rank)
 assert abs(distance(adapter.merge(params, frozen), W, T) - by_hand_lora) < 1e-12
 adapter, params, frozen = reachable.best_sbora_fa(W, T, 2 * rank)
 assert abs(distance(adapter.merge(params, frozen), W, T) - by_hand_fa) < 1e-12
-print(f"LoRA r=4: {by_hand_lora:.3f}     SBoRA-FA r=8, the best columns: {by_hand_fa:.3f}     both with 128 numbers")
+print(
+    f"LoRA r=4: {by_hand_lora:.3f}     SBoRA-FA r=8, "
+    f"the best columns: {by_hand_fa:.3f}     both with 128 parameters"
+)
 
 # %% [markdown]
 # The functions `best_…` of the library return what `attach` would hold: the adapter, its params and its frozen part.
@@ -106,7 +115,7 @@ G = W.T @ T
 values, vectors = np.linalg.eigh((G + G.T) / 2)  # rising order
 by_hand_squared = np.sum(W**2) + np.sum(T**2) - 2 * np.trace(G) + 4 * values[0]
 
-adapter, params, frozen = reachable.best_hra(W, T, 1, rng)
+adapter, params, frozen = reachable.best_hra(W, T, 1, rng=rng)
 reached = adapter.merge(params, frozen)
 assert abs(np.sum((reached - T) ** 2) - by_hand_squared) < 1e-10
 u = params["U"][:, 0] / np.linalg.norm(params["U"])
@@ -123,36 +132,36 @@ print(f"HRA, one reflection: {distance(reached, W, T):.3f}")
 # CondLoRA stays inside the column space and the row space of $W$. Our $W$ is invertible, so both are everything. With
 # a single matrix, CondLoRA can then reach what LoRA can, and nothing else.
 #
-# To compare all of them fairly, give each as many trained numbers as LoRA of rank $r$ has: on a square matrix twice the
-# rank, and CondLoRA the same rank. An even number of reflections keeps $W$ itself within HRA's reach.
+# To compare all of them fairly, give each as many trainable parameters as LoRA of rank $r$ has: on a square matrix
+# twice the rank, and CondLoRA the same rank. An even number of reflections keeps $W$ itself within HRA's reach.
 
 # %%
 
 
 def distances(W, T, rank, rng):
-    """Rows (adapter, rank, trained numbers, distance) for a square W: every adapter with the numbers of LoRA(rank)."""
+    """Rows (adapter, rank, parameters, distance) for a square W, as many parameters as LoRA has."""
     nearest = [
         reachable.best_lora(W, T, rank),
         reachable.best_condlora(W, T, rank),
         reachable.best_sbora_fa(W, T, 2 * rank),
         reachable.best_sbora_fb(W, T, 2 * rank),
-        reachable.best_hra(W, T, 2 * rank, rng),
+        reachable.best_hra(W, T, 2 * rank, rng=rng),
         reachable.best_hra_strict(W, T, 2 * rank),
     ]
     rows = []
     for adapter, params, frozen in nearest:
-        trained = sum(array.size for array in params.values())
+        count = sum(array.size for array in params.values())
         reached = adapter.merge(params, frozen)
-        rows.append((type(adapter).__name__, adapter.rank, trained, distance(reached, W, T)))
+        rows.append((type(adapter).__name__, adapter.rank, count, distance(reached, W, T)))
     return rows
 
 
 rows = distances(W, T, rank, rng)
-print("adapter      rank  trained  distance")
-for name, own_rank, trained, found in rows:
-    print(f"{name:<12} {own_rank:>4}  {trained:>7}  {found:>8.3f}")
+print("adapter      rank  trainable  distance")
+for name, own_rank, count, found in rows:
+    print(f"{name:<12} {own_rank:>4}  {count:>9}  {found:>8.3f}")
 
-assert {trained for _, _, trained, _ in rows} == {128}  # equal numbers: the comparison is fair
+assert {count for _, _, count, _ in rows} == {128}  # equal counts: the comparison is fair
 found = {name: found for name, _, _, found in rows}
 assert abs(found["CondLoRA"] - found["LoRA"]) < 1e-9
 assert abs(found["LoRA"] - by_hand_lora) < 1e-12
@@ -185,9 +194,9 @@ def nine_targets(rng, W):
 
 
 # %% [markdown]
-# Each adapter gets 64 trained numbers: LoRA and CondLoRA rank 2, all others rank 4. SBoRA comes twice, once with the
-# best columns, and once with random ones, as it draws them when you do not say. The numbers are means over five draws
-# of $W$ and $T$.
+# Each adapter gets 64 trainable parameters: LoRA and CondLoRA rank 2, all others rank 4. SBoRA comes twice, once with
+# the best columns, and once with random ones, as it draws them when you do not say. The numbers are means over five
+# draws of $W$ and $T$.
 
 # %%
 draws = 5
@@ -209,7 +218,14 @@ figure, axis = plt.subplots(figsize=(7.2, 4.6))
 picture = axis.imshow(means, cmap="viridis_r", vmin=0, vmax=1, aspect="auto")
 for i, line in enumerate(means):
     for j, value in enumerate(line):
-        axis.text(j, i, f"{value:.2f}", ha="center", va="center", color="white" if value > 0.5 else "black")
+        axis.text(
+            j,
+            i,
+            f"{value:.2f}",
+            ha="center",
+            va="center",
+            color="white" if value > 0.5 else "black",
+        )
 labels = ["LoRA", "CondLoRA", "SBoRA-FA", "SBoRA-FA\nrandom", "SBoRA-FB", "HRA", "HRA strict"]
 axis.set_xticks(range(len(columns)), labels, fontsize=8.5)
 axis.set_yticks(range(len(table)), list(table))
@@ -221,7 +237,7 @@ plt.show()
 
 # %% [markdown]
 # Read it row by row. Where a target has the structure of an adapter, that adapter hits it, and most others
-# are far away with the same number of trained numbers. Nobody wins everywhere.
+# are far away with as many trainable parameters. Nobody wins everywhere.
 
 # %%
 place = {name: j for j, name in enumerate(columns)}
@@ -240,7 +256,9 @@ near = by_target["rank 2, and 1% noise"]
 assert near[place["LoRA"]] < 0.05 < 0.5 < near[place["SBoRAFA"]]
 for line in means:
     assert abs(line[place["LoRA"]] - line[place["CondLoRA"]]) < 1e-6
-exact = {name: [target for target in table if by_target[target][place[name]] < 1e-6] for name in columns}
+exact = {
+    name: [target for target in table if by_target[target][place[name]] < 1e-6] for name in columns
+}
 print("hits:", {name: len(targets) for name, targets in exact.items()})
 assert len(exact["LoRA"]) == 4 > max(len(exact[name]) for name in columns[2:])
 
@@ -248,24 +266,24 @@ two_columns, one_plane = teacher.few_columns(rng, W, 2), teacher.rotated(rng, W,
 for T, solution in (
     (two_columns, reachable.best_lora(W, two_columns, 2)),
     (two_columns, reachable.best_sbora_fa(W, two_columns, 2)),
-    (one_plane, reachable.best_hra(W, one_plane, 2, rng)),
+    (one_plane, reachable.best_hra(W, one_plane, 2, rng=rng)),
 ):
     adapter, params, frozen = solution
     count = sum(array.size for array in params.values())
-    print(f"{type(adapter).__name__} r=2 is exact with {count} numbers")
+    print(f"{type(adapter).__name__} r=2 is exact with {count} parameters")
     assert distance(adapter.merge(params, frozen), W, T) < 1e-8
     assert count == (64 if isinstance(adapter, LoRA) else 32)
 
 # %% [markdown]
 # LoRA (and with it CondLoRA) hits four of the nine targets, more than any other: two columns, two rows, one turned
 # plane and $WMW$ are all changes of rank 2. But LoRA does not know *what kind* of rank 2, and pays for that. SBoRA-FA
-# with $r = 2$ is exact on the two columns with 32 numbers, and HRA with $r = 2$ on the turned plane. LoRA takes 64
+# with $r = 2$ is exact on the two columns with 32 parameters, and HRA with $r = 2$ on the turned plane. LoRA takes 64
 # for either.
 #
 # ## Surprise 1: on a random change SBoRA overtakes LoRA
 #
 # Look at the first row again. Eckart and Young say that LoRA is the best of all changes of rank $r$. But SBoRA has
-# twice the rank for the same numbers. Which counts for more? Vary the share $r/d$ on larger matrices.
+# twice the rank for as many parameters. Which counts for more? Vary the share $r/d$ on larger matrices.
 
 # %%
 side, ranks = 128, np.arange(1, 65)
@@ -276,7 +294,8 @@ for _ in range(3):
     longest = np.cumsum(np.sort(np.sum(change**2, axis=0))[::-1]) / np.sum(change**2)
     curves["LoRA r"].append(np.sqrt(1 - energy[ranks - 1]))
     curves["SBoRA-FA 2r, best columns"].append(np.sqrt(np.maximum(1 - longest[2 * ranks - 1], 0)))
-    curves["SBoRA-FA 2r, random columns"].append(np.sqrt(1 - 2 * ranks / side))  # on average: (1 − 2r/d) ‖E‖²
+    # On average: (1 − 2r/d) ‖E‖²
+    curves["SBoRA-FA 2r, random columns"].append(np.sqrt(1 - 2 * ranks / side))
 mean = {name: np.mean(rows, axis=0) for name, rows in curves.items()}
 crossing = {name: ranks[np.argmax(mean[name] < mean["LoRA r"])] / side for name in list(mean)[1:]}
 for name, share in crossing.items():
@@ -287,24 +306,40 @@ assert mean["SBoRA-FA 2r, best columns"][-1] < 1e-6 < 0.25 < mean["LoRA r"][-1]
 # %%
 figure, axis = plt.subplots(figsize=(7.2, 3.0))
 for (name, curve), style in zip(mean.items(), ("-", "-", "--")):
-    axis.plot(ranks / side, curve, style, label=name, color="#0072b2" if "LoRA" in name else "#d55e00")
+    axis.plot(
+        ranks / side, curve, style, label=name, color="#0072b2" if "LoRA" in name else "#d55e00"
+    )
 axis.axvspan(*sorted(crossing.values()), color="0.85", zorder=0)
-axis.annotate("SBoRA overtakes", (min(crossing.values()), 0.75), ha="right", xytext=(-4, 0), textcoords="offset points")
-axis.set(xlabel="r / d of LoRA; SBoRA has the same trained numbers", ylabel="distance", ylim=(0, 1))
+axis.annotate(
+    "SBoRA overtakes",
+    (min(crossing.values()), 0.75),
+    ha="right",
+    xytext=(-4, 0),
+    textcoords="offset points",
+)
+axis.set(
+    xlabel="r / d of LoRA; SBoRA has as many trainable parameters", ylabel="distance", ylim=(0, 1)
+)
 axis.legend(frameon=False, loc="lower left")
 plt.show()
 
 # %% [markdown]
 # From $r/d \approx 0.4$ on, columns are the better buy. At $r = d/2$ SBoRA has all $d$ columns and is exact, while
-# LoRA still misses about three tenths. Why? LoRA wastes numbers: for any invertible $r \times r$ matrix $M$, the
-# pairs $(B, A)$ and $(BM, M^{-1}A)$ give the same $\Delta W$. So $r^2$ of its $2dr$ numbers change nothing. That
+# LoRA still misses about three tenths. Why? LoRA wastes parameters: for any invertible $r \times r$ matrix $M$, the
+# pairs $(B, A)$ and $(BM, M^{-1}A)$ give the same $\Delta W$. So $r^2$ of its $2dr$ parameters change nothing. That
 # waste is small at small $r$ and half of everything at $r = d$. In large models $r/d$ is often about one in a hundred
 # (rank 8 at width 768). There LoRA is ahead, and you see it at the left: its curve falls faster at first.
 
 # %%
-first = 1 - mean["LoRA r"][3] ** 2, 1 - mean["SBoRA-FA 2r, best columns"][3] ** 2, 2 * ranks[3] / side
+first = (
+    1 - mean["LoRA r"][3] ** 2,
+    1 - mean["SBoRA-FA 2r, best columns"][3] ** 2,
+    2 * ranks[3] / side,
+)
 print(f"share of the change's energy ‖E‖² that is captured at r/d = {ranks[3] / side:.3f}:")
-print(f"LoRA {first[0]:.3f}, SBoRA's best columns {first[1]:.3f}, its random columns {first[2]:.3f}")
+print(
+    f"LoRA {first[0]:.3f}, SBoRA's best columns {first[1]:.3f}, its random columns {first[2]:.3f}"
+)
 assert first[0] > 1.2 * first[1] and first[0] > 1.5 * first[2]
 
 # %% [markdown]
@@ -317,19 +352,27 @@ assert first[0] > 1.2 * first[1] and first[0] > 1.5 * first[2]
 # %%
 W = rng.standard_normal((d, d)) / d**0.5
 targets = nine_targets(rng, W)
-shown = ["random change", "W Q, everything turns", "W D, columns are scaled", "D W, rows are scaled"]
+shown = [
+    "random change",
+    "W Q, everything turns",
+    "W D, columns are scaled",
+    "D W, rows are scaled",
+]
 reflections = [2, 4, 8, 12, 16]
 free, strict, floor = {}, {}, {}
 for name in shown:
     T, free[name], strict[name] = targets[name], [], []
     for r in reflections:
-        adapter, params, frozen = reachable.best_hra(W, T, r, rng)
+        adapter, params, frozen = reachable.best_hra(W, T, r, rng=rng)
         free[name].append(distance(adapter.merge(params, frozen), W, T))
         adapter, params, frozen = reachable.best_hra_strict(W, T, r)
         strict[name].append(distance(adapter.merge(params, frozen), W, T))
     floor[name] = min(distance(W @ reachable.procrustes(W, T, odd), W, T) for odd in (False, True))
     assert min(free[name]) > floor[name] - 1e-9
-    print(f"{name:<24} floor {floor[name]:.3f}   HRA r=16 {free[name][-1]:.3f}   strict r=16 {strict[name][-1]:.1f}")
+    print(
+        f"{name:<24} floor {floor[name]:.3f}   "
+        f"HRA r=16 {free[name][-1]:.3f}   strict r=16 {strict[name][-1]:.1f}"
+    )
 
 # %%
 figure, panels = plt.subplots(1, 4, figsize=(7.2, 2.6), sharey=True)
@@ -370,13 +413,16 @@ assert min(free["D W, rows are scaled"]) > 1 - 1e-9
 # %%
 for name in shown:
     values = np.linalg.eigvalsh((W.T @ targets[name] + targets[name].T @ W) / 2)
-    print(f"{name:<24} {np.sum(values < 0):>2} of 16 eigenvalues are negative, strict r=16: {strict[name][-1]:.2f}")
+    print(
+        f"{name:<24} {np.sum(values < 0):>2} of 16 eigenvalues are negative, "
+        f"strict r=16: {strict[name][-1]:.2f}"
+    )
     assert strict[name][-1] > min(strict[name]) + 0.05  # the largest rank is not the best
 reached = HRAStrict(d).merge({"U": np.eye(d)}, {"W": W})
 assert np.allclose(reached, -W)  # at r = d strict HRA has no choice left: W' = −W
 
 # %% [markdown]
-# So more trained numbers are not always more reach. Free HRA does not have the problem: two equal vectors next to
+# So more trainable parameters are not always more reach. Free HRA does not have the problem: two equal vectors next to
 # each other cancel, so it can always leave two reflections unused.
 #
 # ## Surprise 4: which columns matters as much as how many
@@ -392,7 +438,10 @@ missed = []
 for _ in range(2000):
     rest = rng.permutation(d)[4:]
     missed.append(np.sum(E[:, rest] ** 2) / np.sum(E**2))
-print(f"best 4 columns: 0, random 4 columns: {np.sqrt(np.mean(missed)):.3f}, formula: {np.sqrt(1 - 4 / d):.3f}")
+print(
+    "best 4 columns: 0, random 4 columns: "
+    f"{np.sqrt(np.mean(missed)):.3f}, formula: {np.sqrt(1 - 4 / d):.3f}"
+)
 assert abs(np.mean(missed) - (1 - 4 / d)) < 0.04
 adapter, params, frozen = reachable.best_sbora_fa(W, T, 4)
 assert distance(adapter.merge(params, frozen), W, T) == 0.0
@@ -412,7 +461,7 @@ assert distance(adapter.merge(params, frozen), W, T) == 0.0
 
 
 def trained_distance(adapter, W, T, rng, steps, lr):
-    """Distance (1) after gradient descent from the adapter's own start, and the adapter's frozen part."""
+    """Distance (1) after gradient descent from the adapter's own start, and its frozen part."""
     start, frozen = adapter.init(rng, W)
     size = np.sum((T - W) ** 2)
 
@@ -421,13 +470,13 @@ def trained_distance(adapter, W, T, rng, steps, lr):
         return np.sum(error * error) / size
 
     example = (np.eye(d)[None], T.T[None])  # one example: (1, d, d)
-    params = fit(loss, start, example, rng, steps=steps, batch=1, lr=lr)
+    params = fit(loss, start, example, rng=rng, steps=steps, batch=1, lr=lr)
     return distance(adapter.merge(params, frozen), W, T), frozen
 
 
 # %% [markdown]
-# The target is the random change again, with 128 numbers for each. Where SBoRA draws its columns, the closed form for
-# *these* columns is the fair comparison.
+# The target is the random change again, with 128 parameters for each. Where SBoRA draws its columns, the closed form
+# for *these* columns is the fair comparison.
 
 # %%
 W = rng.standard_normal((d, d)) / d**0.5
@@ -447,7 +496,8 @@ print("adapter     possible  trained")
 for name, adapter, lr in cases:
     trained[name], frozen = trained_distance(adapter, W, T, rng, steps=300, lr=lr)
     if name == "FA random":
-        possible[name] = np.linalg.norm(np.delete(T - W, frozen["cols"], axis=1)) / np.linalg.norm(T - W)
+        missed = np.delete(T - W, frozen["cols"], axis=1)
+        possible[name] = np.linalg.norm(missed) / np.linalg.norm(T - W)
     print(f"{name:<11} {possible[name]:>8.3f}  {trained[name]:>7.3f}")
 
 # %%
@@ -470,8 +520,12 @@ T = spread + rng.standard_normal((d, d)) / d**0.5
 adapter, params, frozen = reachable.best_condlora(spread, T, 4)
 possible_now = distance(adapter.merge(params, frozen), spread, T)
 lora_now, _ = trained_distance(LoRA(4), spread, T, rng, steps=300, lr=0.05)
-cond_now = {steps: trained_distance(CondLoRA(4), spread, T, rng, steps, lr=0.05)[0] for steps in (300, 1500)}
-print(f"possible for both {possible_now:.3f}, LoRA trained {lora_now:.3f}, CondLoRA trained", end="")
+cond_now = {
+    steps: trained_distance(CondLoRA(4), spread, T, rng, steps, lr=0.05)[0] for steps in (300, 1500)
+}
+print(
+    f"possible for both {possible_now:.3f}, LoRA trained {lora_now:.3f}, CondLoRA trained", end=""
+)
 print("".join(f"   {found:.3f} after {steps} steps" for steps, found in cond_now.items()))
 assert lora_now < possible_now + 0.01
 assert cond_now[300] > possible_now + 0.1
@@ -515,24 +569,25 @@ def columns_that_changed(student, taught):
 
 
 def learn(task, adapters, rng, steps, lr, key=own_name):
-    """Error on new inputs after training, the training error at every step, and what `attach` made."""
+    """The error on new inputs after training, that of every training step, and the `Attached`."""
     student, _, x, y = task
-    attached, history = attach(student, adapters, rng, key), []
+    attached = attach(student, adapters, rng=rng, key=key)
     size = np.sum(y * y) / len(y)
+    losses = []
 
     def loss(params, x, y):
         error = mlp(attached.bind(params), x) - y
-        value = np.sum(error * error) / len(x) / size
-        history.append(float(getval(value)) ** 0.5)  # getval: the number without autograd's tape
-        return value
+        return np.sum(error * error) / len(x) / size
 
-    params = fit(loss, attached.params, (x[:1000], y[:1000]), rng, steps=steps, batch=100, lr=lr)
+    settings = {"steps": steps, "batch": 100, "lr": lr, "record": losses.append}
+    params = fit(loss, attached.params, (x[:1000], y[:1000]), rng=rng, **settings)
     answers = mlp(attached.merge(params), x[1000:])
-    return np.linalg.norm(answers - y[1000:]) / np.linalg.norm(y[1000:]), history, attached
+    error = np.linalg.norm(answers - y[1000:]) / np.linalg.norm(y[1000:])
+    return error, np.sqrt(losses), attached
 
 
 # %%
-errors, trained_numbers = {}, {}
+errors, trainable = {}, {}
 for name, (change, k) in TASKS.items():
     task = teacher.teacher_task(rng, change, k, count=1500)
     student, taught, x, y = task
@@ -546,40 +601,55 @@ for name, (change, k) in TASKS.items():
         ("CondLoRA", {LAYERS: CondLoRA(2)}, 0.03, kind),
     ):
         errors[name][method], _, attached = learn(task, adapters, rng, 500, lr, key)
-        trained_numbers[method] = attached.trained
-print(trained_numbers)
+        trainable[method] = attached.trainable
+print(trainable)
 
 # %%
 methods = ["before", "LoRA", "SBoRA-FA", "HRA", "CondLoRA"]
 grid = np.array([[row[method] for method in methods] for row in errors.values()])
 figure, axis = plt.subplots(figsize=(7.2, 3.2))
-picture = axis.imshow(np.log10(np.maximum(grid, 1e-6)), cmap="viridis_r", vmin=-4, vmax=0, aspect="auto")
+picture = axis.imshow(
+    np.log10(np.maximum(grid, 1e-6)), cmap="viridis_r", vmin=-4, vmax=0, aspect="auto"
+)
 for i, line in enumerate(grid):
     for j, value in enumerate(line):
         text = f"{value:.2f}" if value > 0.005 else f"{value:.0e}"
         axis.text(j, i, text, ha="center", va="center", color="white" if value > 0.02 else "black")
-names = ["before", *(f"{method}\n{trained_numbers[method]} numbers" for method in methods[1:])]
+names = ["before", *(f"{method}\n{trainable[method]} parameters" for method in methods[1:])]
 axis.set_xticks(range(len(methods)), names, fontsize=8.5)
 axis.set_yticks(range(len(errors)), list(errors))
 axis.xaxis.tick_top()
 axis.tick_params(length=0)
 axis.spines[:].set_visible(False)
-figure.colorbar(picture, label="error on new inputs", extend="both", ticks=[0, -2, -4], format="$10^{%d}$")
+figure.colorbar(
+    picture, label="error on new inputs", extend="both", ticks=[0, -2, -4], format="$10^{%d}$"
+)
 plt.show()
 
 # %%
-for name, right in (("low rank (2)", "LoRA"), ("4 columns", "SBoRA-FA"), ("W + W M W, one M", "CondLoRA")):
+for name, right in (
+    ("low rank (2)", "LoRA"),
+    ("4 columns", "SBoRA-FA"),
+    ("W + W M W, one M", "CondLoRA"),
+):
     assert errors[name][right] < 0.02
-assert errors["2 rotations"]["HRA"] < 0.5 * min(errors["2 rotations"][m] for m in ("LoRA", "SBoRA-FA", "CondLoRA"))
+assert errors["2 rotations"]["HRA"] < 0.5 * min(
+    errors["2 rotations"][m] for m in ("LoRA", "SBoRA-FA", "CondLoRA")
+)
 assert errors["4 reflections"]["HRA"] == min(errors["4 reflections"].values())
-wrong = [("low rank (2)", "SBoRA-FA"), ("low rank (2)", "HRA"), ("low rank (2)", "CondLoRA"), ("4 columns", "LoRA")]
+wrong = [
+    ("low rank (2)", "SBoRA-FA"),
+    ("low rank (2)", "HRA"),
+    ("low rank (2)", "CondLoRA"),
+    ("4 columns", "LoRA"),
+]
 assert min(errors[name][method] for name, method in wrong) > 0.1
 
 # %% [markdown]
 # The right adapter recovers the hidden change, through two ReLUs and from outputs alone. The wrong one improves a
 # little and stops. Two more things to see:
 #
-# - In the last row LoRA is right too: $WMW$ has rank 2 in every layer. But it needs three times CondLoRA's numbers,
+# - In the last row LoRA is right too: $WMW$ has rank 2 in every layer. But it needs three times CondLoRA's parameters,
 #   because CondLoRA learns one $M$ for all layers. Here, where the layers do share one, that is a real saving.
 # - HRA on rotations and reflections is not exact after 500 steps, but nearer than all others. It needs more steps
 #   than they do.
@@ -596,8 +666,12 @@ for name, change in (("4 rotations", teacher.rotated), ("8 reflections", teacher
     for _ in range(2):
         hard[name].append(teacher.teacher_task(rng, change, 8, count=1500))
     student, taught, x, y = hard[name][0]
-    turns = {layer: np.linalg.solve(student[layer], taught[layer]) for layer in student if layer.endswith("W")}
-    attached = attach(student, {LAYERS: HRA(8)}, rng)
+    turns = {
+        layer: np.linalg.solve(student[layer], taught[layer])
+        for layer in student
+        if layer.endswith("W")
+    }
+    attached = attach(student, {LAYERS: HRA(8)}, rng=rng)
     solution = {layer: {"U": reachable.factor(Q)} for layer, Q in turns.items()}
     error = np.linalg.norm(mlp(attached.merge(solution), x) - y) / np.linalg.norm(y)
     far = np.mean([np.linalg.norm(Q - np.eye(24)) for Q in turns.values()])
@@ -617,7 +691,9 @@ for (name, tasks), colour in zip(hard.items(), ("#0072b2", "#d55e00")):
         ends[name].append(end)
         smooth = np.convolve(history, np.ones(15) / 15, mode="valid")
         axis.plot(smooth, color=colour, label=name if i == 0 else None)
-axis.set(yscale="log", xlabel="step", ylabel="training error", yticks=[0.1, 1], yticklabels=["0.1", "1"])
+axis.set(
+    yscale="log", xlabel="step", ylabel="training error", yticks=[0.1, 1], yticklabels=["0.1", "1"]
+)
 axis.legend(frameon=False)
 plt.show()
 print({name: [f"{end:.2f}" for end in found] for name, found in ends.items()})
@@ -651,7 +727,7 @@ assert alone < 0.1
 # ### Exercise 1 (easy): turn everything round
 #
 # The target is $T = -W$ for a $16 \times 16$ matrix. Before you compute: which adapter hits it, with how many
-# numbers? How near does LoRA come with as many? Use `best_hra`, `best_hra_strict` and `best_lora`.
+# parameters? How near does LoRA come with as many? Use `best_hra`, `best_hra_strict` and `best_lora`.
 #
 # <details><summary>Hint</summary>
 #
@@ -660,16 +736,16 @@ assert alone < 0.1
 # </details>
 
 # %% tags=["hide-cell"]
-# Solution 1: with r = d strict HRA is −W, its only choice; free HRA gets there too; LoRA misses with as many numbers.
+# Solution 1: with r = d strict HRA is −W, its only choice; free HRA gets there too; LoRA with as many misses.
 W = rng.standard_normal((d, d)) / d**0.5
 for adapter, params, frozen in (
     reachable.best_hra_strict(W, -W, d),
-    reachable.best_hra(W, -W, d, rng),
+    reachable.best_hra(W, -W, d, rng=rng),
     reachable.best_lora(W, -W, d // 2),
 ):
     found = distance(adapter.merge(params, frozen), W, -W)
     count = sum(array.size for array in params.values())
-    print(f"{type(adapter).__name__:<10} {count} numbers, distance {found:.1e}")
+    print(f"{type(adapter).__name__:<10} {count} parameters, distance {found:.1e}")
     assert count == d * d
     assert found > 0.1 if isinstance(adapter, LoRA) else found < 1e-7
 
@@ -710,16 +786,23 @@ for name in right:
     chosen[name] = SBoRAFA(4, cols=tuple(np.argsort(-lengths)[:4].tolist()))
     found += len(set(chosen[name].cols) & set(right[name].cols))
 outcome = {}
-for name, adapters in (("random", {LAYERS: SBoRAFA(4)}), ("by gradient", chosen), ("the right ones", right)):
+for name, adapters in (
+    ("random", {LAYERS: SBoRAFA(4)}),
+    ("by gradient", chosen),
+    ("the right ones", right),
+):
     outcome[name], _, _ = learn(task, adapters, rng, 500, 0.06)
-print(f"{found} of 12 columns found, chance is 2;", {name: f"{error:.3f}" for name, error in outcome.items()})
+print(
+    f"{found} of 12 columns found, chance is 2;",
+    {name: f"{error:.3f}" for name, error in outcome.items()},
+)
 assert found > 3
 assert outcome["the right ones"] < outcome["by gradient"] < outcome["random"]
 
 # %% [markdown]
-# ### Exercise 3 (hard): count the wasted numbers
+# ### Exercise 3 (hard): count the wasted parameters
 #
-# How many of an adapter's trained numbers change $W'$ independently? It is the rank of the derivative of $W'$ with
+# How many of an adapter's trainable parameters change $W'$ independently? It is the rank of the derivative of $W'$ with
 # respect to all params at once, at a random point. Compute it for LoRA and HRA with $d = 6$ and $r = 2, 4, 6$ and
 # find formulas. Which of the two wastes more?
 #
@@ -731,10 +814,10 @@ assert outcome["the right ones"] < outcome["by gradient"] < outcome["random"]
 # </details>
 
 # %% tags=["hide-cell"]
-# Solution 3: LoRA has r (2d − r) free numbers and wastes r²; HRA has r (d − r) + r (r − 1)/2, the choices of Q.
+# Solution 3: LoRA has r (2d − r) free parameters and wastes r²; HRA has r (d − r) + r (r − 1)/2, the choices of Q.
 from autograd import jacobian
 
-from minilora.train import flatten
+from minilora.train.optimizer import flatten
 
 side = 6
 W = rng.standard_normal((side, side))
@@ -751,11 +834,11 @@ for adapter in (LoRA(2), LoRA(4), LoRA(6), HRA(2), HRA(4), HRA(6)):
             begin += shape[0] * shape[1]
         return np.ravel(adapter.forward(params, frozen, np.eye(side)))
 
-    free_numbers = np.linalg.matrix_rank(jacobian(matrix_at)(somewhere))
+    free = np.linalg.matrix_rank(jacobian(matrix_at)(somewhere))
     r = adapter.rank
     formula = r * (2 * side - r) if isinstance(adapter, LoRA) else r * (side - r) + r * (r - 1) // 2
-    print(f"{type(adapter).__name__} r={r}: {somewhere.size:>2} trained, {free_numbers:>2} free")
-    assert free_numbers == formula
+    print(f"{type(adapter).__name__} r={r}: {somewhere.size:>2} trainable, {free:>2} free")
+    assert free == formula
 
 # %% [markdown]
 # ## Where to go next

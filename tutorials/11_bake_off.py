@@ -19,26 +19,30 @@
 # %%
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+# Matrices this small run faster on one thread. NumPy reads this when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import time
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minilora.adapters import CondLoRA
-from minilora.attach import kind
+from minilora import CondLoRA, accuracy, fit, init_transformer, kind, mlp
+from minilora.cli import letters
+from minilora.cli import text as writing
+from minilora.cli.comparison import Method, adapt
+from minilora.cli.output import survive_any_output
 from minilora.data import text as corpus
-from minilora.data.glyphs import FRAKTUR, LIGHTING, SOURCE, TURNED, draw_letters
-from minilora.models.mlp import mlp
-from minilora.models.transformer import init_transformer
-from minilora.tours import letters
-from minilora.tours import text as writing
-from minilora.tours.method import Method, adapt
-from minilora.train import accuracy, fit
+from minilora.data.glyphs import FRAKTUR, LIGHTING, ROTATED, SOURCE, draw_letters
 
+survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
 plt.rcParams.update(
-    {"figure.dpi": 110, "figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+    {
+        "figure.dpi": 110,
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
 )
 rng = np.random.default_rng(0)
 began = time.perf_counter()
@@ -47,13 +51,13 @@ began = time.perf_counter()
 # ## The rules
 #
 # 1. **One pretrained network.** All methods start from the same weights.
-# 2. **Equal trained numbers.** HRA with $r = 8$ meets LoRA with $r = 4$: both train 4,608.
+# 2. **Equal trainable parameters.** HRA with $r = 8$ meets LoRA with $r = 4$: both train 4,608.
 # 3. **Each at its own learning rate**, chosen beforehand on seeds that are not used here. One rate for all would
 #   favour whoever it suits. `letters.METHODS` holds these choices.
-# 4. **Five seeds.** A seed decides the 40 pictures of each letter to adapt on, the start of the adapter and the order
-#   of the minibatches. The held-out pictures are the same for everybody.
-# 5. **Equal steps**: 180 on letters, 120 on text. The tour takes 400. We have 90 seconds, so methods that learn
-#   slowly are at a disadvantage here. Keep that in mind with HRA.
+# 4. **Five seeds.** A seed decides the 40 images of each letter to adapt on, the start of the adapter and the order
+#   of the minibatches. The held-out images are the same for everybody.
+# 5. **Equal steps**: 180 on letters, 120 on text. `python -m minilora` takes 400. We have 90 seconds, so methods that
+#    learn slowly are at a disadvantage here. Keep that in mind with HRA.
 
 # %%
 SEEDS, STEPS, TEXT_STEPS = 5, 180, 120
@@ -77,39 +81,49 @@ assert len(methods) == len(CHOSEN)
 # %% [markdown]
 # ## Letters
 #
-# A network that reads sans-serif letters shall read Fraktur, letters under uneven light, and letters turned by 90°.
+# A network that reads sans-serif letters shall read Fraktur, letters under uneven light, and letters rotated by 90°.
 # After each run we also measure how many of the *old* letters it still reads. (Two controls for CondLoRA, sharing
 # without $W$ and a random matrix in its place, are in [tutorial 6](06_condlora.py).)
 
 # %%
 network = letters.pretrain(rng, letters.USUAL)
 old = draw_letters(rng, SOURCE, 40)
-domains = (FRAKTUR, LIGHTING, TURNED)
+domains = (FRAKTUR, LIGHTING, ROTATED)
 tests = {domain.name: draw_letters(rng, domain, 100) for domain in domains}
 known = accuracy(mlp(network, old[0]), old[1])
 before = {name: accuracy(mlp(network, images), labels) for name, (images, labels) in tests.items()}
-print(f"old letters {known:.1%};", ", ".join(f"{name} {share:.1%}" for name, share in before.items()))
+print(
+    f"old letters {known:.1%};", ", ".join(f"{name} {share:.1%}" for name, share in before.items())
+)
 assert known > 0.95
 assert max(before.values()) < 0.6
 
 
 # %%
 gained = {(method.name, domain.name): [] for method in methods for domain in domains}
-kept, numbers = {key: [] for key in gained}, {}
+kept, trainable = {key: [] for key in gained}, {}
 for seed in range(SEEDS):
     for domain in domains:
         to_adapt = draw_letters(np.random.default_rng([1, seed]), domain, 40)
         for method in methods:
-            generator = np.random.default_rng([2, seed])  # the same for every method: starts and minibatches are paired
+            # The same for every method: starts and minibatches are paired
+            generator = np.random.default_rng([2, seed])
             attached, params, _ = adapt(
-                method, network, letters.mlp_loss, to_adapt, generator, steps=STEPS, batch=64, task=domain.name
+                method,
+                network,
+                letters.mlp_loss,
+                to_adapt,
+                rng=generator,
+                steps=STEPS,
+                batch=64,
+                task=domain.name,
             )
             weights = attached.merge(params)
             gained[method.name, domain.name].append(
                 accuracy(mlp(weights, tests[domain.name][0]), tests[domain.name][1])
             )
             kept[method.name, domain.name].append(accuracy(mlp(weights, old[0]), old[1]))
-            numbers[method.name] = attached.trained
+            trainable[method.name] = attached.trainable
 print(f"{len(gained) * SEEDS} runs, {time.perf_counter() - began:.0f} seconds so far")
 
 # %%
@@ -120,13 +134,13 @@ def mean_and_error(values):
     return np.mean(values), np.std(values, ddof=1) / len(values) ** 0.5
 
 
-print(f"{'new letters, % right':<20}{'trained':>8}" + "".join(f"{name:>16}" for name in tests))
+print(f"{'new letters, % right':<20}{'trainable':>10}" + "".join(f"{name:>16}" for name in tests))
 for method in methods:
     cells = []
     for name in tests:
         mean, error = mean_and_error(100 * np.array(gained[method.name, name]))
         cells.append(f"{mean:>10.1f} ± {error:.1f}")
-    print(f"{method.name:<20}{numbers[method.name]:>8,}" + "".join(cells))
+    print(f"{method.name:<20}{trainable[method.name]:>10,}" + "".join(cells))
 for (method, name), shares in gained.items():
     assert np.mean(shares) > before[name] + 0.1, (method, name)
 
@@ -153,12 +167,16 @@ for axis, name in zip(panels, tests):
         mine = [method for method in methods if method.family == family]
         points = [mean_and_error(100 * np.array(gained[method.name, name])) for method in mine]
         means, errors = zip(*points)
-        sizes = [numbers[method.name] for method in mine]
-        axis.errorbar(sizes, means, errors, color=colour, marker=marker, ms=6, lw=1, capsize=2, label=family)
-    axis.set(xscale="log", title=f"{name}, {before[name]:.0%} before", xlabel="trained numbers")
+        sizes = [trainable[method.name] for method in mine]
+        axis.errorbar(
+            sizes, means, errors, color=colour, marker=marker, ms=6, lw=1, capsize=2, label=family
+        )
+    axis.set(
+        xscale="log", title=f"{name}, {before[name]:.0%} before", xlabel="trainable parameters"
+    )
     axis.title.set_size(10)
     axis.grid(alpha=0.25)
-panels[0].set_ylabel("letters read rightly (%)")
+panels[0].set_ylabel("accuracy (%)")
 handles, labels = panels[0].get_legend_handles_labels()
 figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
 plt.show()
@@ -166,48 +184,75 @@ plt.show()
 # %% [markdown]
 # ## Text
 #
-# A character Transformer, half as deep and half as wide as the tour's, learns English prose. Then it is adapted to
-# Python code. The measure is bits per character on held-out text: fewer is better, and guessing blindly costs 6.58.
+# A character Transformer, half as deep and half as wide as that of `python -m minilora text`, learns English prose.
+# Then it is adapted to Python code. The measure is bits per character on held-out text: fewer is better, and guessing
+# blindly costs 6.58.
 
 # %%
 tokens, new_tokens = corpus.encode(corpus.prose())[:400_000], corpus.encode(corpus.code())[:200_000]
 (prose, held_prose), (code, held_code) = corpus.split(tokens), corpus.split(new_tokens)
-start = init_transformer(rng, len(corpus.ALPHABET), writing.CONTEXT, width=32, depth=2, tied=False)
+start = init_transformer(
+    rng, len(corpus.CHARACTERS), writing.CONTEXT, width=32, depth=2, tied=False
+)
 windows = writing.all_windows(prose)
-writer = fit(writing.next_character_loss, start, windows, rng, steps=1200, batch=16, lr=8e-3, label="pretraining")
-code_before, prose_before = (writing.bits_per_character(writer, held) for held in (held_code, held_prose))
-print(f"{sum(W.size for W in writer.values()):,} numbers; prose {prose_before:.2f}, code {code_before:.2f} bits")
+writer = fit(
+    writing.next_character_loss,
+    start,
+    windows,
+    rng=rng,
+    steps=1200,
+    batch=16,
+    lr=8e-3,
+    label="pretraining",
+)
+code_before, prose_before = (
+    writing.bits_per_character(writer, held) for held in (held_code, held_prose)
+)
+print(
+    f"{sum(W.size for W in writer.values()):,} parameters; "
+    f"prose {prose_before:.2f}, code {code_before:.2f} bits"
+)
 assert prose_before + 0.3 < code_before < 4.5
 
 # %% [markdown]
-# `text.METHODS` holds the tour's choices, made for its larger network and longer runs. We add CondLoRA at LoRA's rank
+# `writing.METHODS` holds the choices of `python -m minilora text`, made for its larger network and longer runs. We add
+# CondLoRA at LoRA's rank
 # 8. Its two blocks share, so it trains half as much as LoRA.
 
 # %%
 chosen = ["full fine-tuning", "head only", "LoRA r=8", "SBoRA-FA r=16", "HRA r=16", "CondLoRA r=16"]
 text_methods = [method for method in writing.METHODS if method.name in chosen]
-text_methods.append(Method("CondLoRA", "r=8", {writing.LINEAR: CondLoRA(rank=8)}, lr=3e-2, key=kind))
+text_methods.append(
+    Method("CondLoRA", "r=8", {writing.LINEAR: CondLoRA(rank=8)}, lr=3e-2, key=kind)
+)
 code_bits, prose_bits = ({method.name: [] for method in text_methods} for _ in range(2))
 windows = writing.all_windows(code)
 for seed in range(SEEDS):
     for method in text_methods:
         generator = np.random.default_rng([3, seed])
         attached, params, _ = adapt(
-            method, writer, writing.next_character_loss, windows, generator, steps=TEXT_STEPS, batch=16, task="code"
+            method,
+            writer,
+            writing.next_character_loss,
+            windows,
+            rng=generator,
+            steps=TEXT_STEPS,
+            batch=16,
+            task="code",
         )
         weights = attached.merge(params)
         code_bits[method.name].append(writing.bits_per_character(weights, held_code))
         prose_bits[method.name].append(writing.bits_per_character(weights, held_prose))
-        numbers[f"text {method.name}"] = attached.trained
+        trainable[f"text {method.name}"] = attached.trainable
 
 # %%
-print(f"{'bits per character':<18}{'trained':>8}{'code':>18}{'prose':>18}")
-print(f"{'before':<18}{'':>8}{code_before:>10.3f}{prose_before:>18.3f}")
+print(f"{'bits per character':<18}{'trainable':>10}{'code':>18}{'prose':>18}")
+print(f"{'before':<18}{'':>10}{code_before:>10.3f}{prose_before:>18.3f}")
 for method in text_methods:
     mean, error = mean_and_error(code_bits[method.name])
     old_mean, old_error = mean_and_error(prose_bits[method.name])
     cells = f"{mean:>10.3f} ± {error:.3f}{old_mean:>10.3f} ± {old_error:.3f}"
-    print(f"{method.name:<18}{numbers[f'text {method.name}']:>8,}{cells}")
+    print(f"{method.name:<18}{trainable[f'text {method.name}']:>10,}{cells}")
     assert mean < code_before - 0.1  # everybody learns code
     assert old_mean > prose_before + 0.1  # and everybody forgets prose
 
@@ -223,7 +268,9 @@ for method in text_methods:
 def forgetting(axis, method, gain, left):
     """One method as a point; where a family has two ranks, the larger one is drawn larger."""
     colour, marker = COLOURS[method.family]
-    axis.plot(gain, left, marker, color=colour, ms=9 if method.size in ("r=16", "r=32") else 6, alpha=0.9)
+    axis.plot(
+        gain, left, marker, color=colour, ms=9 if method.size in ("r=16", "r=32") else 6, alpha=0.9
+    )
 
 
 figure, panels = plt.subplots(2, 2, figsize=(7.2, 6.4))
@@ -231,12 +278,18 @@ for axis, name in zip(panels.flat, tests):
     for method in methods:
         gain, left = (100 * np.mean(shares[method.name, name]) for shares in (gained, kept))
         forgetting(axis, method, gain, left)
-    axis.set(title=name, xlabel="new letters right (%)", ylabel="old letters right (%)", ylim=(0, 103))
+    axis.set(
+        title=name, xlabel="new letters right (%)", ylabel="old letters right (%)", ylim=(0, 103)
+    )
     axis.axhline(100 * known, color="0.6", lw=1, ls=":")
 for method in text_methods:
     gain, left = np.mean(code_bits[method.name]), np.mean(prose_bits[method.name])
     forgetting(panels[1, 1], method, gain, left)
-panels[1, 1].set(title="text", xlabel="bits on code (better to the right)", ylabel="bits on prose (better upwards)")
+panels[1, 1].set(
+    title="text",
+    xlabel="bits on code (better to the right)",
+    ylabel="bits on prose (better upwards)",
+)
 panels[1, 1].invert_xaxis()
 panels[1, 1].invert_yaxis()
 figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
@@ -244,34 +297,41 @@ plt.show()
 
 # %% [markdown]
 # The dotted line is where the old letters stood before. How much is forgotten depends on the task far more than on
-# the method. Uneven light costs little: an evenly lit letter is a special case of it. Turned letters cost the
-# most, since a letter that lies on its side can look like another that stands. Fewer trained numbers are no
+# the method. Uneven light costs little: an evenly lit letter is a special case of it. Rotated letters cost the
+# most, since a letter that lies on its side can look like another that stands. Fewer trainable parameters are no
 # protection: CondLoRA trains 1,152, yet in the mean of the three tasks it forgets more than full fine-tuning, which
 # trains 87,290.
 
 # %%
-old_kept = {name: {method.name: np.mean(kept[method.name, name]) for method in methods} for name in tests}
+old_kept = {
+    name: {method.name: np.mean(kept[method.name, name]) for method in methods} for name in tests
+}
 print(f"{'old letters, % right':<20}" + "".join(f"{name:>12}" for name in tests))
 for method in methods:
-    print(f"{method.name:<20}" + "".join(f"{100 * old_kept[name][method.name]:>12.1f}" for name in tests))
+    print(
+        f"{method.name:<20}"
+        + "".join(f"{100 * old_kept[name][method.name]:>12.1f}" for name in tests)
+    )
 average = {name: np.mean(list(shares.values())) for name, shares in old_kept.items()}
-assert average["turned"] < average["fraktur"] < average["lighting"]
-few, many = (np.mean([old_kept[name][one] for name in tests]) for one in ("CondLoRA r=4", "full fine-tuning"))
+assert average["rotated"] < average["fraktur"] < average["lighting"]
+few, many = (
+    np.mean([old_kept[name][one] for name in tests]) for one in ("CondLoRA r=4", "full fine-tuning")
+)
 assert few < many
 
 # %% [markdown]
 # ## Compare seed by seed
 #
 # Is HRA with $r=8$ better than LoRA with $r=4$ on Fraktur? Both columns have an error. But do not add these errors.
-# Both methods saw the same pictures in each seed, and both are tested on the same held-out ones. When a seed's
-# pictures are unlucky, both suffer, and this cancels in the *difference*. So take the difference in each seed, and
+# Both methods saw the same images in each seed, and both are tested on the same held-out ones. When a seed's
+# images are unlucky, both suffer, and this cancels in the *difference*. So take the difference in each seed, and
 # then mean and standard error.
 
 # %%
 
 
 def compare(one, other):
-    """The paired difference one − other: its mean, its standard error, and a verdict by a fixed rule."""
+    """The paired difference one − other: its mean, its standard error, and a verdict."""
     mean, error = mean_and_error(np.array(one) - np.array(other))
     return mean, error, "ahead" if mean > 2 * error else "behind" if mean < -2 * error else "noise"
 
@@ -280,16 +340,19 @@ a, b = (100 * np.array(gained[name, "lighting"]) for name in ("HRA r=8", "LoRA r
 mean, paired, verdict = compare(a, b)
 unpaired = np.hypot(mean_and_error(a)[1], mean_and_error(b)[1])
 print("HRA r=8 minus LoRA r=4 on lighting, seed by seed:", np.round(a - b, 1))
-print(f"mean {mean:.1f}, paired error {paired:.2f}, error if they were not paired {unpaired:.2f}: {verdict}")
+print(
+    f"mean {mean:.1f}, paired error {paired:.2f}, "
+    f"error if they were not paired {unpaired:.2f}: {verdict}"
+)
 
 share = np.mean(gained["LoRA r=4", "fraktur"])
 sampling = 100 * (share * (1 - share) / len(tests["fraktur"][1])) ** 0.5
-print(f"another 2,600 held-out pictures would move a single accuracy by about {sampling:.1f} points")
+print(f"another 2,600 held-out images would move a single accuracy by about {sampling:.1f} points")
 assert 0.3 < sampling < 1.2
 
 # %% [markdown]
-# The second number shows why the sample must be common. If each method had its own test pictures, their choice alone
-# would move an accuracy by more than half a point. With common pictures most of that moves all methods together.
+# The second number shows why the sample must be common. If each method had its own test images, their choice alone
+# would move an accuracy by more than half a point. With common images most of that moves all methods together.
 #
 # The rule for a verdict, fixed before looking: *ahead* if the mean difference is more than two standard errors above
 # zero, *behind* if it is more than two below, else *noise*. With five seeds this is a mild rule. Of comparisons in
@@ -300,17 +363,29 @@ assert 0.3 < sampling < 1.2
 
 # %%
 CLAIMS = [
-    ("HRA beats LoRA at equal numbers", "HRA r=8", "LoRA r=4", "HRA r=16", "LoRA r=8"),
+    ("HRA beats LoRA at equal parameters", "HRA r=8", "LoRA r=4", "HRA r=16", "LoRA r=8"),
     ("... and at four times as many", "HRA r=32", "LoRA r=16", None, None),
     ("SBoRA-FA of double rank beats LoRA", "SBoRA-FA r=8", "LoRA r=4", "SBoRA-FA r=16", "LoRA r=8"),
     ("... and at four times as many", "SBoRA-FA r=32", "LoRA r=16", None, None),
     ("CondLoRA of LoRA's rank is on par", "CondLoRA r=4", "LoRA r=4", "CondLoRA r=8", "LoRA r=8"),
-    ("CondLoRA beats LoRA at equal numbers", "CondLoRA r=16", "LoRA r=4", "CondLoRA r=16", "LoRA r=8"),
-    ("LoRA is on par with full fine-tuning", "LoRA r=16", "full fine-tuning", "LoRA r=8", "full fine-tuning"),
+    (
+        "CondLoRA beats LoRA at equal parameters",
+        "CondLoRA r=16",
+        "LoRA r=4",
+        "CondLoRA r=16",
+        "LoRA r=8",
+    ),
+    (
+        "LoRA is on par with full fine-tuning",
+        "LoRA r=16",
+        "full fine-tuning",
+        "LoRA r=8",
+        "full fine-tuning",
+    ),
     ("adapters beat training the head", "LoRA r=4", "head only", "LoRA r=8", "head only"),
 ]
 verdicts = {}
-print(f"{'':<38}" + "".join(f"{name:>20}" for name in (*tests, "text")))
+print(f"{'':<40}" + "".join(f"{name:>20}" for name in (*tests, "text")))
 for claim, one, other, text_one, text_other in CLAIMS:
     cells = []
     for name in tests:
@@ -321,7 +396,7 @@ for claim, one, other, text_one, text_other in CLAIMS:
         found = compare(-np.array(code_bits[text_one]), -np.array(code_bits[text_other]))
         verdicts[text_one, text_other, "text"] = found[2]
         cells.append(f"{found[0]:>+6.2f} ± {found[1]:<4.2f}{found[2]:>7}")
-    print(f"{claim:<38}" + "".join(f"{cell:>20}" for cell in cells))
+    print(f"{claim:<40}" + "".join(f"{cell:>20}" for cell in cells))
 print("points of accuracy; for text bits per character, + is better")
 
 # %%
@@ -331,7 +406,9 @@ for name in tests:
         100 * np.array(kept["LoRA r=4", name]), 100 * np.array(kept["full fine-tuning", name])
     )
     print(f"  {name:<9} old letters {mean:+.1f} ± {error:.1f}   {verdict}")
-mean, error, verdict = compare(-np.array(prose_bits["LoRA r=8"]), -np.array(prose_bits["full fine-tuning"]))
+mean, error, verdict = compare(
+    -np.array(prose_bits["LoRA r=8"]), -np.array(prose_bits["full fine-tuning"])
+)
 print(f"  {'text':<9} prose bits  {mean:+.2f} ± {error:.2f}   {verdict}")
 
 # %% [markdown]
@@ -342,12 +419,12 @@ print(f"  {'text':<9} prose bits  {mean:+.2f} ± {error:.2f}   {verdict}")
 #   10](10_reach.py) on real data.
 # - **SBoRA-FA with double rank** does not beat LoRA on letters. Rank 8 of 144 is far below the $r/d \approx 0.4$ from
 #   which it would, even for a random change. It also draws its columns blindly. On text the two are close.
-# - **CondLoRA at LoRA's rank**, with a quarter of the numbers, is about on par under uneven light, close on Fraktur
-#   and far behind on turned letters after so few steps. At equal numbers it is ahead of LoRA on two of the three
-#   kinds of letters.
+# - **CondLoRA at LoRA's rank**, with a quarter of the parameters, is about on par under uneven light, close on Fraktur
+#   and far behind on rotated letters after so few steps. At equal parameter counts it is ahead of LoRA on two of the
+#   three kinds of letters.
 # - **LoRA on par with full fine-tuning**: nearly, at $r=16$. The differences are small, and full fine-tuning trains
-#   nearly five times as many numbers.
-# - **Adapters beat the head**: not everywhere. On Fraktur the head alone, with fewer numbers, does better than LoRA
+#   nearly five times as many parameters.
+# - **Adapters beat the head**: not everywhere. On Fraktur the head alone, with fewer parameters, does better than LoRA
 #   with $r=4$ in 180 steps. Under uneven light it is far behind, where the features that reach it are disturbed
 #   already.
 # - **LoRA forgets less**: it depends on the task again. And the comparison is not quite fair, since methods that have
@@ -364,11 +441,11 @@ def points(one, other, name):
     return compare(100 * np.array(gained[one, name]), 100 * np.array(gained[other, name]))[0]
 
 
-assert points("HRA r=8", "LoRA r=4", "turned") > 2
+assert points("HRA r=8", "LoRA r=4", "rotated") > 2
 assert points("HRA r=8", "LoRA r=4", "lighting") < 1
 assert points("SBoRA-FA r=8", "LoRA r=4", "fraktur") < -2
-assert points("SBoRA-FA r=8", "LoRA r=4", "turned") < -3
-assert points("CondLoRA r=4", "LoRA r=4", "turned") < -4
+assert points("SBoRA-FA r=8", "LoRA r=4", "rotated") < -3
+assert points("CondLoRA r=4", "LoRA r=4", "rotated") < -4
 assert points("LoRA r=4", "head only", "lighting") > 10
 assert points("LoRA r=4", "head only", "fraktur") < 0
 assert abs(points("LoRA r=16", "full fine-tuning", "lighting")) < 3
@@ -377,8 +454,8 @@ print(f"{time.perf_counter() - began:.0f} seconds in all")
 
 # %% [markdown]
 # Do not carry this table to a language model of billions of numbers. What carries over is how it was made: equal
-# numbers, a learning rate for each, several seeds, differences in pairs, a rule fixed beforehand. At 400 steps
-# (`python -m minilora`) some gaps close, above all those of CondLoRA and LoRA on turned letters.
+# parameter counts, a learning rate for each, several seeds, differences in pairs, a rule fixed beforehand. At 400 steps
+# (`python -m minilora`) some gaps close, above all those of CondLoRA and LoRA on rotated letters.
 #
 # ## Exercises
 #
@@ -400,7 +477,9 @@ for _, one, other, _, _ in CLAIMS:
     for name in tests:
         _, _, verdict = compare(gained[one, name][:2], gained[other, name][:2])
         if verdict != verdicts[one, other, name]:
-            changed.append(f"{one} against {other} on {name}: {verdicts[one, other, name]} -> {verdict}")
+            changed.append(
+                f"{one} against {other} on {name}: {verdicts[one, other, name]} -> {verdict}"
+            )
 print(f"{len(changed)} of {3 * len(CLAIMS)} change", *changed, sep="\n  ")
 assert len(changed) <= 12  # most stay: the differences are many times the noise
 
@@ -429,15 +508,16 @@ for claim, one, other, _, _ in CLAIMS:
         differences = np.array(gained[one, name]) - np.array(gained[other, name])
         flipped = np.abs(signs @ differences)
         found.append(np.mean(flipped >= abs(np.sum(differences)) - 1e-12))
-    print(f"{claim:<38}" + "".join(f"{p:>8.3f}" for p in found))
+    print(f"{claim:<40}" + "".join(f"{p:>8.3f}" for p in found))
     assert min(found) >= 2 / 32
-assert np.mean(np.abs(signs @ np.ones(SEEDS)) >= SEEDS) == 2 / 32  # all five of one sign: the extreme case
+# All five of one sign: the extreme case
+assert np.mean(np.abs(signs @ np.ones(SEEDS)) >= SEEDS) == 2 / 32
 
 # %% [markdown]
 # ### Exercise 3 (hard): forgetting at equal gain
 #
 # Full fine-tuning and LoRA were trained at different learning rates, and reached different accuracies. Compare what
-# they forget at *equal* accuracy on turned letters: train full fine-tuning at 1e-3 and LoRA $r=16$ at 3e-3, then look
+# they forget at *equal* accuracy on rotated letters: train full fine-tuning at 1e-3 and LoRA $r=16$ at 3e-3, then look
 # at both numbers.
 #
 # <details><summary>Hint</summary>
@@ -453,21 +533,23 @@ result = {}
 for name, lr in (("full fine-tuning", 1e-3), ("LoRA r=16", 3e-3)):
     runs = []
     for seed in range(2):
-        pictures = draw_letters(np.random.default_rng([4, seed]), TURNED, 40)
+        to_adapt = draw_letters(np.random.default_rng([4, seed]), ROTATED, 40)
         attached, params, _ = adapt(
             by_name[name]._replace(lr=lr),
             network,
             letters.mlp_loss,
-            pictures,
-            np.random.default_rng([5, seed]),
+            to_adapt,
+            rng=np.random.default_rng([5, seed]),
             steps=STEPS,
             batch=64,
-            task="turned",
+            task="rotated",
         )
         weights = attached.merge(params)
-        runs.append([accuracy(mlp(weights, images), labels) for images, labels in (tests["turned"], old)])
+        runs.append(
+            [accuracy(mlp(weights, images), labels) for images, labels in (tests["rotated"], old)]
+        )
     result[name] = np.mean(runs, axis=0)
-    print(f"{name:<18} turned letters {result[name][0]:.1%}, old letters {result[name][1]:.1%}")
+    print(f"{name:<18} rotated letters {result[name][0]:.1%}, old letters {result[name][1]:.1%}")
 assert abs(result["full fine-tuning"][0] - result["LoRA r=16"][0]) < 0.08
 assert result["full fine-tuning"][1] > result["LoRA r=16"][1] + 0.1
 

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # From NumPy to PEFT and back: an adapter is two small files, and one check tells whether they were read rightly
+# # From NumPy to PEFT and back: an adapter is two small files, and one check tells whether they were read correctly
 #
 # **You will learn**
 #
@@ -22,7 +22,8 @@
 # %%
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small run faster on one thread; set before NumPy
+# Matrices this small run faster on one thread. NumPy reads this when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import json
 import struct
@@ -34,15 +35,33 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minilora
-from minilora.adapters import HRA, CondLoRA, LoRA, SBoRAFA
-from minilora.attach import attach, describe, kind
-from minilora.models.mlp import init_mlp, mlp
-from minilora.peft_io import pack, read_peft, unpack, write_peft
-from minilora.scaling import alpha_over_sqrt_rank
-from minilora.train import fit
+from minilora import (
+    HRA,
+    CondLoRA,
+    LoRA,
+    SBoRAFA,
+    alpha_over_sqrt_rank,
+    attach,
+    describe,
+    fit,
+    init_mlp,
+    kind,
+    mlp,
+    own_name,
+    read_peft,
+    write_peft,
+)
+from minilora.cli.output import survive_any_output
+from minilora.peft.safetensors import pack, unpack
 
+survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
 plt.rcParams.update(
-    {"figure.dpi": 110, "figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False}
+    {
+        "figure.dpi": 110,
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
 )
 ORANGE, BLUE, GREEN, GREY = "#d97706", "#2563eb", "#047857", "#6b7280"
 rng = np.random.default_rng(0)
@@ -66,7 +85,7 @@ for name in ("layers.0.W", "layers.2.W"):
 x = rng.standard_normal((2000, 16)).astype(np.float32)
 wanted = mlp(target, x)
 
-attached = attach(weights, {"layers.[02].W": LoRA(rank=2, alpha=6)}, rng)
+attached = attach(weights, {"layers.[02].W": LoRA(rank=2, alpha=6)}, rng=rng)
 print(attached)
 
 
@@ -80,7 +99,7 @@ def distance(y, reference):
     return np.max(np.abs(y - reference)) / np.max(np.abs(reference))
 
 
-params = fit(loss, attached.params, (x, wanted), rng, steps=600, batch=100, lr=3e-2)
+params = fit(loss, attached.params, (x, wanted), rng=rng, steps=600, batch=100, lr=3e-2)
 adapted = mlp(attached.bind(params), x)
 before, after = loss(attached.params, x, wanted), loss(params, x, wanted)
 print(f"squared error {before:.3f} before, {after:.4f} after")
@@ -91,7 +110,7 @@ assert after < 0.1 * before
 #
 # PEFT keeps the numbers in a file called `adapter_model.safetensors`. Such a file has three parts:
 #
-# 1. eight bytes: the length $n$ of the header, as a little-endian whole number;
+# 1. eight bytes: the length $n$ of the header, as a little-endian integer;
 # 2. $n$ bytes of JSON, the **header**: for every array its name, its dtype, its shape, and the two places between which
 #    its bytes lie, counted from the end of the header;
 # 3. the numbers of all arrays, row by row, one array after the other.
@@ -122,9 +141,9 @@ for name, entry in header.items():
 assert content == pack(arrays)
 
 # %% [markdown]
-# The last line says that `pack` in `minilora/peft_io.py` does no more than this. Here is the file as a picture, every
-# byte a dot: text has few different bytes; the numbers look like noise, but for the byte with the sign and the
-# exponent.
+# The last line says that `pack` in `minilora/peft/safetensors.py` does no more than this. Here is the file as a
+# picture, every byte a dot: text has few different bytes; the numbers look like noise, but for the byte with the sign
+# and the exponent.
 
 # %%
 figure, (left, right) = plt.subplots(2, 1, figsize=(7.2, 4.2), height_ratios=(1, 3))
@@ -140,7 +159,9 @@ for name, colour in zip(arrays, (BLUE, ORANGE, BLUE, ORANGE)):
 left.text(start / 2, 0, "8 bytes, then the header", ha="center", va="center", color="white")
 left.set(xlim=(0, len(content)), yticks=[], xlabel="place in the file, bytes")
 left.spines["left"].set_visible(False)
-right.scatter(np.arange(len(content)), np.frombuffer(content, np.uint8), s=2, color=BLUE, linewidths=0)
+right.scatter(
+    np.arange(len(content)), np.frombuffer(content, np.uint8), s=2, color=BLUE, linewidths=0
+)
 right.axvline(start, color=GREY, linewidth=1)
 right.text(start / 2, 215, "letters of the header", ha="center", color=GREY)
 right.set(xlim=(0, len(content)), xlabel="place in the file, bytes", ylabel="value of the byte")
@@ -203,7 +224,10 @@ def eighths(shape, step):
 
 base = {}
 for i, (d_out, d_in) in enumerate([(4, 5), (4, 4), (3, 4)]):
-    base[f"layers.{i}.W"], base[f"layers.{i}.b"] = eighths((d_out, d_in), 7 + i), eighths((d_out,), 3 + i)
+    base[f"layers.{i}.W"], base[f"layers.{i}.b"] = (
+        eighths((d_out, d_in), 7 + i),
+        eighths((d_out,), 3 + i),
+    )
 inputs = eighths((3, 5), 4)
 
 made_by_peft = Path(minilora.__file__).parent.parent / "tests" / "data"
@@ -248,21 +272,25 @@ for name in sorted(path.name for path in (made_by_peft / "refused").iterdir()):
 square = init_mlp(rng, widths=(24, 24, 24, 24, 24), dtype=np.float64)
 points = rng.standard_normal((50, 24))
 candidates = {
-    "LoRA": (LoRA(4), lambda name: name),
-    "SBoRA-FA": (SBoRAFA(4), lambda name: name),
+    "LoRA": (LoRA(4), own_name),
+    "SBoRA-FA": (SBoRAFA(4), own_name),
     "CondLoRA": (CondLoRA(4), kind),
-    "HRA": (HRA(4), lambda name: name),
+    "HRA": (HRA(4), own_name),
 }
 for title, (adapter, key) in candidates.items():
-    own = attach(square, {"layers.*.W": adapter}, rng, key=key)
-    for array in [array for arrays_of_one in own.params.values() for array in arrays_of_one.values()]:
+    own = attach(square, {"layers.*.W": adapter}, rng=rng, key=key)
+    for array in [
+        array for arrays_of_one in own.params.values() for array in arrays_of_one.values()
+    ]:
         array += 0.2 * rng.standard_normal(array.shape)  # as if it had been trained
     write_peft(folder, own, own.params)
     back = read_peft(folder, square)
     gap = distance(mlp(back.bind(back.params), points), mlp(own.bind(own.params), points))
-    print(f"{title:9} trained {own.trained:4} numbers; the file has {back.trained:4}; outputs differ by {gap:.0e}")
+    counts = f"{own.trainable:4} trainable parameters; the file has {back.trainable:4}"
+    print(f"{title:9} {counts}; outputs differ by {gap:.0e}")
     assert gap < 1e-12
-    assert back.trained == {"LoRA": 1, "SBoRA-FA": 2, "CondLoRA": 4, "HRA": 1}[title] * own.trained
+    times = {"LoRA": 1, "SBoRA-FA": 2, "CondLoRA": 4, "HRA": 1}[title]
+    assert back.trainable == times * own.trainable
 
 # %% [markdown]
 # ## It loads, and it is wrong
@@ -312,7 +340,9 @@ for title, (settings, tensors) in cases.items():
         verdict = "refuses: …" + str(refused).split(": ", 1)[1][:56]
     print(f"{title:25} squared error {seen[title]:.4f}; read_peft {verdict}")
 assert np.isclose(seen["names without the prefix"], untouched, rtol=1e-4)
-assert all(wrong > 2 * seen["nothing wrong"] for title, wrong in seen.items() if title != "nothing wrong")
+assert all(
+    wrong > 2 * seen["nothing wrong"] for title, wrong in seen.items() if title != "nothing wrong"
+)
 
 # %% [markdown]
 # Without the prefix you get the base model, to the last digit. Without an $\alpha$ the trusting reader takes 8, so
@@ -345,7 +375,12 @@ for s, (words, offset) in labels.items():
     height = np.interp(s, scales, errors)
     axes.plot(s, height, "o", color=ORANGE)
     axes.annotate(words, (s, height), xytext=offset, textcoords="offset points", color=ORANGE)
-axes.set(xlabel="scale s that the reader believes in", ylabel="squared error", xlim=(-0.1, 6), ylim=(0, None))
+axes.set(
+    xlabel="scale s that the reader believes in",
+    ylabel="squared error",
+    xlim=(-0.1, 6),
+    ylim=(0, None),
+)
 plt.show()
 assert abs(scales[np.argmin(errors)] - 3) < 0.35
 
@@ -359,25 +394,32 @@ assert abs(scales[np.argmin(errors)] - 3) < 0.35
 
 # %%
 exact = {name: W.astype(np.float64) for name, W in weights.items()}
-double = {key: {letter: a.astype(np.float64) for letter, a in own.items()} for key, own in params.items()}
-reference = mlp(attach(exact, attached.adapters, rng).bind(double), x.astype(np.float64))
+double = {
+    key: {letter: a.astype(np.float64) for letter, a in own.items()} for key, own in params.items()
+}
+reference = mlp(attach(exact, attached.adapters, rng=rng).bind(double), x.astype(np.float64))
 
 
 def through(dtype):
     """Numbers after a stay in this dtype."""
     return {
-        key: {letter: a.astype(dtype).astype(np.float64) for letter, a in own.items()} for key, own in double.items()
+        key: {letter: a.astype(dtype).astype(np.float64) for letter, a in own.items()}
+        for key, own in double.items()
     }
 
 
-merged = {name: W.astype(np.float16).astype(np.float64) for name, W in attached.merge(params).items()}
+merged = {
+    name: W.astype(np.float16).astype(np.float64) for name, W in attached.merge(params).items()
+}
 rounded_base = {name: W.astype(np.float16).astype(np.float64) for name, W in weights.items()}
-kept = attach(exact, attached.adapters, rng)
+kept = attach(exact, attached.adapters, rng=rng)
 rows = {
     "float32, unmerged": adapted,
     "float32, merged": mlp(attached.merge(params), x),
     "adapter saved in float16, base exact": mlp(kept.bind(through(np.float16)), x),
-    "adapter exact, base in float16": mlp(attach(rounded_base, attached.adapters, rng).bind(double), x),
+    "adapter exact, base in float16": mlp(
+        attach(rounded_base, attached.adapters, rng=rng).bind(double), x
+    ),
     "merged, then saved in float16": mlp(merged, x),
 }
 for title, y in rows.items():
@@ -414,7 +456,8 @@ for title, lie in lies.items():
     try:
         read_peft(folder, weights)
     except ValueError as refused:
-        print(f"{title:29} {str(refused).split(': ', 1)[1][:80]}")
+        reason = str(refused).split(": ", 1)[1].split(" of floats: ")[-1]
+        print(f"{title:29} {reason[:80]}")
     else:
         raise AssertionError(title)
 
@@ -439,7 +482,10 @@ results = {}
 for power in (0.5, 1):
     s, merged = settings["lora_alpha"] / settings["r"] ** power, dict(base)
     for layer in ("layers.0", "layers.2"):
-        A, B = (tensors[f"base_model.model.{layer}.lora_{letter}.weight"].astype(np.float64) for letter in "AB")
+        A, B = (
+            tensors[f"base_model.model.{layer}.lora_{letter}.weight"].astype(np.float64)
+            for letter in "AB"
+        )
         merged[f"{layer}.W"] = base[f"{layer}.W"] + s * B @ A
     results[power] = distance(mlp(merged, inputs), np.array(judge["rslora"]))
     print(f"s = α / r^{power}: differs from PEFT by {results[power]:.0e}")
@@ -463,15 +509,15 @@ assert results[1] > 0.1
 # %% tags=["hide-cell"]
 # Solution 2: [s₁B₁ s₂B₂] [A₁; A₂] = s₁B₁A₁ + s₂B₂A₂, so the stacked adapter is the sum of the two updates.
 W = rng.standard_normal((10, 12))
-first = attach({"fc.W": W}, {"fc.W": LoRA(2, alpha=6)}, rng)
-second = attach({"fc.W": W}, {"fc.W": LoRA(3, alpha=5, scaling=alpha_over_sqrt_rank)}, rng)
+first = attach({"fc.W": W}, {"fc.W": LoRA(2, alpha=6)}, rng=rng)
+second = attach({"fc.W": W}, {"fc.W": LoRA(3, alpha=5, scaling=alpha_over_sqrt_rank)}, rng=rng)
 first.params["fc.W"]["B"] += rng.standard_normal((10, 2))
 second.params["fc.W"]["B"] += rng.standard_normal((10, 3))
 both = {
     "A": np.vstack([first.params["fc.W"]["A"], second.params["fc.W"]["A"]]),
     "B": np.hstack([6 / 2 * first.params["fc.W"]["B"], 5 / 3**0.5 * second.params["fc.W"]["B"]]),
 }
-write_peft(folder, attach({"fc.W": W}, {"fc.W": LoRA(5)}, rng), {"fc.W": both})
+write_peft(folder, attach({"fc.W": W}, {"fc.W": LoRA(5)}, rng=rng), {"fc.W": both})
 total = read_peft(folder, {"fc.W": W})
 sum_of_updates = first.merge(first.params)["fc.W"] + second.merge(second.params)["fc.W"] - W
 assert np.allclose(total.merge(total.params)["fc.W"], sum_of_updates, rtol=0, atol=1e-12)
@@ -514,7 +560,9 @@ relative = {"bfloat16": [], "float16": []}
 for name, array in arrays.items():
     relative["bfloat16"].append(np.max(np.abs(coarse[name] - array) / np.abs(array)))
     usual = np.abs(array) > 1e-4  # below that float16 has fewer digits left
-    relative["float16"].append(np.max((np.abs(array.astype(np.float16) - array) / np.abs(array))[usual]))
+    relative["float16"].append(
+        np.max((np.abs(array.astype(np.float16) - array) / np.abs(array))[usual])
+    )
 for title, errors in relative.items():
     print(f"{title:8} relative error of one number: at most {max(errors):.1e}")
 assert 2**-10 < max(relative["bfloat16"]) <= 2**-8
@@ -530,7 +578,7 @@ temporary.cleanup()  # the folder of the checkpoints
 # %% [markdown]
 # ## Where to go next
 #
-# You have come to the end of the tutorials. `minilora/peft_io.py` is short enough to read in one go; then write a
+# You have come to the end of the tutorials. The folder `minilora/peft` is short enough to read in one go; then write a
 # bridge for [an adapter of your own](12_your_own_adapter.py).
 #
 # ## References

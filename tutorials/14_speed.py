@@ -7,9 +7,9 @@
 # **Before this:** [tutorial 2](02_lora_by_hand.py), [tutorial 3](03_counting.py) and [tutorial 5](05_hra.py).
 # **Time:** 45 minutes to read, 15 seconds to run.
 #
-# An adapter has few trained numbers, and yet a training step with it is hardly faster than one without. Where does the
-# time go? Into three things: arithmetic on the frozen matrices, which nobody can avoid; arithmetic in the wrong order
-# or in the wrong precision; and Python, which keeps the books for the gradient. You take them apart one by one.
+# An adapter has few trainable parameters, and yet a training step with it is hardly faster than one without. Where does
+# the time go? Into three things: arithmetic on the frozen matrices, which nobody can avoid; arithmetic in the wrong
+# order or in the wrong precision; and Python, which keeps the books for the gradient. You take them apart one by one.
 
 # %%
 import json
@@ -18,7 +18,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one thread, so that times can be compared; set before NumPy
+# One thread, so that times can be compared. NumPy reads this when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import autograd.numpy as np
 import matplotlib.pyplot as plt
@@ -27,18 +28,19 @@ from autograd.extend import defvjp, primitive
 from autograd.test_util import check_grads
 from autograd.tracer import new_box, toposort, trace_stack
 
-from minilora.adapters import HRA, LoRA
-from minilora.attach import attach
-from minilora.linalg import linear, reflect
-from minilora.models.mlp import init_mlp, mlp
-from minilora.train import cross_entropy, leaves, rebuild, value_and_grad
+from minilora import HRA, LoRA, attach, cross_entropy, init_mlp, linear, mlp, value_and_grad
+from minilora.cli.output import survive_any_output
+from minilora.train.tape import leaves, rebuild
+from minilora.weight import reflect
 
+survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
 plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a8f98"
 rng = np.random.default_rng(0)
+# One large block, freed at once: from now on Linux keeps the memory that a step frees for the next.
 kept = np.empty(31 << 20, np.uint8)
-del kept  # one large block, freed at once: from now on Linux keeps the memory that one step frees for the next
+del kept
 
 # %% [markdown]
 # ## To measure is to compare
@@ -60,7 +62,9 @@ def block_time(function, calls):
 def compare(one, other, rounds=9, block=0.02):
     """Seconds of one, seconds of other, and the median of one / other."""
     calls = [max(1, round(block / max(block_time(f, 2), 1e-6))) for f in (one, other)]
-    times = np.array([[block_time(f, n) for f, n in zip((one, other), calls)] for _ in range(rounds)])
+    times = np.array(
+        [[block_time(f, n) for f, n in zip((one, other), calls)] for _ in range(rounds)]
+    )
     return *np.median(times, axis=0), float(np.median(times[:, 0] / times[:, 1]))
 
 
@@ -122,11 +126,14 @@ def backwards(weights, params, seen, g):
 
 # %%
 def problem(width, batch, adapter=None, dtype=np.float32):
-    """An MLP with adapters, some way off their start, and a batch: (weights, attached, params, x, labels)."""
+    """(weights, attached, params, x, labels): an MLP, adapters off their start, and a batch."""
     weights = init_mlp(rng, (width,) * 5, dtype)
-    attached = attach(weights, {"*.W": adapter or LoRA(8)}, rng)
+    attached = attach(weights, {"*.W": adapter or LoRA(8)}, rng=rng)
     params = {
-        name: {letter: (a + 0.05 * rng.standard_normal(a.shape)).astype(dtype) for letter, a in own.items()}
+        name: {
+            letter: (a + 0.05 * rng.standard_normal(a.shape)).astype(dtype)
+            for letter, a in own.items()
+        }
         for name, own in attached.params.items()
     }
     x = rng.standard_normal((batch, width)).astype(dtype)
@@ -134,11 +141,16 @@ def problem(width, batch, adapter=None, dtype=np.float32):
 
 
 def with_tape(attached, params, x, labels):
-    return value_and_grad(lambda params: cross_entropy(mlp(attached.bind(params), x), labels), params)
+    return value_and_grad(
+        lambda params: cross_entropy(mlp(attached.bind(params), x), labels), params
+    )
 
 
 weights, attached, params, x, labels = problem(64, 32, dtype=np.float64)
-(loss, grads), (taped_loss, taped) = by_hand(weights, params, x, labels), with_tape(attached, params, x, labels)
+(loss, grads), (taped_loss, taped) = (
+    by_hand(weights, params, x, labels),
+    with_tape(attached, params, x, labels),
+)
 assert np.isclose(loss, taped_loss, rtol=1e-12)
 for name, own in taped.items():
     for letter, g in own.items():
@@ -156,7 +168,10 @@ for width in widths:
     slow, fast, ratio = compare(taped_step, hand_step)
     tape.append(1e3 * slow)
     limit.append(1e3 * fast)
-    print(f"d = {width:3}: {1e3 * slow:6.3f} ms with the tape, {1e3 * fast:6.3f} ms by hand, ratio {ratio:.2f}")
+    print(
+        f"d = {width:3}: {1e3 * slow:6.3f} ms with the tape, "
+        f"{1e3 * fast:6.3f} ms by hand, ratio {ratio:.2f}"
+    )
 assert tape[0] / limit[0] > 1.5 > 0.8 * tape[-1] / limit[-1]
 
 # %%
@@ -167,7 +182,9 @@ axes[0].text(widths[0], tape[0] * 1.25, "with the tape", color=BLUE)
 axes[0].text(widths[2], limit[2] * 0.7, "by hand", color=ORANGE)
 axes[0].set(xlabel="width d", ylabel="milliseconds", title="loss and gradient of LoRA, 32 rows")
 axes[1].semilogx(widths, np.array(tape) - np.array(limit), "D-", color=GREY)
-axes[1].set(xlabel="width d", ylabel="milliseconds", ylim=(0, 1.2 * max(np.array(tape) - np.array(limit))))
+axes[1].set(
+    xlabel="width d", ylabel="milliseconds", ylim=(0, 1.2 * max(np.array(tape) - np.array(limit)))
+)
 axes[1].set_title("the difference")
 axes[0].set_yticks((0.1, 0.3, 1, 3), labels=("0.1", "0.3", "1", "3"))
 for axis in axes:
@@ -210,14 +227,17 @@ def chain(params, length):
 short, long = (partial(value_and_grad, chain, {"a": np.ones(4)}, length) for length in (10, 110))
 slow, fast, _ = compare(long, short)
 per_node = (slow - fast) / 100
-print(f"a node costs about {1e6 * per_node:.0f} µs, so {total} nodes about {1e3 * total * per_node:.2f} ms")
+print(
+    f"a node costs about {1e6 * per_node:.0f} µs, "
+    f"so {total} nodes about {1e3 * total * per_node:.2f} ms"
+)
 assert 1e-6 < per_node < 1e-4
 
 # %% [markdown]
 # The product of the two is of the size of the difference that you have just drawn.
 #
-# So the way to be faster is to write fewer nodes. The library does it where it costs nothing in clarity: some functions
-# of its models are marked `@primitive` and carry their derivative beside them. Cross-entropy is one. Composed of NumPy
+# So the way to be faster is to write fewer nodes. The library does it where it costs nothing in clarity: the functions
+# in `minilora/ops.py` are primitives, each with its derivative beside it. Cross-entropy is one. Composed of NumPy
 # operations it is nine nodes; written with its derivative,
 # $\partial / \partial z = (\operatorname{softmax}(z) - \text{one-hot}) / n$, it is one.
 
@@ -232,7 +252,9 @@ def composed(logits, labels):
 
 logits = {"z": rng.standard_normal((32, 64)).astype(np.float32)}
 assert np.isclose(composed(logits["z"], labels), cross_entropy(logits["z"], labels), rtol=1e-5)
-nine, one = (count_nodes(lambda p, f=f: f(p["z"], labels), logits) for f in (composed, cross_entropy))
+nine, one = (
+    count_nodes(lambda p, f=f: f(p["z"], labels), logits) for f in (composed, cross_entropy)
+)
 _, _, ratio = compare(
     lambda: value_and_grad(lambda p: composed(p["z"], labels), logits),
     lambda: value_and_grad(lambda p: cross_entropy(p["z"], labels), logits),
@@ -263,7 +285,14 @@ for width in (64, 512):
 
 # %%
 z = rng.standard_normal((4, 64)).astype(np.float32)
-print("z:", z.dtype, "  z / np.sqrt(64):", (z / np.sqrt(64)).dtype, "  z / 64**0.5:", (z / 64**0.5).dtype)
+print(
+    "z:",
+    z.dtype,
+    "  z / np.sqrt(64):",
+    (z / np.sqrt(64)).dtype,
+    "  z / 64**0.5:",
+    (z / 64**0.5).dtype,
+)
 assert (z / np.sqrt(64)).dtype == np.float64
 assert (z / 64**0.5).dtype == np.float32
 
@@ -284,7 +313,10 @@ def step(forward, params, x):
 
 
 W = (rng.standard_normal((256, 256)) / 16).astype(np.float32)
-thin = {"A": rng.standard_normal((8, 256)).astype(np.float32), "B": rng.standard_normal((256, 8)).astype(np.float32)}
+thin = {
+    "A": rng.standard_normal((8, 256)).astype(np.float32),
+    "B": rng.standard_normal((256, 8)).astype(np.float32),
+}
 x = rng.standard_normal((32, 256)).astype(np.float32)
 
 
@@ -335,7 +367,9 @@ mirrors = {"U": rng.standard_normal((256, 8)).astype(np.float32)}
 for forward in (build_H, one_by_one, compact):
     assert np.allclose(forward(mirrors, x), compact(mirrors, x), rtol=1e-3, atol=1e-2)
     nodes = count_nodes(lambda p, f=forward: np.sum(f(p, x) ** 2), mirrors)
-    _, _, ratio = compare(partial(step, forward, mirrors, x), partial(step, compact, mirrors, x), rounds=5)
+    _, _, ratio = compare(
+        partial(step, forward, mirrors, x), partial(step, compact, mirrors, x), rounds=5
+    )
     print(f"{forward.__name__:10} {nodes:4} nodes, {ratio:5.1f} times the time of the compact form")
     assert forward is compact or ratio > 1.5
 
@@ -367,14 +401,21 @@ def results(name):
 
 
 def print_steps(found):
-    ratios, columns = {}, ["LoRA", "HRA", "strict HRA", "SBoRA-FA", "SBoRA-FB", "CondLoRA", "no tape"]
+    ratios, columns = (
+        {},
+        ["LoRA", "HRA", "strict HRA", "SBoRA-FA", "SBoRA-FB", "CondLoRA", "no tape"],
+    )
     for row in found["rows"]:
         column = "no tape" if row["rival"] == "limit" else row["method"]
         ratios.setdefault(row["cell"], {})[column] = row["ratio"]
     print(f"{'time here / time there':27}" + "".join(f"{column:>11}" for column in columns))
     for cell, own in ratios.items():
-        print(f"{cell:27}" + "".join(f"{own[c][1]:11.2f}" if c in own else " " * 11 for c in columns))
-    spreads = sorted((high - low) / middle for own in ratios.values() for low, middle, high in own.values())
+        print(
+            f"{cell:27}" + "".join(f"{own[c][1]:11.2f}" if c in own else " " * 11 for c in columns)
+        )
+    spreads = sorted(
+        (high - low) / middle for own in ratios.values() for low, middle, high in own.values()
+    )
     print(f"half of all rounds lie within {spreads[len(spreads) // 2]:.0%}. {found['versions']}")
 
 
@@ -401,7 +442,10 @@ if found := results("process"):
 if found := results("scaling"):
     print("\ncost ∝ quantity^p:              p, and as expected")
     for row in found:
-        print(f"{row['what']:10} {row['name']:21} {row['quantity']} {row['fitted']:7.2f} {row['expected']:7.2f}")
+        print(
+            f"{row['what']:10} {row['name']:21} {row['quantity']} "
+            f"{row['fitted']:7.2f} {row['expected']:7.2f}"
+        )
 
 # %% [markdown]
 # Counting multiplications predicts the exponents: a step grows like $d^2$ and like $n$, a merge of LoRA or HRA like
@@ -433,11 +477,13 @@ if found := results("scaling"):
 counts = {}
 for depth in (2, 4, 8):
     deep = init_mlp(rng, (16,) * (depth + 1))
-    own = attach(deep, {"*.W": LoRA(2)}, rng)
+    own = attach(deep, {"*.W": LoRA(2)}, rng=rng)
     batch = rng.standard_normal((4, 16)).astype(np.float32)
     targets = rng.integers(16, size=4)
     counts[depth] = count_nodes(
-        lambda params, own=own, batch=batch, targets=targets: cross_entropy(mlp(own.bind(params), batch), targets),
+        lambda params, own=own, batch=batch, targets=targets: cross_entropy(
+            mlp(own.bind(params), batch), targets
+        ),
         own.params,
     )
 print(counts)
@@ -464,9 +510,17 @@ crossing = n * d / (2 * n - d)
 wide = rng.standard_normal((n, d)).astype(np.float32)
 found = {}
 for r in (4, 16, 64, 128):
-    A, B = rng.standard_normal((r, d)).astype(np.float32), rng.standard_normal((d, r)).astype(np.float32)
-    _, _, found[r] = compare(lambda A=A, B=B: (wide @ A.T) @ B.T, lambda A=A, B=B: wide @ (B @ A).T, rounds=5)
-    print(f"r = {r:3}: thin path / product first {found[r]:.2f}, by count {2 * n * r / (r * d + n * d):.2f}")
+    A, B = (
+        rng.standard_normal((r, d)).astype(np.float32),
+        rng.standard_normal((d, r)).astype(np.float32),
+    )
+    _, _, found[r] = compare(
+        lambda A=A, B=B: (wide @ A.T) @ B.T, lambda A=A, B=B: wide @ (B @ A).T, rounds=5
+    )
+    print(
+        f"r = {r:3}: thin path / product first {found[r]:.2f}, "
+        f"by count {2 * n * r / (r * d + n * d):.2f}"
+    )
 print(f"the counts are equal at r = {crossing:.0f}; for n ≤ d / 2 never")
 assert found[4] < 0.8 < 1.1 < found[128]
 
@@ -522,15 +576,17 @@ assert count_nodes(fused_loss, params) == 12
 _, fused = value_and_grad(fused_loss, params)
 _, usual = with_tape(attached, params, x, labels)
 assert all(np.allclose(fused[n][k], usual[n][k], rtol=1e-3, atol=1e-5) for n in usual for k in "AB")
-_, _, ratio = compare(lambda: value_and_grad(fused_loss, params), lambda: with_tape(attached, params, x, labels))
+_, _, ratio = compare(
+    lambda: value_and_grad(fused_loss, params), lambda: with_tape(attached, params, x, labels)
+)
 print(f"in one node: {ratio:.2f} of the time")
 assert ratio < 1
 
 # %% [markdown]
 # ## Where to go next
 #
-# Read `minilora/train.py`, where the tape is walked, and then make [an adapter of your own](12_your_own_adapter.py)
-# faster.
+# Read `minilora/train/tape.py`, where the tape is walked, and then make [an adapter of your
+# own](12_your_own_adapter.py) faster.
 #
 # ## References
 #

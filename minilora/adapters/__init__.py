@@ -1,9 +1,20 @@
 """One file for each adapter. Each is a frozen dataclass with the same three functions:
 
-init(rng, W)                 -> params (float arrays to train), frozen (what training must not touch)
-forward(params, frozen, x)   -> y, the cheap path: it never builds a (d_out, d_in) array
+init(rng, W)                 -> params (float arrays to train), frozen (what training must not
+touch) forward(params, frozen, x)   -> y, the cheap path: it never builds a (d_out, d_in) array
 merge(params, frozen)        -> the same map as one new matrix (d_out, d_in), derived on its own
+
+W is any weight (minilora.weight). An adapter that trains a whole array, as Full does, may have a
+fourth:
+
+array(params, frozen)        -> the weight as an array, which a model may add (a bias) or index (an
+embedding)
+
+Any class with these methods can be attached; none has to be registered or to inherit.
 """
+
+import dataclasses
+import functools
 
 from minilora.adapters.condlora import CondLoRA
 from minilora.adapters.full import Full
@@ -13,3 +24,23 @@ from minilora.adapters.lora import LoRA
 from minilora.adapters.sbora import SBoRAFA, SBoRAFB
 
 __all__ = ["HRA", "CondLoRA", "Full", "HRAStrict", "LoRA", "SBoRAFA", "SBoRAFB"]
+
+
+def _explain_arguments(adapter):
+    """Let a wrong call of the constructor say which arguments there are, also to users of PEFT."""
+    construct = adapter.__init__
+
+    @functools.wraps(construct)
+    def __init__(self, *args, **kwargs):  # noqa: N807
+        try:
+            construct(self, *args, **kwargs)
+        except TypeError as error:
+            names = ", ".join(field.name for field in dataclasses.fields(adapter)) or "no arguments"
+            hint = "PEFT's r is rank here, lora_alpha is alpha"
+            raise TypeError(f"{adapter.__name__} takes {names} ({hint}): {error}") from error
+
+    adapter.__init__ = __init__
+
+
+for _adapter in (CondLoRA, Full, HRA, HRAStrict, LoRA, SBoRAFA, SBoRAFB):
+    _explain_arguments(_adapter)

@@ -1,27 +1,29 @@
-"""Full fine-tuning, the yardstick: every number of W is trained.
+"""Full fine-tuning, the yardstick: every entry of W is trained.
 
-    W' = the trained copy of W            d_out · d_in trained numbers
+    W' = the trained copy of W            d_out · d_in trainable parameters
 
-It also stands for "train just this part": attach it to the head, to biases or to an embedding.
+Also used to train one part alone: attach it to the head, to biases or to an embedding.
 """
 
 from dataclasses import dataclass
 
 import autograd.numpy as np
 
-from minilora.linalg import linear
+from minilora.checks import check_floats
+from minilora.weight import dense, linear
 
 
 @dataclass(frozen=True)
 class Full:
-    """Train the array itself; a matrix, a bias vector or an embedding table of any shape."""
+    """Train the array itself: a matrix, a bias vector or an embedding table, of any shape."""
 
     def init(self, rng, W):
-        """params: W, a copy. frozen: nothing. rng is not used."""
-        W = np.array(W)
-        if W.dtype.kind != "f" or not np.all(np.isfinite(W)):
-            raise ValueError(f"W must hold finite floating-point numbers, got {W.dtype} of shape {W.shape}")
-        return {"W": W}, {}
+        """params: W, a copy. frozen: nothing. rng is not used.
+
+        Raises ValueError when W is not an array of finite floating-point numbers.
+        """
+        check_floats("W", W)
+        return {"W": np.array(dense(W))}, {}
 
     def forward(self, params, frozen, x):
         """y = W x for every vector on the last axis of x."""
@@ -30,3 +32,7 @@ class Full:
     def merge(self, params, frozen):
         """W' = W, a copy of the trained array."""
         return np.array(params["W"])
+
+    def array(self, params, frozen):
+        """W itself, which a model may also add (a bias) or index (an embedding)."""
+        return params["W"]

@@ -1,35 +1,59 @@
 """LoRA: freeze W and learn a low-rank update beside it.
 
-    W' = W + s B A       A (r, d_in), B (d_out, r), s = α / r        r (d_out + d_in) trained numbers
+    W' = W + s B A       A (r, d_in), B (d_out, r), s = α / r
 
-A starts random and B at zero, so W' = W at the first step. Were both zero, both gradients would be zero and nothing
-would ever move: ∂/∂B is a multiple of A x, and ∂/∂A a multiple of Bᵀ.
+    r (d_out + d_in) trainable parameters
 
-Hu et al., 2021, arXiv 2106.09685, section 4.1, equation 3. A is drawn from N(0, 1/d_in), so that A x starts at the
-size of x; the paper says only "random Gaussian", and the authors' code draws from a uniform distribution.
+A starts random and B at zero, so W' = W at the first step. Were both zero, both gradients would be
+zero and neither would ever move: ∂/∂B is a multiple of A x, and ∂/∂A a multiple of Bᵀ.
+
+Hu et al., 2021, arXiv 2106.09685, section 4.1, equation 3. A is drawn from N(0, 1/d_in), so that A
+x starts at the size of x; the paper says only "random Gaussian", and the authors' code draws from a
+uniform distribution.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import autograd.numpy as np
 
-from minilora.linalg import check_matrix, check_rank, linear, normal
-from minilora.scaling import Scaled
+from minilora.adapters.scaling import alpha_over_rank, check_scale
+from minilora.checks import check_matrix, check_rank
+from minilora.weight import dense, describe, linear, normal
 
 
-class LoRA(Scaled):
+@dataclass(frozen=True)
+class LoRA:
     """Low-rank adaptation, W' = W + s B A.
 
-    rank: r, at most min(d_out, d_in). alpha: α; None stands for α = r.
-    scaling: s as a function of (alpha, rank); `minilora.scaling.alpha_over_sqrt_rank` makes it rsLoRA.
+    rank: r, at most min(d_out, d_in). alpha: α; None stands for α = r, hence s = 1.
+    scaling: s as a function of (alpha, rank); `alpha_over_sqrt_rank` makes it rsLoRA.
 
-    Raises ValueError when rank is not a whole number of at least 1, or alpha not a positive number.
+    Raises ValueError when rank is not an integer of at least 1, or alpha or s not a positive
+    number.
     """
+
+    rank: int
+    alpha: float | None = None
+    scaling: Callable = alpha_over_rank
+
+    __repr__ = describe
+
+    def __post_init__(self):
+        check_scale(self)
+
+    @property
+    def scale(self):
+        """s = scaling(α, r), as a float."""
+        alpha = self.rank if self.alpha is None else self.alpha
+        return float(self.scaling(alpha, self.rank))
 
     def init(self, rng, W):
         """params: A (r, d_in) from N(0, 1/d_in), B (d_out, r) = 0. frozen: W.
 
         Raises ValueError when W is not a finite matrix or r > min(d_out, d_in).
         """
-        d_out, d_in = check_matrix(W)
+        d_out, d_in = check_matrix("W", W)
         check_rank(self.rank, most=min(d_out, d_in))
         A = normal(rng, (self.rank, d_in), d_in**-0.5, W.dtype)
         B = np.zeros((d_out, self.rank), W.dtype)
@@ -43,4 +67,4 @@ class LoRA(Scaled):
     def merge(self, params, frozen):
         """W' = W + s B A."""
         delta = self.scale * (params["B"] @ params["A"])
-        return np.asarray(frozen["W"]) + delta
+        return dense(frozen["W"]) + delta

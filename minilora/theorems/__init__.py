@@ -1,1 +1,1 @@
-"""Theorems as code: each construction returns, in closed form, the adapters that training would have to find."""
+"""Theorems as code: each construction returns, in closed form, params that training must search."""

@@ -1,4 +1,4 @@
-"""The limit: the LoRA step on the MLP with every derivative worked out on paper, in NumPy alone, without a tape."""
+"""The limit: the LoRA step on the MLP with derivatives worked out on paper, without a tape."""
 
 import numpy as np
 from cells import LAYERS
@@ -79,5 +79,5 @@ class Trainer:
 
 
 def times(W, x):
-    """W x for every row of x. For few of them BLAS is faster on W xᵀ, even with the transposition that it takes."""
+    """W x for every row of x. For few of them BLAS is faster on W xᵀ, transposition included."""
     return np.ascontiguousarray((W @ x.T).T) if 4 * len(x) <= len(W) else x @ W.T

@@ -1,7 +1,9 @@
-"""The models that the benchmarks train, and their numbers: the same in every process that is compared.
+"""The models that the benchmarks train, the same in every process that is compared.
 
-    MLP           d → d → d → d → d, ReLU between, biases, cross-entropy over d classes; every W is adapted
-    Transformer   two blocks, 4 heads, context 32, 96 characters, tied embedding; q and v, or q, k, v and o, are adapted
+    MLP           d → d → d → d → d, ReLU between, biases, cross-entropy over d classes;
+                  every W is adapted
+    Transformer   two blocks, 4 heads, context 32, 96 characters, tied embedding;
+                  q and v, or q, k, v and o, are adapted
 
 All of float32, rank 8. Everything but the adapters is frozen.
 """
@@ -16,7 +18,7 @@ METHODS = ("LoRA", "HRA", "strict HRA", "SBoRA-FA", "SBoRA-FB", "CondLoRA")
 
 @dataclass(frozen=True)
 class Cell:
-    """One model at one size. parts: which matrices of attention are adapted, "qv" or "qkvo"; none for the MLP."""
+    """One model at one size. parts: the adapted matrices of attention, "qv" or "qkvo"."""
 
     model: str
     width: int
@@ -31,11 +33,18 @@ class Cell:
         """The names of the adapted weights."""
         if self.model == "MLP":
             return [f"layers.{layer}.W" for layer in range(LAYERS)]
-        return [f"blocks.{block}.attention.{part}.W" for block in range(BLOCKS) for part in self.parts]
+        return [
+            f"blocks.{block}.attention.{part}.W" for block in range(BLOCKS) for part in self.parts
+        ]
 
 
 CELLS = [Cell("MLP", width, batch) for width in (64, 256, 1024) for batch in (32, 128)]
-CELLS += [Cell("Transformer", d, batch, parts) for parts in ("qv", "qkvo") for d in (64, 256) for batch in (8, 32)]
+CELLS += [
+    Cell("Transformer", d, batch, parts)
+    for parts in ("qv", "qkvo")
+    for d in (64, 256)
+    for batch in (8, 32)
+]
 
 
 def weights_of(cell, rng):

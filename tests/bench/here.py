@@ -4,10 +4,11 @@ import numpy as np
 from cells import HEADS, RANK, noisy
 
 from minilora.adapters import HRA, CondLoRA, HRAStrict, LoRA, SBoRAFA, SBoRAFB
-from minilora.attach import attach, kind, own_name
+from minilora.attachment import attach, kind, own_name
 from minilora.models.mlp import mlp
 from minilora.models.transformer import transformer
-from minilora.train import cross_entropy, fit, value_and_grad
+from minilora.ops import cross_entropy
+from minilora.train import fit, value_and_grad
 
 ADAPTERS = {
     "LoRA": LoRA(RANK),
@@ -26,10 +27,13 @@ class Trainer:
         self.cell, self.data, self.rng = cell, data, np.random.default_rng(0)
         shared = kind if method == "CondLoRA" else own_name
         adapters = dict.fromkeys(cell.adapted, ADAPTERS[method])
-        self.attached = attach(weights, adapters, np.random.default_rng(1), shared)
+        self.attached = attach(weights, adapters, rng=np.random.default_rng(1), key=shared)
         rng = np.random.default_rng(2)
         self.params = {
-            key: {name: noisy(rng, array, 0.1 * array.shape[-1] ** -0.5) for name, array in own.items()}
+            key: {
+                name: noisy(rng, array, 0.1 * array.shape[-1] ** -0.5)
+                for name, array in own.items()
+            }
             for key, own in self.attached.params.items()
         }
 
@@ -48,4 +52,6 @@ class Trainer:
     def train(self, steps):
         """So many steps: draw the rows, forward, backward, Adam."""
         batch = len(self.data[0])
-        self.params = fit(self.loss, self.params, self.data, self.rng, steps=steps, batch=batch, lr=1e-4)
+        self.params = fit(
+            self.loss, self.params, self.data, rng=self.rng, steps=steps, batch=batch, lr=1e-4
+        )

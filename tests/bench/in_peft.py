@@ -1,4 +1,4 @@
-"""The same step in Hugging Face PEFT: the same model as a torch module, `get_peft_model`, `torch.optim.Adam`."""
+"""The same step in Hugging Face PEFT: a torch module, `get_peft_model`, `torch.optim.Adam`."""
 
 import numpy as np
 import torch
@@ -30,7 +30,9 @@ class Attention(nn.Module):
 
     def forward(self, x):
         n, length, width = x.shape
-        q, k, v = (part(x).view(n, length, HEADS, -1).transpose(1, 2) for part in (self.q, self.k, self.v))
+        q, k, v = (
+            part(x).view(n, length, HEADS, -1).transpose(1, 2) for part in (self.q, self.k, self.v)
+        )
         y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.o(y.transpose(1, 2).reshape(n, length, width))
 
@@ -81,10 +83,15 @@ def loaded(layer, **arrays):
 
 
 class Trainer:
-    """A model with its adapters and one batch. params: {name: {letter: array}} of LoRA or HRA, or PEFT's own start."""
+    """A model with its adapters and one batch.
+
+    params: {name: {letter: array}} of LoRA or HRA, or PEFT's own start.
+    """
 
     def __init__(self, cell, method, weights, data, params=None):
-        torch.set_default_dtype(torch.tensor(weights["layers.0.W" if cell.model == "MLP" else "embedding"]).dtype)
+        torch.set_default_dtype(
+            torch.tensor(weights["layers.0.W" if cell.model == "MLP" else "embedding"]).dtype
+        )
         model = (MLP if cell.model == "MLP" else Transformer)(weights)
         targets = [name.removesuffix(".W") for name in cell.adapted]
         if method == "LoRA":
@@ -117,7 +124,10 @@ class Trainer:
         """The loss and {name: {letter: gradient}} before the first step."""
         loss = self.loss(*self.data)
         loss.backward()
-        grads = {n: {letter: p.grad.numpy() for letter, p in own.items()} for n, own in self.trained.items()}
+        grads = {
+            n: {letter: p.grad.numpy() for letter, p in own.items()}
+            for n, own in self.trained.items()
+        }
         return float(loss.detach()), grads
 
     def train(self, steps):

@@ -1,7 +1,8 @@
-"""Processes that hold one trainer each and time it when asked, so that no measurement disturbs another.
+"""Processes that hold one trainer each, so that no measurement disturbs another.
 
-A server imports one side once, and forks for each trainer: the fork has the memory of a process that has just started,
-without the seconds that `import torch` takes. Needs a system that can fork, which Windows cannot.
+A server imports one side once, and forks for each trainer: the fork has the memory of a process
+that has just started, without the seconds that `import torch` takes. Needs a system that can fork,
+which Windows cannot.
 """
 
 import importlib
@@ -13,7 +14,7 @@ FORK, SPAWN = multiprocessing.get_context("fork"), multiprocessing.get_context("
 
 
 def serve(side, requests):
-    """Import a side, then fork trainers and pass on what they are asked, until the other end closes."""
+    """Import a side, then fork trainers and pass on what they are asked, until the end."""
     module, held = importlib.import_module(side), {}
     while True:
         try:
@@ -22,7 +23,10 @@ def serve(side, requests):
             return
         if order == "hold":
             mine, yours = FORK.Pipe()
-            held[name] = mine, FORK.Process(target=hold, args=(module, arguments, yours), daemon=True)
+            held[name] = (
+                mine,
+                FORK.Process(target=hold, args=(module, arguments, yours), daemon=True),
+            )
             held[name][1].start()
             yours.close()
         else:
@@ -44,7 +48,11 @@ def hold(module, arguments, requests):
             order, arguments = requests.recv()
             if order == "end":
                 break
-            requests.send(trainer.gradient() if order == "gradient" else cpu_seconds(trainer.train, *arguments))
+            requests.send(
+                trainer.gradient()
+                if order == "gradient"
+                else cpu_seconds(trainer.train, *arguments)
+            )
         requests.send(None)
     except Exception:
         requests.send(RuntimeError(traceback.format_exc()))
@@ -58,7 +66,7 @@ def cpu_seconds(train, steps):
 
 
 class Server:
-    """The other end of `serve`: ask(name, order, *arguments) returns the answer or raises what went wrong."""
+    """The other end of `serve`: ask(name, order, *arguments) returns the answer, or raises."""
 
     def __init__(self, side):
         self.requests, theirs = SPAWN.Pipe()

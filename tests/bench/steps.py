@@ -1,15 +1,18 @@
-"""How long one training step takes here and in Hugging Face PEFT: forward, backward and Adam, of the same model.
+"""How long a training step takes here and in Hugging Face PEFT: forward, backward and Adam.
 
     pip install -e '.[bench]' && python tests/bench/steps.py                 about five minutes
     python tests/bench/steps.py --cells MLP --methods LoRA HRA               only some
 
-First both sides give the loss and the gradient for the same numbers, which must agree. Then they are timed: one thread,
-processor time, each trainer in a process of its own, blocks of steps in the order A B C … C B A, so that whatever else
-the machine does falls on all alike. A ratio compares blocks of the same round; below 1 this package is faster. LoRA,
-HRA and strict HRA are compared with PEFT's own, the others, which PEFT does not have, with PEFT's LoRA; their loss and
-gradient are checked against the LoRA that they are a case of. "limit" is the LoRA step on the MLP without a tape.
+First both sides give the loss and the gradient for the same numbers, which must agree. Then they
+are timed: one thread, processor time, each trainer in a process of its own, blocks of steps in the
+order A B C … C B A, so that whatever else the machine does falls on all alike. A ratio compares
+blocks of the same round; below 1 this package is faster. LoRA, HRA and strict HRA are compared with
+PEFT's own, the others, which PEFT does not have, with PEFT's LoRA; their loss and gradient are
+checked against the LoRA that they are a case of. "limit" is the LoRA step on the MLP without a
+tape.
 
-The table is printed and written to tutorials/results/steps.json.
+The table is printed and written to tutorials/results/steps.json, with the processor and the BLAS
+kernel: a ratio says little without them.
 """
 
 # ruff: noqa: E402
@@ -20,11 +23,14 @@ import time
 from pathlib import Path
 
 for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[threads] = "1"  # read when NumPy and torch are imported, also by the processes started here
+    os.environ[threads] = (
+        "1"  # read when NumPy and torch are imported, also by the processes started here
+    )
 
 import numpy as np
 from cells import CELLS, METHODS, data_of, weights_of
 from here import Trainer
+from machine import machine
 from processes import Server
 
 RESULTS = Path(__file__).parent.parent.parent / "tutorials" / "results"
@@ -34,11 +40,26 @@ TOLERANCE = 1e-9  # relative, of float64 sums in different orders
 
 def main():
     """Read the command line, compare cell by cell, print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", nargs="+", default=[""], metavar="WORDS", help="cells whose name has one of these")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--cells",
+        nargs="+",
+        default=[""],
+        metavar="WORDS",
+        help="cells whose name has one of these",
+    )
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
-    parser.add_argument("--rounds", type=int, default=12, help="blocks of each trainer in a cell (%(default)s)")
-    parser.add_argument("--block", type=float, default=0.08, help="about how many seconds a block takes (%(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=12, help="blocks of each trainer in a cell (%(default)s)"
+    )
+    parser.add_argument(
+        "--block",
+        type=float,
+        default=0.08,
+        help="about how many seconds a block takes (%(default)s)",
+    )
     parser.add_argument("--out", type=Path, default=RESULTS / "steps.json", help="(%(default)s)")
     chosen = parser.parse_args()
     start, rows = time.perf_counter(), []
@@ -52,7 +73,10 @@ def main():
     for server in servers.values():
         server.close()
     chosen.out.parent.mkdir(exist_ok=True)
-    chosen.out.write_text(json.dumps({"rows": rows, "versions": versions()}, indent=1) + "\n", encoding="utf-8")
+    chosen.out.write_text(
+        json.dumps({"rows": rows, "versions": versions(), "machine": machine()}, indent=1) + "\n",
+        encoding="utf-8",
+    )
     print(f"{time.perf_counter() - start:.0f} seconds; wrote {chosen.out}")
 
 
@@ -80,11 +104,14 @@ def compare(cell, methods, servers, rounds, block):
     pairs = [(method, RIVAL[method]) for method in methods]
     if "limit" in trainers:
         pairs += [("LoRA", "limit")]
-    return [row_of(cell, ours, theirs, gaps[ours], seconds[ours], seconds[theirs]) for ours, theirs in pairs]
+    return [
+        row_of(cell, ours, theirs, gaps[ours], seconds[ours], seconds[theirs])
+        for ours, theirs in pairs
+    ]
 
 
 def checked(cell, method, weights, data, servers):
-    """How far the loss and the gradient are from those of the rivals for the same numbers; ends the program if far.
+    """How far loss and gradient are from those of the rivals; ends the program if they are far.
 
     In float64: in float32 rounding alone switches a ReLU here and there.
     """
@@ -103,12 +130,14 @@ def checked(cell, method, weights, data, servers):
         servers[side].ask("check", "end")
         found = tuple(map(max, found, apart))
     if not max(found) < TOLERANCE:
-        raise SystemExit(f"{cell}: {method} has another loss or gradient than its rival, relative errors {found}")
+        raise SystemExit(
+            f"{cell}: {method} has another loss or gradient than its rival, relative errors {found}"
+        )
     return found
 
 
 def timed(trainers, rounds, block):
-    """{name: seconds per step (rounds,)}: after a warm-up, one block of each in turn, forwards and backwards."""
+    """{name: seconds per step (rounds,)}: after a warm-up, a block of each, to and fro."""
     steps = {}
     for name, server in trainers.items():
         server.ask(name, "train", 3)
@@ -123,7 +152,7 @@ def timed(trainers, rounds, block):
 
 
 def as_peft(method, ours, name):
-    """The params of one layer as PEFT's rival has them: U of HRA, or A and B of the LoRA that the method stands for."""
+    """The params of one layer as PEFT's rival has them: U of HRA, or A and B of LoRA."""
     own, frozen = ours.params[ours.attached.keys[name]], ours.attached.frozen[name]
     W = frozen["W"]
     d_out, d_in = W.shape
@@ -153,7 +182,7 @@ def seen_by(method, ours, loss, grads):
 
 
 def gap(loss, grads, other_loss, other_grads):
-    """How far two losses and two gradients are apart: relative, the gradients in the norm of each array."""
+    """How far two losses and two gradients are apart, relative, in the norm of each array."""
     norm = np.linalg.norm
     if grads.keys() != other_grads.keys():
         raise ValueError(f"grads for {sorted(grads)} and for {sorted(other_grads)}")
@@ -166,7 +195,7 @@ def gap(loss, grads, other_loss, other_grads):
 
 
 def row_of(cell, ours, theirs, found, here, there):
-    """One row of the table as a dict; ratio: the lower quartile, the median and the upper quartile over the rounds."""
+    """One row of the table as a dict; ratio: lower quartile, median, upper quartile."""
     return {
         "cell": str(cell),
         "model": cell.model,
@@ -187,7 +216,8 @@ def line(row):
     """A row as it is printed."""
     low, middle, high = row["ratio"]
     what = f"{row['cell']:25} {row['method']:10} : {row['rival']:15}"
-    times = f"{1e3 * row['here']:8.3f}  {1e3 * row['there']:9.3f}   {middle:6.3f}  ({low:.3f} … {high:.3f})"
+    times = f"{1e3 * row['here']:8.3f}  {1e3 * row['there']:9.3f}"
+    times = f"{times}   {middle:6.3f}  ({low:.3f} … {high:.3f})"
     return f"{what} {times}   {row['loss_gap']:.0e} {row['gradient_gap']:.0e}"
 
 

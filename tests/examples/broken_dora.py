@@ -1,14 +1,16 @@
-"""DoRA with a mistake, to be found by the referee: `pytest --adapter broken_dora:BrokenDoRA` in this folder.
+"""DoRA with a mistake, for the referee: `pytest --adapter broken_dora:BrokenDoRA` in this folder.
 
     W' = m ⊙ V / ‖V‖,   V = W + B A
 
-`merge` divides by the lengths of the rows of W, where `forward` divides by those of V. At the start they are equal.
+`merge` divides by the lengths of the rows of W, where `forward` divides by those of V. At the start
+they are equal.
 """
 
 from dataclasses import dataclass
 
-import autograd.numpy as np
 from dora import DoRA
+
+from minilora.weight import dense
 
 
 @dataclass(frozen=True)
@@ -17,5 +19,6 @@ class BrokenDoRA(DoRA):
 
     def merge(self, params, frozen):
         """W' = m ⊙ V / ‖W‖, which is wrong."""
-        V = np.asarray(frozen["W"]) + params["B"] @ params["A"]
-        return (params["m"] / np.sqrt(frozen["squares"]))[:, None] * V
+        V = dense(frozen["W"]) + params["B"] @ params["A"]
+        lengths = frozen["squares"] ** 0.5
+        return (params["m"] / lengths)[:, None] * V

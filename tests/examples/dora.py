@@ -1,17 +1,20 @@
-"""DoRA as an example of an adapter of your own: `pytest --adapter dora:DoRA` in this folder referees it.
+"""DoRA as an example of an adapter of your own: `pytest --adapter dora:DoRA` in this folder.
 
-    W' = m ⊙ V / ‖V‖,   V = W + B A,   ‖V‖ (d_out,) the lengths of the rows of V,   m (d_out,) trained, at first ‖W‖
+    W' = m ⊙ V / ‖V‖,   V = W + B A
 
-DoRA separates how long the rows of a weight are from where they point, and lets LoRA move only the latter.
+‖V‖ (d_out,) holds the lengths of the rows of V, and m (d_out,) is trainable, at first ‖W‖. DoRA
+separates the length of each row of a weight from its direction, and lets LoRA move only the latter.
 
-Liu et al., 2024, arXiv 2402.09353. The lengths are part of the gradient here; the authors hold them constant.
+Liu et al., 2024, arXiv 2402.09353. Here the lengths are part of the gradient; the authors hold them
+constant.
 """
 
 from dataclasses import dataclass
 
 import autograd.numpy as np
 
-from minilora.linalg import check_matrix, check_rank, linear, normal
+from minilora.checks import check_matrix, check_rank
+from minilora.weight import dense, linear, normal
 
 
 @dataclass(frozen=True)
@@ -24,17 +27,21 @@ class DoRA:
         check_rank(self.rank)
 
     def init(self, rng, W):
-        """params: A (r, d_in), B (d_out, r) = 0 and m (d_out,). frozen: W and the squared lengths of its rows."""
-        d_out, d_in = check_matrix(W)
+        """params: A (r, d_in), B (d_out, r) = 0, m (d_out,). frozen: W, the squared row lengths."""
+        d_out, d_in = check_matrix("W", W)
         check_rank(self.rank, most=min(d_out, d_in))
-        squares = np.sum(np.asarray(W) ** 2, axis=1)
+        squares = np.sum(dense(W) ** 2, axis=1)
         A = normal(rng, (self.rank, d_in), d_in**-0.5, W.dtype)
         B = np.zeros((d_out, self.rank), W.dtype)
         return {"A": A, "B": B, "m": np.sqrt(squares)}, {"W": W, "squares": squares}
 
     def forward(self, params, frozen, x):
-        """y = (m / ‖V‖) ⊙ (W x + B A x), with ‖w + b A‖² = ‖w‖² + 2 b·(A w) + b (A Aᵀ) bᵀ for each row."""
-        A, B = params["A"], params["B"]
+        """y = (m / ‖V‖) ⊙ (W x + B A x).
+
+        For each row, ‖w + b A‖² = ‖w‖² + 2 b·(A w) + b (A Aᵀ) bᵀ.
+        """
+        A = params["A"]
+        B = params["B"]
         y = linear(frozen["W"], x) + linear(B, linear(A, x))
         rows_A = linear(frozen["W"], A).T  # (d_out, r): W Aᵀ
         squares = frozen["squares"] + np.sum(B * (2.0 * rows_A + B @ (A @ A.T)), axis=1)
@@ -42,6 +49,6 @@ class DoRA:
 
     def merge(self, params, frozen):
         """W' = m ⊙ V / ‖V‖."""
-        V = np.asarray(frozen["W"]) + params["B"] @ params["A"]
+        V = dense(frozen["W"]) + params["B"] @ params["A"]
         lengths = np.sqrt(np.sum(V * V, axis=1))
         return (params["m"] / lengths)[:, None] * V

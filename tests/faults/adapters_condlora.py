@@ -8,9 +8,12 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('B = W @ params["Theta_B"].T', 'B = np.ones_like(W) @ params["Theta_B"].T'),
     ('low = self.scale * linear(params["Theta_A"], base)', 'low = self.scale * linear(params["Theta_A"], 2 * base)'),
     ('low = self.scale * linear', 'low = linear'),
+    ('B = linear(frozen["W"], params["Theta_B"]).T', 'B = dense(frozen["W"]) @ params["Theta_B"].T'),
+    ('W = dense(frozen["W"])', 'W = np.asarray(frozen["W"])'),
     ('return W + self.scale * (B @ A)', 'return W + (B @ A)'),
     ('np.zeros((self.rank, d_in), W.dtype)', 'np.zeros((self.rank, d_in))'),
     ('np.zeros((self.rank, d_in), W.dtype)', 'np.ones((self.rank, d_in), W.dtype)'),
     ('d_out**-0.5', 'd_in**-0.5'),
-    ('check_rank(self.rank, most=min(d_out, d_in))', 'check_rank(self.rank, most=max(d_out, d_in))'),
+    ('most=min(d_out, d_in)', 'most=max(d_out, d_in)'),
+    ('        check_scale(self)\n', '        pass\n'),
 ]  # fmt: skip

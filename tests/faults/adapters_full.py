@@ -3,7 +3,8 @@
 FILE = "adapters/full.py"
 TESTS = "test_contract.py test_formulas.py test_attach.py"
 FAULTS = [  # (what stands there, what the fault puts in its place)
-    ('W = np.array(W)', 'W = np.asarray(W)'),
-    ('return np.array(params', 'return (params'),
-    (' or not np.all(np.isfinite(W))', ''),
+    ('        check_floats("W", W)\n', ''),
+    ('np.array(dense(W))', 'dense(W)'),
+    ('return np.array(params["W"])', 'return params["W"]'),
+    ('        return params["W"]\n', '        return np.array(params["W"])\n'),
 ]  # fmt: skip

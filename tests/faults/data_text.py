@@ -2,7 +2,7 @@
 
 FILE = "data/text.py"
 TESTS = "test_text.py"
-FAULTS = [  # (what stands there, what the fault puts in its place)
+FAULTS = [  # (original, mutant)
     ('range(32, 127)', 'range(32, 126)'),
     ('range(32, 127)', 'range(33, 127)'),
     ('range(32, 127)', 'range(32, 128)'),
@@ -11,21 +11,24 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('argparse ast', 'argparse argparse'),
     ('for name in sorted(topics))', 'for name in sorted(topics)[1:])'),
     ('topics[name] for name in sorted(topics)', 'name for name in sorted(topics)'),
-    ('MODULES.split())', 'sorted(MODULES.split(), reverse=True))'),
-    ('MODULES.split())', 'MODULES.split()[:25])'),
+    ('MODULES.split()]', 'sorted(MODULES.split(), reverse=True)]'),
+    ('MODULES.split()]', 'MODULES.split()[:25]]'),
+    ('    if not isinstance(text, str):', '    if False:'),
     ('text.replace("\\t", "    ")', 'text'),
     ('text.replace("\\t", "    ")', 'text.expandtabs(4)'),
-    ('TOKEN.get(character, TOKEN["?"])', 'TOKEN.get(character, 0)'),
-    ('    ")], np.int64)', '    ") if character in TOKEN], np.int64)'),
+    ('_TOKEN.get(character, unknown)', '_TOKEN.get(character, 0)'),
+    ('for character in characters], np.int64)', 'for character in characters if character in _TOKEN], np.int64)'),
     ('], np.int64)', '])'),
-    ('tokens.dtype.kind not in "iu" or ', ''),
-    ('not in "iu"', 'not in "iub"'),
-    ('tokens.min() < 0 or ', ''),
+    ('integers = tokens.dtype.kind in "iu"', 'integers = True'),
+    ('kind in "iu"', 'kind in "iub"'),
+    (' or tokens.min() < 0', ''),
     ('tokens.max() >= len', 'tokens.max() > len'),
     ('len(tokens) - len(tokens) // 10', 'len(tokens) // 10'),
     ('len(tokens) // 10', 'len(tokens) // 5'),
     ('tokens[:cut], tokens[cut:]', 'tokens[:cut], tokens[cut + 1 :]'),
     ('tokens[:cut], tokens[cut:]', 'tokens, tokens[cut:]'),
+    ('    check_rng(rng)\n', ''),
+    ('    if len(tokens) < 2:', '    if False:'),
     ('    check_count("count", count)\n', ''),
     ('    check_count("length", length, most=len(tokens) - 1)\n', ''),
     ('most=len(tokens) - 1', 'most=len(tokens)'),
@@ -35,4 +38,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('rng.integers(len(tokens) - length,', 'np.random.randint(len(tokens) - length,'),
     ('found[:, :-1], found[:, 1:]', 'found[:, :-1], found[:, :-1]'),
     ('found[:, :-1], found[:, 1:]', 'found[:, 1:], found[:, :-1]'),
+    ('    if isinstance(tokens, str):\n        raise', '    if False:\n        raise'),
+    ('    if np.ndim(tokens) != 1:', '    if False:'),
+    ('    return np.asarray(tokens)', '    return tokens'),
 ]  # fmt: skip

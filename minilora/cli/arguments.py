@@ -1,0 +1,85 @@
+"""Options that several commands have, and the checks behind them."""
+
+import argparse
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+_FILE_SIZE = 1 << 18  # bytes; more than a figure takes
+
+
+class UsageError(Exception):
+    """A mistake of the user that parsing cannot see: usage, the message, exit code 2."""
+
+
+def add_training_options(parser):
+    """--seed and --fast, for commands that train."""
+    parser.add_argument(
+        "--seed",
+        type=_seed_number,
+        default=0,
+        metavar="N",
+        help="seed of everything that is drawn at random (%(default)s)",
+    )
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="train less: seconds instead of minutes, lower accuracy",
+    )
+
+
+def _seed_number(text):
+    """An integer from 0 up, for argparse."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be an integer from 0 up, got {text!r}")
+    return value
+
+
+def folder(text):
+    """A path with ~ expanded, for argparse."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must name a folder, got ''; the current folder is '.'")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
+
+
+def comma_separated(text):
+    """A list of names, for argparse: "q,v" -> ["q", "v"]."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"must be names with a comma between them, got {text!r}")
+    return names
+
+
+def check_folder(path, files):
+    """Raise UsageError unless files of these names can be written into the folder; leaves no trace.
+
+    Writes a file of the size of a figure, because a disk may be full or read-only.
+    """
+    created = [parent for parent in (path, *path.parents) if not os.path.exists(parent)]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path, prefix="minilora-") as trial:
+            trial.write(bytes(_FILE_SIZE))
+            trial.flush()
+        for file in files:
+            if os.path.lexists(path / file):
+                with open(path / file, "ab"):
+                    pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        place = getattr(error, "filename", None) or path
+        if str(place) != str(path):
+            reason = f"{reason} ({place})"
+        raise UsageError(f"argument --out: cannot write into {path}: {reason}") from error
+    finally:
+        for parent in created:
+            with suppress(OSError):
+                parent.rmdir()

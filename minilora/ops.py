@@ -1,0 +1,176 @@
+"""Every function whose derivative is written by hand, each beside its formula.
+
+A function marked `@_primitive` is one node on autograd's tape, and `defvjp` says how a gradient
+goes back through it: from g, the gradient of the loss for the function's value, to the gradient of
+the loss for its argument. Autograd derives the same from single operations, with more nodes, in
+more time: see `minilora.train.value_and_grad`. Adapters are built from single operations and from
+these.
+
+Inside a primitive all arrays are plain, so `np` is NumPy here. `anp` is autograd's, for what may
+meet a box again: a gradient whose own gradient is taken.
+"""
+
+import autograd.numpy as anp
+import numpy as np
+from autograd.extend import defvjp, primitive
+
+from minilora.checks import check_labels, check_logits
+
+
+def _primitive(function):
+    """autograd's `primitive`, for which help() still shows the function's signature and source."""
+    op = primitive(function)
+    op.__wrapped__ = function
+    op.__module__ = function.__module__
+    return op
+
+
+@_primitive
+def matvec(W, x):
+    """y = W x for a matrix W (d_out, d_in) and every vector of x (..., d_in)."""
+    if np.ndim(x) == 2 and 4 * len(x) <= min(W.shape):
+        # The same product; for few vectors up to 1.5 times as fast in BLAS.
+        return np.ascontiguousarray((W @ x.T).T)
+    return x @ W.T
+
+
+def _matvec_to_W(y, W, x):
+    """Σ g xᵀ over all vectors."""
+    return lambda g: _vectors(g).T @ _vectors(x)
+
+
+def _matvec_to_x(y, W, x):
+    """Wᵀ g."""
+    return lambda g: g @ W
+
+
+defvjp(matvec, _matvec_to_W, _matvec_to_x)
+
+
+def _vectors(x):
+    """All vectors of x, one below the other: (..., d) -> (n, d)."""
+    return x.reshape(-1, x.shape[-1])
+
+
+@_primitive
+def gather(x, index):
+    """S x: the entries of each vector at distinct indices, (..., d) -> (..., r)."""
+    return x[..., index]
+
+
+@_primitive
+def scatter(z, index, width):
+    """Sᵀ z: each vector's entries at these indices of a zero vector, (..., r) -> (..., width)."""
+    scattered = np.zeros((*z.shape[:-1], width), z.dtype)
+    scattered[..., index] = z
+    return scattered
+
+
+# Each is the other's transpose, so each is the other's gradient.
+# Autograd's own gradient of x[..., index] adds entries one by one, in case an index repeats.
+defvjp(gather, lambda y, x, index: lambda g: scatter(g, index, x.shape[-1]))
+defvjp(scatter, lambda y, z, index, width: lambda g: gather(g, index))
+
+
+@_primitive
+def add_at(W, region, z):
+    """A copy of W with z added to W[region]; all other entries are bitwise those of W.
+
+    region selects each entry at most once.
+    """
+    changed = np.array(W)
+    changed[region] += z
+    return changed
+
+
+# z is added to entries of W: the gradient for W is g, and for z it is g at these entries.
+defvjp(
+    add_at,
+    lambda y, W, region, z: lambda g: g,
+    lambda y, W, region, z: lambda g: g[region],
+    argnums=(0, 2),
+)
+
+
+@_primitive
+def relu(x):
+    """max(x, 0) for every entry, with slope 0 at 0."""
+    return np.maximum(x, 0)
+
+
+# A gradient g for y becomes g for x where y > 0, and 0 elsewhere.
+defvjp(relu, lambda y, x: lambda g: g * (y > 0))
+
+
+@_primitive
+def standardise(x, eps):
+    """(x − mean) / √(variance + eps), over the entries of each vector of x (..., d)."""
+    centred = x - _mean(x)
+    return centred / np.sqrt(_mean(centred * centred) + eps)
+
+
+def _standardise_to_x(y, x, eps):
+    """(g − mean(g) − y · mean(g · y)) / √(variance + eps)."""
+    deviation = anp.sqrt(_mean((x - _mean(x)) ** 2) + eps)
+    return lambda g: (g - _mean(g) - y * _mean(g * y)) / deviation
+
+
+defvjp(standardise, _standardise_to_x)
+
+
+def _mean(x):
+    """The mean of each vector: (..., d) -> (..., 1)."""
+    return _row_sum(x) / x.shape[-1]
+
+
+def _row_sum(x):
+    """The sum of each vector: (..., d) -> (..., 1). On short vectors np.sum is far slower."""
+    return x @ np.ones((x.shape[-1], 1), x.dtype)
+
+
+@_primitive
+def softmax(scores, allowed):
+    """exp(score) / Σ exp(score) over the allowed keys, 0 for all others.
+
+    scores (..., T, T); allowed (T, T), True where a query (row) may see a key (column).
+    """
+    seen = scores + np.where(allowed, 0.0, -np.inf).astype(scores.dtype)
+    powers = np.exp(seen - np.max(seen, axis=-1, keepdims=True))  # at most 1: exp does not overflow
+    return powers / _row_sum(powers)
+
+
+# A gradient g for the probabilities p becomes p · (g − Σ p g) for the scores, Σ over all keys.
+defvjp(softmax, lambda p, scores, allowed: lambda g: p * (g - _row_sum(p * g)))
+
+
+@_primitive
+def log_softmax(logits):
+    """log(exp(logit) / Σ exp(logit)) over the classes of each row, (n, classes)."""
+    shifted = logits - np.max(logits, axis=1, keepdims=True)  # cancels out; exp does not overflow
+    return shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
+
+
+# A gradient g for y becomes g − softmax(logits) · Σ g, the sum over the classes of each row.
+defvjp(log_softmax, lambda y, logits: lambda g: g - anp.exp(y) * _row_sum(g))
+
+
+@_primitive
+def cross_entropy(logits, labels):
+    """The mean of −log softmax(logits)[label], in nats. logits (n, classes), labels (n,) integers.
+
+    Raises ValueError when logits is no array (n, classes) with n ≥ 1, or labels are not integers
+    from 0 to classes − 1, one for each row.
+    """
+    n, classes = check_logits(logits)
+    check_labels(labels, n, classes)
+    return -np.sum(log_softmax(logits)[np.arange(n), labels]) / n
+
+
+def _cross_entropy_to_logits(value, logits, labels):
+    """(softmax(logits) − 1 at the label) / n."""
+    n, classes = logits.shape
+    one_hot = np.equal.outer(labels, np.arange(classes))
+    return lambda g: g / n * (anp.exp(log_softmax(logits)) - one_hot)
+
+
+defvjp(cross_entropy, _cross_entropy_to_logits)

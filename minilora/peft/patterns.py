@@ -1,0 +1,98 @@
+"""Which layers a regular expression means, in time that no expression can make long.
+
+PEFT gives layers a rank or an alpha of their own under regular expressions for the end of a name:
+"0" and "layers.[02]" both mean "model.layers.0". The expressions come with a file, which is
+untrusted input, and Python's `re` tries one way to match after the other: on "([a-z]+)+X" their
+number doubles with every letter of the name. Thompson's automaton follows all ways at once. Its
+states are the tokens of the expression, and every pair (state, position in the name) is visited at
+most once, so m tokens on n characters take at most (m + 1) (n + 1) steps.
+
+What it knows: characters, escapes, ".", classes, anchors, groups, "|", and "*", "+", "?", lazy or
+not. Look-around, back-references, flags, counts like {1,2} and possessive quantifiers are refused.
+
+Thompson, 1968, Regular expression search algorithm, CACM 11(6).
+"""
+
+import re
+from functools import partial
+
+_TOKEN = re.compile(r"\[\^?\]?(?:\\.|[^]\\])*\]|\(\?:?|\\.|[*+?][+?]?|.", re.DOTALL)
+_REFUSED = re.compile(r"\(\?|\\[0-9xuUN]|\{|[*+?]\+")
+_LONGEST = 1000  # characters in all the patterns of a setting that need the automaton
+
+
+def first_match(patterns, names):
+    """{name: value} for the names that a pattern matches, with the value of the first that does.
+
+    patterns: {pattern: value}. A pattern matches a name, or the end of it that follows a dot.
+
+    Raises re.error for a pattern that is not a regular expression; ValueError for one that is
+    refused (see above), or when those with a group, "|" or a quantifier have over 1,000 characters
+    in all.
+    """
+    value_of = {}
+    length = 0
+    for pattern, value in patterns.items():
+        expression = rf"(.*\.)?({pattern})$"  # as in PEFT
+        matches = re.compile(expression).match
+        if re.search(r"[()|*+?{]", pattern):  # else it can match in one way only, found at once
+            length += len(pattern)
+            if length > _LONGEST:
+                raise ValueError(f"patterns must have at most {_LONGEST} characters, got {length}")
+            matches = partial(_matches, *_automaton(expression))
+        for name in names:
+            if name not in value_of and matches(name):
+                value_of[name] = value
+    return value_of
+
+
+def _automaton(expression):
+    """Thompson's automaton of a regular expression: (atoms, moves).
+
+    atoms: state -> what must match to come from it to state + 1, one character or an anchor.
+    moves: for every state, those to which it leads without reading a character.
+    """
+    tokens = ["(", *_TOKEN.findall(expression), ")"]
+    atoms = {}
+    moves = [[i + 1] for i in range(len(tokens))]
+    groups = []  # of those that are open, where they begin and where their "|" are
+    for i, (token, after) in enumerate(zip(tokens, [*tokens[1:], "the end"])):
+        start = i  # of what a quantifier after this token would repeat
+        if _REFUSED.fullmatch(token):
+            raise ValueError(f"the pattern in {expression!r:.200} has {token!r}, which is refused")
+        if token in ("(", "(?:"):
+            groups.append([i])
+        elif token == "|":
+            groups[-1].append(i)
+        elif token == ")":
+            start, *bars = groups.pop()
+            for bar in bars:
+                moves[start].append(bar + 1)
+                moves[bar] = [i]
+        elif token[0] not in "*+?":
+            atoms[i] = re.compile(token)
+            moves[i] = []
+        if after[0] in "*?":
+            moves[start].append(i + 1)
+        if after[0] in "*+":
+            moves[i + 1].append(start)
+    return atoms, [*moves, []]
+
+
+def _matches(atoms, moves, name):
+    last = len(moves) - 1
+    return any(state == last for state, _ in _visited(atoms, moves, name))
+
+
+def _visited(atoms, moves, name):
+    """Every pair (state, position in the name) that an automaton reaches."""
+    visited = {(0, 0)}
+    waiting = [(0, 0)]
+    while waiting:
+        state, position = waiting.pop()
+        reached = {(target, position) for target in moves[state]}
+        if state in atoms and (found := atoms[state].match(name, position)):
+            reached.add((state + 1, found.end()))
+        waiting += reached - visited
+        visited |= reached
+    return visited

@@ -1,1 +1,0 @@
-"""What `python -m minilora` shows: a network pretrained, seen to fail, adapted, and compared."""

@@ -1,0 +1,17 @@
+"""Faults for minilora/cli/output.py, each of which its tests must catch."""
+
+FILE = "cli/output.py"
+TESTS = "test_cli.py"
+FAULTS = [  # (original, mutant)
+    ('stream.reconfigure(errors=_HANDLER)', 'pass'),
+    ('            setattr(sys, name, _Nowhere())', '            pass'),
+    ('elif hasattr(stream, "reconfigure"):', 'else:'),
+    ('            except OutputError as error:\n                self._error = error', '            except ZeroDivisionError as error:\n                self._error = error'),
+    ('        if self._error is not None:\n            raise self._error', '        pass'),
+    ('        os.dup2(nowhere, sys.stdout.fileno())', '        pass'),
+    ('isinstance(cause, BrokenPipeError) or', 'False and'),
+    ('cell.encode(encoding, _HANDLER).decode(encoding)', 'cell'),
+    ('.replace("lamda", "lambda")', ''),
+    ('letter.capitalize() if "CAPITAL" in words else letter', 'letter'),
+    ('return base or "?"', 'return base'),
+]  # fmt: skip

@@ -1,0 +1,47 @@
+"""The checkpoints in tests/data, and a reader with none of the package's code."""
+
+import json
+import struct
+
+import numpy as np
+
+from minilora.peft.checkpoint import ARRAYS, CONFIG
+from support.golden import DATA
+
+OUTPUTS = {
+    name: np.array(rows) for name, rows in json.loads((DATA / "outputs.json").read_text()).items()
+}
+WHOLE = {
+    name: {file: (DATA / name / file).read_bytes() for file in (CONFIG, ARRAYS)} for name in OUTPUTS
+}
+FORMATS = {"F64": "d", "F32": "f", "F16": "e", "BF16": "f"}
+
+
+def decoded(content):
+    """The arrays of a safetensors file, read by the letter of the format."""
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    header.pop("__metadata__", None)
+    used = 8 + length
+    arrays = {}
+    for name, entry in header.items():
+        start, stop = (8 + length + offset for offset in entry["data_offsets"])
+        raw = content[start:stop]
+        used += stop - start
+        if entry["dtype"] == "BF16":
+            raw = b"".join(b"\0\0" + raw[i : i + 2] for i in range(0, len(raw), 2))
+        letter = FORMATS[entry["dtype"]]
+        values = struct.unpack(f"<{len(raw) // struct.calcsize(letter)}{letter}", raw)
+        arrays[name] = np.array(values).reshape(entry["shape"])
+    assert used == len(content)
+    return arrays
+
+
+def assembled(header, data):
+    """The bytes of a safetensors file with this header, right or wrong: a dict, or bytes."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def relative(y, reference):
+    return np.max(np.abs(y - reference)) / np.max(np.abs(reference))
