@@ -1,7 +1,7 @@
 """Faults for minilora/checks.py, each of which its tests must catch."""
 
 FILE = "checks.py"
-TESTS = "test_checks.py"
+TESTS = "test_checks.py test_attach.py"
 FAULTS = [  # (what stands there, what the fault puts in its place)
     ('not _is_integer(value) or not least', 'not least'),
     ('not least <= value <= most', 'not least <= value'),
@@ -72,4 +72,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('isinstance(value, Integral) and not', 'not'),
     (' and not isinstance(value, bool)', ''),
     ('return f"try np.asarray({name}, np.float32)"', 'return ""'),
+    ('or not weights:\n', 'or False:\n'),
+    ('not isinstance(name, str) or not hasattr', 'not hasattr'),
+    (' or not hasattr(W, "shape"):', ':'),
 ]  # fmt: skip
