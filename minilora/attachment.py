@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import numpy as np
-from autograd.tracer import isbox
+from autograd.tracer import getval, isbox
 
 from minilora.checks import check_form, check_named_weights, check_rng
 from minilora.tables import aligned
@@ -201,11 +201,12 @@ class Attached:
         for key, start in self.params.items():
             own = params[key]
             for letter, array in start.items():
+                given = getval(own[letter])
                 # On the tape, training looks at the loss: to look at each parameter would be slow.
-                if own[letter].dtype != array.dtype or not _finite(own[letter]):
+                if given.dtype != array.dtype or not (isbox(own[letter]) or _finite(given)):
                     where = f"params[{key!r}][{letter!r}]"
-                    given = own[letter].dtype if own[letter].dtype != array.dtype else "NaN or inf"
-                    raise ValueError(f"{where} must be finite {array.dtype}, got {given}")
+                    found = given.dtype if given.dtype != array.dtype else "NaN or inf"
+                    raise ValueError(f"{where} must be finite {array.dtype}, got {found}")
         return params
 
     @property
@@ -251,8 +252,8 @@ class Attached:
 
 
 def _finite(array):
-    """Whether all entries are finite; an array on autograd's tape is not looked at."""
-    return isbox(array) or bool(np.all(np.isfinite(array)))
+    """Whether all entries of an array are finite."""
+    return bool(np.all(np.isfinite(array)))
 
 
 def merge_all(parts, overlap=False):

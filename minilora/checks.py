@@ -1,8 +1,8 @@
 """Checks of arguments, so that a mistake ends with a message and not with a wrong number.
 
 Every check takes the argument's name and its value, and raises a ValueError that names the
-argument, what was given and what would work. Arrays may be boxes of autograd: their values are
-looked at.
+argument, what was given and what would work. An array may be a box on autograd's tape: `getval`
+is the array in it, whose shape and dtype are far quicker to read than the box's own.
 """
 
 import math
@@ -83,11 +83,12 @@ def as_float64_matrix(name, W):
     return np.array(W, np.float64)
 
 
-def check_width(x, shape):
-    """Raise ValueError unless the last axis of x is d_in, for a weight of shape (d_out, d_in)."""
-    d_out, d_in = shape
-    if np.shape(x)[-1:] != (d_in,):
-        given = f"x has shape {np.shape(x)}, but W is ({d_out}, {d_in})"
+def check_width(x, W):
+    """Raise ValueError unless the last axis of x is d_in, for W (d_out, d_in)."""
+    shape = np.shape(getval(x))
+    d_out, d_in = getval(W).shape
+    if shape[-1:] != (d_in,):
+        given = f"x has shape {shape}, but W is ({d_out}, {d_in})"
         raise ValueError(f"{given}: the last axis of x must be {d_in}")
 
 
@@ -158,13 +159,19 @@ def check_form(name, tree, like):
 def _same_form(tree, like):
     """What `check_form` asks, fast: training asks it in every step."""
     if not isinstance(like, dict):
-        return getattr(tree, "shape", None) == like.shape
+        return getattr(getval(tree), "shape", None) == like.shape
     if not isinstance(tree, dict) and not isinstance(getval(tree), dict):
         return False
     if len(tree) != len(like):
         return False
     for key, part in like.items():
-        if key not in tree or not _same_form(tree[key], part):
+        if key not in tree:
+            return False
+        branch = tree[key]
+        if isinstance(part, dict):
+            if not _same_form(branch, part):
+                return False
+        elif getattr(getval(branch), "shape", None) != part.shape:
             return False
     return True
 

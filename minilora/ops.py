@@ -169,8 +169,12 @@ def cross_entropy(logits, labels):
 def _cross_entropy_to_logits(value, logits, labels):
     """(softmax(logits) − 1 at the label) / n."""
     n, classes = logits.shape
-    one_hot = np.equal.outer(labels, np.arange(classes))
-    return lambda g: g / n * (anp.exp(log_softmax(logits)) - one_hot)
+
+    def gradient(g):
+        one_hot = np.equal.outer(labels, np.arange(classes))
+        return g / n * (anp.exp(log_softmax(logits)) - one_hot)
+
+    return gradient
 
 
 defvjp(cross_entropy, _cross_entropy_to_logits)

@@ -34,7 +34,7 @@ def linear(W, x):
     """
     if callable(W):
         return W(x)
-    check_width(x, W.shape)
+    check_width(x, W)
     return matvec(W, x)
 
 

@@ -82,7 +82,7 @@ def refused():
     yield lambda: check_matrix("M", masked), "M must not be a masked array: try M.filled(0.0)"
     for x in (np.ones(3), np.ones((4, 3)), np.float64(1), np.ones((4, 1))):
         message = f"x has shape {np.shape(x)}, but W is (3, 4): the last axis of x must be 4"
-        yield lambda x=x: check_width(x, (3, 4)), message
+        yield lambda x=x: check_width(x, np.ones((3, 4))), message
     for value in (0.0, np.nan, np.inf):
         U = np.array([[1.0, value], [1.0, value]])
         message = "U must have no zero, NaN or infinite column, got squared lengths ["
@@ -110,12 +110,16 @@ def refused():
         (None, "t must have the keys ['a', 'b'], got NoneType"),
         ({**LIKE, "a": {"A": np.ones((2, 3))}}, "t['a'] must have the keys ['A', 'B'], got ['A']"),
         ({**LIKE, "a": np.ones(4)}, "t['a'] must have the keys ['A', 'B'], got ndarray"),
+        ({**LIKE, "b": np.ones((1, 1))}, "t['b'] must have shape (1,), got (1, 1)"),
         ({**LIKE, "b": np.ones(2)}, "t['b'] must have shape (1,), got (2,)"),
         ({**LIKE, "b": np.ones(())}, "t['b'] must have shape (1,), got ()"),
         ({**LIKE, "b": [1.0]}, "t['b'] must have shape (1,), got list"),
         ({**LIKE, "b": {}}, "t['b'] must have shape (1,), got dict"),
     ):
         yield lambda tree=tree: check_form("t", tree, LIKE), message
+    column = np.ones((4, 1))
+    yield lambda: check_form("t", column, np.ones(4)), "t must have shape (4,), got (4, 1)"
+    yield lambda: check_form("t", [1.0], np.ones(1)), "t must have shape (1,), got list"
     for given in ((1, 1), (1,), (1, 2, 3), (-1, 2), (0.0, 1.0), (True, False), "01", 1, {0, 1}):
         message = f"cols must be 2 distinct integers from 0 up, or None, got {given!r}"
         yield lambda given=given: as_indices("cols", given, 2), message
@@ -148,7 +152,7 @@ def test_what_is_right_passes():
     for shape in ((), (0,), (3,), (2, 3, 4)):
         check_floats("b", np.ones(shape))
     for x in (np.ones(4), np.ones((2, 4)), np.ones((0, 4)), np.ones((2, 3, 4))):
-        check_width(x, (3, 4))
+        check_width(x, np.ones((3, 4)))
     check_columns(1e-150 * np.ones((2, 3)))
     for labels in ([0, 2], (0, 2), np.uint8([0, 2]), np.array([0, 2])):
         check_labels(labels, 2, 3)

@@ -111,6 +111,13 @@ def test_the_version_is_the_packages(capsys):
     assert capsys.readouterr().out == f"minilora {minilora.__version__}\n"
 
 
+def test_the_backend_of_a_notebooks_plots_is_replaced(monkeypatch, capsys):
+    """It need not be installed here, and matplotlib refuses to be imported with an unknown one."""
+    monkeypatch.setenv("MPLBACKEND", "module://not_installed")
+    assert main(["count", "roberta-base", "--adapter", "lora"]) == 0
+    assert os.environ["MPLBACKEND"] == "agg"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_the_same_form(name):
     command = importlib.import_module(f"minilora.cli.{name}")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minilora
-from minilora import LoRA, attach, cross_entropy, fit, init_mlp, mlp, value_and_grad
+from minilora import LoRA, SBoRAFB, attach, cross_entropy, fit, init_mlp, mlp, value_and_grad
 
 PRIMITIVES = [
     "matvec",
@@ -26,6 +26,11 @@ PRIMITIVES = [
 
 def test_importing_the_package_imports_nothing():
     code = "import sys, minilora; sys.exit('numpy' in sys.modules or 'autograd' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_all_names_are_offered_before_any_is_imported():
+    code = "import sys, minilora; sys.exit(not set(minilora.__all__) <= set(dir(minilora)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -72,6 +77,11 @@ def test_the_words_of_peft_are_explained():
         TypeError, match=r"LoRA takes rank, alpha, scaling \(PEFT's r is rank.*unexpected.*'r'"
     ):
         LoRA(r=8, lora_alpha=16)
+
+
+def test_help_of_an_adapter_shows_its_arguments():
+    assert list(inspect.signature(LoRA).parameters) == ["rank", "alpha", "scaling"]
+    assert list(inspect.signature(SBoRAFB).parameters) == ["rank", "alpha", "scaling", "rows"]
 
 
 def test_value_and_grad_as_in_jax_says_how_it_is_called_here():

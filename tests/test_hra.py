@@ -223,6 +223,14 @@ def test_only_the_directions_of_the_columns_count(lengths, rng):
     np.testing.assert_allclose(adapter.forward(short, frozen, x), y, atol=1e-12)
 
 
+def test_nearly_dependent_columns_are_reflected_along_orthogonal_vectors(rng):
+    """Then the reflections commute and H = Hᵀ; one pass of Gram–Schmidt leaves them at 1e-10."""
+    one, two, three, four = rng.standard_normal((4, 6))
+    U = np.stack([one, one + 1e-6 * two, three, three + 1e-6 * four], axis=1)
+    H = HRAStrict(4).merge({"U": U}, {"W": np.eye(6)})
+    np.testing.assert_allclose(H, H.T, rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dependent_columns_are_an_error_and_not_nan(dtype, rng):
     W = weight(rng, (4, 5), dtype)

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import sys
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -14,6 +15,9 @@ import pytest
 from minilora import testing
 from minilora.adapters import HRA, Full, HRAStrict, LoRA, SBoRAFA
 from minilora.testing import ContractError, check_adapter
+from minilora.testing.claims import at_least, within
+from minilora.testing.mistakes import mistakes
+from minilora.testing.referee import row_of
 from minilora.testing.table import Line, claims_table, slow_lines
 
 pytest_plugins = ["pytester"]
@@ -185,6 +189,39 @@ def test_the_error_is_the_table_with_the_reasons(kinds):
     assert text.index("Contract of Talks") < text.index("\nP1  W (6, 6), rank 1")
     assert "python -m minilora.testing" in text
     assert len(text.splitlines()) < 60
+
+
+RANKS = [
+    "rank 0",
+    "rank -1",
+    "rank 1.5",
+    "rank 2.0",
+    "rank '2'",
+    "rank None",
+    "rank True",
+    "rank nan",
+]
+INPUTS = ["x too wide", "x a scalar", "NaN in W", "inf in W", "integers in W"]
+SHAPES = ["W a vector", "W a list", "W without rows", "W of three dimensions"]
+
+
+def test_every_mistake_that_can_be_made_is_made(kinds):
+    def made(row):
+        return [str(mistake) for mistake in mistakes(row)]
+
+    assert made(row_of(LoRA)) == [*INPUTS, *SHAPES, *RANKS]
+    assert made(row_of(kinds.Gains)) == [*INPUTS, *SHAPES]
+    assert made(row_of(Full)) == INPUTS
+    large = ["rank 4 on W (4, 3)", "rank 5 on W (3, 4)"]
+    assert made(replace(row_of(SBoRAFA), most=lambda m, n: n))[-2:] == large
+
+
+def test_a_check_raises_for_nan_and_for_a_margin_that_shows_nothing():
+    for check, arguments in ((within, (np.nan, 1)), (at_least, (np.nan, 1)), (at_least, (1, 0))):
+        with pytest.raises(AssertionError):
+            check(*arguments)
+    within([1, 2], 2)
+    at_least([2, 3], 2)
 
 
 def test_the_table_adds_up_the_tests_of_a_claim_and_says_what_took_long():

@@ -470,6 +470,8 @@ def wrong_arguments():
     """(what is wrong, what the message starts with, a call)."""
     q = quantize(np.ones((2, 3)))
     for wrong, W in {
+        "a list": [[1.0, 2.0]],
+        "None": None,
         "a vector": np.ones(3),
         "three axes": np.ones((2, 2, 2)),
         "no rows": np.ones((0, 3)),

@@ -689,6 +689,7 @@ HALF = np.eye(4, dtype=np.float16)
             for ranks in (1.0, "1", "11", None, np.nan, {1: 1, 2: 1}, np.array(1))
         ),
         *(("ranks", [np.eye(4)] * 2, np.eye(4), ranks) for ranks in ([], [1], [1, 1, 1])),
+        (r"ranks\[0\]", [np.eye(4, 2)], np.eye(4, 2), 3),
         *((r"ranks\[0\]", [np.eye(4)] * 2, np.eye(4), ranks) for ranks in (-1, True, 5, [5, 1])),
         *(
             (r"ranks\[1\]", [np.eye(4)] * 2, np.eye(4), ranks)

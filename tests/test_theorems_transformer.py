@@ -620,7 +620,12 @@ def wrong_networks():
             ("gap", gap, r"must have a model's names: missing .*'blocks\.1\..*'blocks\.2\."),
             ("more", weights | {"c": zero}, r"must have a model's names: .*unknown \['c'\]"),
             ("empty", {}, r"must have a model's names"),
-            ("a number as a name", weights | {0: zero}, r"must have a model's names: .*\[0\]"),
+            ("no block", {"head.W": zero}, r"must have a model's names: missing .*blocks\.0\.ffn"),
+            (
+                "a number",
+                weights | {0: zero, "c": zero},
+                r"must have a model's names: .*\[0, 'c'\]",
+            ),
             ("None", None, r"must be a dict"),
             ("list", list(weights.values()), r"must be a dict"),
             (
@@ -708,12 +713,13 @@ def test_an_impossible_input_is_a_value_error(rng):
             None,
             [],
             {},
-            attach_plain(weights, rng=rng),
             weights | {"blocks.x.ffn.1.W": np.eye(3)},
             {name.replace("heads.0", "heads.1"): W for name, W in weights.items()},
             {name: W for name, W in weights.items() if name != "head.W"},
         )
     ]
+    with pytest.raises(ValueError, match=r"^weights must .* try attached\.bind\(params\)"):
+        plain_transformer(attach_plain(weights, rng=rng), X)
     for given_wrong in wrong:
         (name,) = given_wrong
         with pytest.raises(ValueError, match=rf"^{name} must"):

@@ -368,23 +368,31 @@ def greedy(weights, tokens, count):
     return tokens
 
 
+def lively(seed=27):
+    """A model whose likeliest continuation does not settle on one token."""
+    rng = np.random.default_rng(seed)
+    return as_trained(rng, init_transformer(rng, V, CONTEXT, WIDTH, DEPTH, tied=False), size=1.0)
+
+
 @pytest.mark.parametrize("length", [1, CONTEXT, CONTEXT + 2])
 def test_a_cold_sample_is_the_likeliest_continuation(length, rng):
     """As temperature goes to 0 sampling becomes greedy, also for more tokens than the context."""
-    weights = tiny(rng)
+    weights = lively()
     tokens = rng.integers(V, size=length)
+    expected = greedy(weights, tokens, 12)
     cold = sample(weights, tokens, 12, HEADS, rng=rng, temperature=1e-6)
-    np.testing.assert_array_equal(cold, greedy(weights, tokens, 12))
-    warm = sample(weights, tokens, 12, HEADS, rng=rng)
+    np.testing.assert_array_equal(cold, expected)
+    assert len(set(expected[-9:])) >= 3
+    warm = sample(weights, tokens, 12, HEADS, rng=rng, temperature=5.0)
     np.testing.assert_array_equal(warm[:length], tokens)
-    assert np.any(warm != greedy(weights, tokens, 12))
+    assert np.any(warm != expected)
 
 
 @pytest.mark.parametrize("temperature, length", [(0.5, 3), (1.0, CONTEXT), (3.0, CONTEXT + 2)])
 def test_tokens_are_sampled_as_often_as_the_softmax_says(temperature, length, rng):
     """n draws are n p_i times token i, up to 5 standard deviations; p = softmax(logits / temp.)."""
     n = 20_000
-    weights = tiny(rng)
+    weights = tiny(rng, tied=False)
     start = rng.integers(V, size=length)
     logits = transformer(weights, start[-CONTEXT:], HEADS)[-1]
     powers = np.exp(logits / temperature)

@@ -32,6 +32,7 @@ def fit(loss, params, data, *misplaced, rng=None, steps, batch, lr, label="train
     check_positive("lr", lr)
     length = _check_data(data)
     _reserve_memory()
+    shown = _is_terminal(sys.stderr)
     state = adam_start(params)
     for step in range(steps):
         rows = rng.integers(length, size=batch)
@@ -39,11 +40,12 @@ def fit(loss, params, data, *misplaced, rng=None, steps, batch, lr, label="train
         if not math.isfinite(value):
             where = f"at step {step + 1} of {steps}"
             raise ValueError(f"loss is {value} {where}: lower lr (now {lr}) or check the data")
-        params, state = adam(params, grads, state, learning_rate(step, steps, lr))
+        params, state = adam(params, grads, state, _rate(step, steps, lr, warmup=0.05))
         if record is not None:
             record(float(value))
-        text = f"{label}: step {step + 1} of {steps}, loss {value:.3f}"
-        show_progress(text, last=step + 1 == steps)
+        if shown:
+            text = f"{label}: step {step + 1} of {steps}, loss {value:.3f}"
+            show_progress(text, last=step + 1 == steps)
     if not all(np.all(np.isfinite(leaf)) for leaf in leaves(params)):
         raise ValueError(
             f"params are not finite after {steps} steps: lower lr (now {lr}) or check the data"
@@ -56,6 +58,11 @@ def learning_rate(step, steps, peak, warmup=0.05):
     check_count("steps", steps)
     check_count("step", step, most=steps - 1, least=0)
     check_positive("peak", peak)
+    return _rate(step, steps, peak, warmup)
+
+
+def _rate(step, steps, peak, warmup):
+    """The formula of `learning_rate`."""
     rise = max(1, round(warmup * steps))
     if step < rise:
         return peak * (step + 1) / rise

@@ -39,7 +39,9 @@ def value_and_grad(loss, params=_MISSING, *inputs):
             f"loss must be one number, got shape {end.shape}: take its mean or its sum"
         )
     grads = _walk_backwards(end)
-    found = (grads.get(box._node, (np.zeros_like(box._value),))[0] for box in boxes)
+    found = (
+        grads[box._node][0] if box._node in grads else np.zeros_like(box._value) for box in boxes
+    )
     return end._value, rebuild(params, found)
 
 

@@ -139,10 +139,12 @@ def construction(name, d, depth=2, r=R):
         return lambda: adapt_product(Ws, target, [min(r, d // depth)] * depth, rng=rng)
     if name == "relu_adapters":
         weights, target, share = network(rng, d, depth), network(rng, d, 1), -(-d // depth)
-        return lambda: relu_adapters(weights, target, share, uniform_partition(depth, 1), 1.0, rng)
+        return lambda: relu_adapters(
+            weights, target, share, uniform_partition(depth, 1), 1.0, rng=rng
+        )
     if name == "transformer_adapters":
         weights, target = plain(rng, d, depth), plain(rng, d, depth)
-        return lambda: transformer_adapters(weights, target, rng)
+        return lambda: transformer_adapters(weights, target, rng=rng)
     W, target = square(rng, d, 2)
     return lambda: BEST[name](W, target, r)
 

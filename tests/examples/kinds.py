@@ -123,7 +123,7 @@ class Dense(Gains):
     """Needs W as a matrix."""
 
     def forward(self, params, frozen, x):
-        check_width(x, frozen["W"].shape)
+        check_width(x, frozen["W"])
         return params["g"] * (x @ dense(frozen["W"]).T)
 
 

@@ -13,7 +13,6 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('merged = reflect(merged, q)', 'merged = reflect(merged, params["U"].T[len(basis) - 1])'),
     ('Vt[-self.rank :].T', 'Vt[: self.rank].T'),
     ('np.linalg.svd(dense(W))', 'np.linalg.svd(dense(W), full_matrices=False)'),
-    ('np.array(Vt[-self.rank :].T)', 'Vt[-self.rank :].T'),
     ('np.eye(d_in, self.rank, dtype=W.dtype)', 'np.eye(d_in, self.rank)'),
     ('np.eye(d_in, self.rank, dtype=W.dtype)', 'np.ones((d_in, self.rank), W.dtype)'),
     ('most=d_in)', 'most=d_in + 1)'),

@@ -39,7 +39,7 @@ FAULTS = [  # (original, mutant)
     ('        for size in shape:\n', '        for size in ():\n'),
     ('or not isinstance(shape, tuple)', 'or False'),
     ('np.broadcast_to(np.zeros((), self.dtype), self.shape)', 'np.zeros(self.shape, self.dtype)'),
-    ('        check_width(x, self.shape)\n', ''),
+    ('        check_width(x, self)\n', ''),
     ('np.shape(x)[:-1], self.shape[0])', 'np.shape(x)[:-1], self.shape[1])'),
     ('np.array(zeros, dtype, copy=copy)', 'zeros'),
     ('np.array(zeros, dtype, copy=copy)', 'np.array(zeros, dtype)'),

@@ -12,7 +12,7 @@ FAULTS = [  # (original, mutant)
     ('type=int, default=8', 'type=int, default=4'),
     ('rank=8', 'rank=16'),
     ('        if rank > d_in:', '        if rank >= d_in:'),
-    ('        if rank > d_in:', '        if rank > 4096**2:'),
+    ('        if rank > d_in:', '        if False:'),
     ('count / architecture.total', 'count / 7e9'),
     ('_megabytes(4 * count)', '_megabytes(2 * count)'),
     ('_megabytes(8 * count)', '_megabytes(4 * count)'),

@@ -58,7 +58,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('[np.arange(n), labels]) / n', '[np.arange(n), labels])'),
     ('return -np.sum(', 'return np.sum('),
     ('np.equal.outer(labels', 'np.greater.outer(labels'),
-    ('lambda g: g / n * (', 'lambda g: g * ('),
+    ('return g / n * (', 'return g * ('),
     ('(anp.exp(log_softmax(logits)) - one_hot)', '(log_softmax(logits) - one_hot)'),
     ('(anp.exp(log_softmax(logits)) - one_hot)', '(anp.exp(log_softmax(logits)) - one_hot.astype(float))'),
 ]  # fmt: skip

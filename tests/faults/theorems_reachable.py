@@ -84,7 +84,6 @@ FAULTS = [  # (original, mutant)
     ('np.zeros((d, k), Q.dtype)', 'np.zeros((d, k))'),
     ('exact.shape != (d, d) or ', ''),
     (' or np.linalg.norm(exact.T @ exact - np.eye(d), 2) > _rounding(Q)', ''),
-    ('exact = np.array(Q, np.float64)', 'exact = Q'),
     ('    check_count("rank", rank, least=k)\n', ''),
     ('    if (rank - k) % 2:', '    if False:'),
     ('np.ones((d, rank - k), U.dtype)', 'np.eye(d, rank - k, dtype=U.dtype)'),

@@ -106,5 +106,4 @@ FAULTS = [  # (original, mutant)
     ('    check_network(name, network, _mlp_names)\n', ''),
     ('b, (len(W),))', 'b, b.shape)'),
     ('len(layers[-1][0]) if layers else W.shape[1]', 'W.shape[1]'),
-    ('b.astype(np.float64)))', 'b))'),
 ]  # fmt: skip

@@ -8,7 +8,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('if not isbox(end) or end._trace != trace:', 'if not isbox(end):'),
     ('if not isbox(end) or end._trace != trace:', 'if end._trace != trace:'),
     ('if np.size(getval(end)) != 1:', 'if False:'),
-    ('(np.zeros_like(box._value),))[0]', '(np.zeros(1),))[0]'),
+    ('else np.zeros_like(box._value)', 'else np.zeros(1)'),
     ('return end._value, rebuild', 'return end, rebuild'),
     ('one = np.ones_like(getval(end))', 'one = 2 * np.ones_like(getval(end))'),
     ('one = np.ones_like(getval(end))', 'one = np.ones_like(end)'),
