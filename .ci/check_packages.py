@@ -1,6 +1,6 @@
 """Build the sdist and the wheel, and use both as a stranger would.
 
-    python .ci/check_packages.py        needs the [dev] extra; about a minute
+    python .ci/check_packages.py        needs the [dev] extra and git; about a minute
 
 The sdist must hold every file that git lists, and tests must pass in it. The wheel is built from
 the sdist, installed into a fresh virtual environment, and used in an empty folder.

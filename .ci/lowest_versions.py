@@ -1,6 +1,6 @@
 """Install exactly the lowest versions that setup.cfg allows, and run tests with them.
 
-    python3.10 .ci/lowest_versions.py        about three minutes
+    python3.10 .ci/lowest_versions.py        a few minutes
 
 The Python that runs this must be one for which those versions exist: 3.10 to 3.12.
 """

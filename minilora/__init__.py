@@ -18,6 +18,8 @@
 
 `python -m minilora` is the tour. Importing this package alone imports nothing else, not even NumPy;
 a name below is imported from its file when it is first used.
+
+(To pytest, which loads the plugin of minilora.testing: PYTEST_DONT_REWRITE.)
 """
 
 from importlib import import_module

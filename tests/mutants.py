@@ -7,7 +7,8 @@
 
 The faults are listed in tests/faults, one list for each file of the package: FILE is that file,
 TESTS the tests that concern it, FAULTS holds pairs (original, mutant): a piece of the source, and
-what the fault writes in its place.
+what the fault writes in its place. Two faults a function are enough, and five in an adapter: a list
+shows which kinds of mistake the tests see, and has to follow every change of the source.
 
 Ends with "N of N faults tried: N caught, N missed", and with all lists that are out of date. The
 exit code is 1 if any fault was missed or any list is out of date. Needs a system that can fork,

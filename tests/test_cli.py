@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -191,28 +192,34 @@ def test_a_read_only_folder_is_refused(tmp_path, no_training, capsys):
     assert message.startswith(f"argument --out: cannot write into {out}: ")
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """No file may hold more than 1,000 bytes: every write beyond that fails, as on a full disk."""
+    """No file may hold more than 1,000 bytes: every write beyond that fails, as on a full disk.
+
+    A fixture would hold too long: pytest itself writes between a test and the end of its fixtures.
+    """
     resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_full_disk_is_noticed_before_training(tmp_path, no_training, small_files, capsys):
+def test_a_full_disk_is_noticed_before_training(tmp_path, no_training, capsys):
     out = tmp_path / "new" / "folder"
-    message = refused(["--out", str(out)], capsys)
+    with small_files():
+        message = refused(["--out", str(out)], capsys)
     assert message.startswith(f"argument --out: cannot write into {out}: File too large")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_fills_up_later_costs_the_figures_alone(
-    small, tmp_path, small_files, monkeypatch, capsys
-):
+def test_a_disk_that_fills_up_later_costs_the_figures_alone(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(letters, "check_folder", lambda *_: None)
-    assert small() == 1
+    with small_files():
+        code = small()
+    assert code == 1
     captured = capsys.readouterr()
     assert len(table_of(captured.out)) == len(letters.METHODS)
     assert "wrote" not in captured.out

@@ -17,7 +17,6 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('np.eye(d_in, self.rank, dtype=W.dtype)', 'np.ones((d_in, self.rank), W.dtype)'),
     ('most=d_in)', 'most=d_in + 1)'),
     ('        _check_independent(U)\n', ''),
-    ('        _check_independent(params["U"])\n', ''),
     ('    check_columns(U)\n', ''),
     ('    U = getval(U)\n', ''),
     ('unit = U / np.sqrt(np.sum(U * U, axis=0))', 'unit = U'),

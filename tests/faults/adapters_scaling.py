@@ -13,6 +13,4 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('adapter.alpha, most=1e300)', 'adapter.alpha)'),
     ('    if not callable(adapter.scaling):', '    if False:'),
     ('not (scale > 0 and math.isfinite(scale))', 'not math.isfinite(scale)'),
-    ('not (scale > 0 and math.isfinite(scale))', 'scale <= 0 or scale == math.inf'),
-    ('not (scale > 0 and math.isfinite(scale))', 'not scale > 0'),
 ]  # fmt: skip

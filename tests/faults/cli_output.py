@@ -5,7 +5,6 @@ TESTS = "test_cli.py"
 FAULTS = [  # (original, mutant)
     ('stream.reconfigure(errors=_HANDLER)', 'pass'),
     ('            setattr(sys, name, _Nowhere())', '            pass'),
-    ('elif hasattr(stream, "reconfigure"):', 'else:'),
     ('            except OutputError as error:\n                self._error = error', '            except ZeroDivisionError as error:\n                self._error = error'),
     ('        if self._error is not None:\n            raise self._error', '        pass'),
     ('        os.dup2(nowhere, sys.stdout.fileno())', '        pass'),
@@ -13,5 +12,4 @@ FAULTS = [  # (original, mutant)
     ('cell.encode(encoding, _HANDLER).decode(encoding)', 'cell'),
     ('.replace("lamda", "lambda")', ''),
     ('letter.capitalize() if "CAPITAL" in words else letter', 'letter'),
-    ('return base or "?"', 'return base'),
 ]  # fmt: skip

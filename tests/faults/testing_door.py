@@ -11,6 +11,5 @@ FAULTS = [  # (original, mutant)
     ('args = _parsed(options["adapter-args"] or "")', 'args = {}'),
     ('if call.args:', 'if False:'),
     ('"holds": bool(lines) and all(is_right(line) for line in lines),', '"holds": True,'),
-    ('open(options["report"], "a").close()', 'pass'),
     ('session.testscollected = len(session.items)\n', 'pass\n'),
 ]  # fmt: skip
