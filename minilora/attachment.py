@@ -104,7 +104,7 @@ def _check_adapter(pattern, adapter):
         part for part in ("init", "forward", "merge") if not callable(getattr(adapter, part, None))
     ]
     if missing:
-        lacks = " and ".join(missing)
+        lacks = ", ".join(missing)
         raise ValueError(
             f"adapters[{pattern!r}] must be an adapter, but {adapter!r:.80} has no {lacks}"
         )

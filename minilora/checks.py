@@ -28,7 +28,7 @@ def check_rank(rank, most=math.inf):
 
 def check_positive(name, value, most=math.inf):
     """Raise ValueError unless value is a finite real number above 0 and at most `most`."""
-    real = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+    real = isinstance(value, Real) and not isinstance(value, bool)
     number = value.item() if isinstance(value, np.generic) else value  # a float32 has no 1e300
     if not real or not 0 < number <= most or math.isinf(number):
         upper = "" if most == math.inf else f" up to {most:g}"
@@ -44,8 +44,12 @@ def check_rng(rng):
 
 def check_float_type(name, dtype):
     """Raise ValueError unless dtype is float32 or float64, the types in which adapters train."""
-    if dtype not in _FLOATS:
-        raise ValueError(f"{name} must be float32 or float64, got {dtype}: {_try(name)}")
+    try:
+        known = dtype is not None and np.dtype(dtype) in _FLOATS
+    except TypeError:
+        known = False
+    if not known:
+        raise ValueError(f"{name} must be float32 or float64, got {dtype!r}")
 
 
 def check_floats(name, array):
@@ -55,7 +59,10 @@ def check_floats(name, array):
         raise ValueError(
             f"{name} must be an array of floating-point numbers, got {kind}: {_try(name)}"
         )
-    check_float_type(name, array.dtype)
+    if np.ma.isMaskedArray(array):
+        raise ValueError(f"{name} must not be a masked array: try {name}.filled(0.0)")
+    if array.dtype not in _FLOATS:
+        raise ValueError(f"{name} must be float32 or float64, got {array.dtype}: {_try(name)}")
     if not callable(array) and not np.all(np.isfinite(getval(array))):
         raise ValueError(
             f"{name} must be finite, but {np.shape(array)} holds NaN or inf, which spread"
@@ -67,8 +74,6 @@ def check_matrix(name, W):
 
     Raises ValueError unless W has two axes, neither of them empty, and finite float32 or float64.
     """
-    if np.ma.isMaskedArray(W):
-        raise ValueError(f"{name} must not be a masked array: try {name}.filled(0.0)")
     shape = W.shape if hasattr(W, "shape") else np.shape(W)
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"{name} must be a matrix (d_out, d_in), got shape {shape}")
@@ -105,7 +110,8 @@ def check_logits(logits):
     """The shape (n, classes). Raises ValueError unless logits is such an array with n ≥ 1."""
     shape = np.shape(logits)
     if not hasattr(logits, "dtype") or len(shape) != 2 or 0 in shape:
-        raise ValueError(f"logits must be an array (n, classes) with n ≥ 1, got shape {shape}")
+        given = f"shape {shape}" if hasattr(logits, "dtype") else type(logits).__name__
+        raise ValueError(f"logits must be an array (n, classes) with n ≥ 1, got {given}")
     return shape
 
 

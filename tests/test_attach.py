@@ -208,7 +208,7 @@ def wrong_calls():
     yield "no adapters", TypeError, "^adapters must be a dict", on(None)
     yield "a class", ValueError, r"^adapters\['\*.W'\] .*the class LoRA", on({"*.W": LoRA})
     yield "None as an adapter", ValueError, r"^adapters\['\*.W'\]", on({"*.W": None})
-    unfinished = r"^adapters\['\*.W'\] .* has no forward and merge"
+    unfinished = r"^adapters\['\*.W'\] .* has no forward, merge"
     yield "an unfinished adapter", ValueError, unfinished, on({"*.W": Unfinished()})
     yield "a number as a pattern", ValueError, "^adapters: a pattern .*got 3", on({3: LoRA(2)})
     no_match = r"^adapters.*'hidden\.\*'.*layers\.0\.W"

@@ -565,3 +565,24 @@ def test_progress_is_silent_on_a_dumb_terminal(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     show_progress("a run")
     assert sys.stderr.getvalue() == ""
+
+
+def test_adam_refuses_params_that_cannot_move_by_small_steps():
+    """Integers would stay where they are, in silence."""
+    state = adam_start({"w": np.ones(3)})
+    with pytest.raises(ValueError, match="^params must be arrays of float32 or float64, got int"):
+        adam({"w": np.array([1, 2, 3])}, {"w": np.ones(3)}, state, lr=0.1)
+
+
+def test_value_and_grad_works_below_autograds_own_gradient(rng):
+    """The gradient of a gradient penalty, with params as a dict on the outer tape."""
+    x = rng.standard_normal((4, 3))
+
+    def inner(params):
+        return anp.sum(anp.tanh(anp.dot(x, params["w"])) ** 2)
+
+    def penalty(params):
+        _, grads = value_and_grad(inner, params)
+        return anp.sum(grads["w"] ** 2)
+
+    check_grads(penalty, modes=["rev"], order=1)({"w": rng.standard_normal(3)})

@@ -193,7 +193,14 @@ WRONG = {
         "text": "ab",
         "booleans": np.array([[True]]),
     },
-    "heads": {"zero": 0, "no divisor": 3, "text": "2", "None": None, "a fraction": 2.5},
+    "heads": {
+        "True": True,
+        "zero": 0,
+        "no divisor": 3,
+        "text": "2",
+        "None": None,
+        "a fraction": 2.5,
+    },
     "mask": {
         "None": None,
         "an array": np.ones((2, 2), bool),
@@ -226,6 +233,8 @@ WRONG = {
         "NaN": lambda alpha, rank: np.nan,
         "negative": lambda alpha, rank: -1.0,
         "zero": lambda alpha, rank: 0.0,
+        "that returns None": lambda alpha, rank: None,
+        "that returns an array": lambda alpha, rank: np.ones(2),
     },
     "indices": {
         "a repetition": (1, 1),
@@ -239,6 +248,7 @@ WRONG = {
     },
     "index for a matrix": {"one beyond": (0, 4)},
     "alpha": {name: NUMBERS[name] for name in NUMBERS if name != "None"} | {"True": True},
+    "record": {"a number": 3, "a list": []},
     "parts": {
         "none": [],
         "overlapping": [
@@ -248,7 +258,7 @@ WRONG = {
         "LoRA": [(LoRA(2), {}, {"W": np.eye(4)})],
     },
     "key": {"None": None, "text": "kind", "a list for a key": lambda name: [name]},
-    "temperature": NUMBERS,
+    "temperature": {"True": True, **NUMBERS},
     "targets": {"unknown": ["z"], "none": [], "words": "q,v", "a number": 3},
     "shapes": {"None": None, "a list": [(4, 4)]},
     "adapter": {"None": None, "a class": LoRA, "text": "lora"},
@@ -384,6 +394,7 @@ FIT = {
     "steps": (2, "count"),
     "batch": (2, "positive count"),
     "lr": (0.1, "number"),
+    "record": (None, "record"),
 }
 ADAM = {
     "params": ({"w": np.ones(3)}, None),

@@ -1,14 +1,13 @@
 """One file for each adapter. Each is a frozen dataclass with the same three functions:
 
-init(rng, W)                 -> params (float arrays to train), frozen (what training must not
-touch) forward(params, frozen, x)   -> y, the cheap path: it never builds a (d_out, d_in) array
-merge(params, frozen)        -> the same map as one new matrix (d_out, d_in), derived on its own
+    init(rng, W)                 -> params (float arrays to train), frozen (what training keeps)
+    forward(params, frozen, x)   -> y, the cheap path: it never builds a (d_out, d_in) array
+    merge(params, frozen)        -> the same map as one new matrix (d_out, d_in), derived on its own
 
 W is any weight (minilora.weight). An adapter that trains a whole array, as Full does, may have a
-fourth:
+fourth, for what a model adds (a bias) or indexes (an embedding):
 
-array(params, frozen)        -> the weight as an array, which a model may add (a bias) or index (an
-embedding)
+    array(params, frozen)        -> the weight as an array
 
 Any class with these methods can be attached; none has to be registered or to inherit.
 """

@@ -46,9 +46,8 @@ class HRAStrict:
         """
         _, d_in = check_matrix("W", W)
         check_rank(self.rank, most=d_in)
-        if not np.any(
-            dense(W)
-        ):  # every orthonormal U is optimal; the SVD of a large W takes minutes
+        # For W = 0 every orthonormal U is optimal; the SVD of a large matrix takes minutes.
+        if not np.any(dense(W)):
             return {"U": np.eye(d_in, self.rank, dtype=W.dtype)}, {"W": W}
         _, _, Vt = np.linalg.svd(dense(W))
         return {"U": np.array(Vt[-self.rank :].T)}, {"W": W}

@@ -9,6 +9,7 @@ LoRA: Hu et al., 2021, arXiv 2106.09685, section 4.1. rsLoRA: Kalajdzievski, 202
 """
 
 import math
+from numbers import Real
 
 from minilora.checks import check_positive, check_rank
 
@@ -39,6 +40,7 @@ def check_scale(adapter):
         raise ValueError(
             f"scaling must be a function of (alpha, rank), got {adapter.scaling!r}: {advice}"
         )
-    scale = scale_of(adapter)
-    if not (scale > 0 and math.isfinite(scale)):
-        raise ValueError(f"scaling must give a positive number, got {scale} for {adapter!r}")
+    alpha = adapter.rank if adapter.alpha is None else adapter.alpha
+    scale = adapter.scaling(alpha, adapter.rank)
+    if not isinstance(scale, Real) or not 0 < scale < math.inf:
+        raise ValueError(f"scaling must give a positive number, got {scale!r} for {adapter!r}")

@@ -18,6 +18,7 @@ fastest on matrices; only attention needs the sequences separate.
 """
 
 from functools import cache
+from numbers import Real
 
 import autograd.numpy as np
 
@@ -72,9 +73,8 @@ def init_transformer(rng, vocabulary, context, width, depth, tied=True, dtype=np
         weights[f"{block}.ffn.up.b"] = np.zeros(hidden, dtype)
         weights[f"{block}.ffn.down.W"] = normal(rng, (width, hidden), damped / 2, dtype)
         weights[f"{block}.ffn.down.b"] = np.zeros(width, dtype)
-        weights |= _init_norm(f"{block}.norm1", width, dtype) | _init_norm(
-            f"{block}.norm2", width, dtype
-        )
+        weights |= _init_norm(f"{block}.norm1", width, dtype)
+        weights |= _init_norm(f"{block}.norm2", width, dtype)
     weights |= _init_norm("norm", width, dtype)
     if not tied:
         weights["head.W"] = normal(rng, (vocabulary, width), scale, dtype)
@@ -102,7 +102,7 @@ def transformer(weights, tokens, heads, mask=causal):
     positions = weights["positions"]
     vocabulary, width = embedding.shape
     _check_tokens(tokens, vocabulary, positions.shape[0])
-    if heads not in range(1, width + 1) or width % heads:
+    if isinstance(heads, bool) or heads not in range(1, width + 1) or width % heads:
         raise ValueError(f"heads must divide the width {width}, got {heads!r}")
     length = tokens.shape[-1]
     allowed = check_mask(mask, length)
@@ -220,7 +220,11 @@ def sample(weights, tokens, count, heads, *, rng, temperature=1.0):
     """
     check_rng(rng)
     check_count("count", count, least=0)
-    if not isinstance(temperature, (int, float)) or not 0 < temperature < np.inf:
+    if (
+        isinstance(temperature, bool)
+        or not isinstance(temperature, Real)
+        or not 0 < temperature < np.inf
+    ):
         advice = "use 1e-6 for near-greedy sampling"
         raise ValueError(f"temperature must be a positive number, got {temperature!r}: {advice}")
     _depth(weights)

@@ -26,10 +26,7 @@ def fit(loss, params, data, *misplaced, rng=None, steps, batch, lr, label="train
         raise TypeError(
             "fit takes three arguments, all others by name: fit(loss, params, (x, y), rng=rng, …)"
         )
-    check_rng(rng)
-    check_count("steps", steps, least=0)
-    check_count("batch", batch)
-    check_positive("lr", lr)
+    _check_settings(rng, steps, batch, lr, record)
     length = _check_data(data)
     _reserve_memory()
     shown = _is_terminal(sys.stderr)
@@ -94,6 +91,16 @@ def _is_terminal(stream):
         return False
     # IDLE's stderr says that it is a terminal, but has no bytes behind it.
     return hasattr(stream, "buffer") and os.environ.get("TERM") != "dumb"
+
+
+def _check_settings(rng, steps, batch, lr, record):
+    """Raise ValueError when one of these arguments of `fit` is impossible."""
+    check_rng(rng)
+    check_count("steps", steps, least=0)
+    check_count("batch", batch)
+    check_positive("lr", lr)
+    if record is not None and not callable(record):
+        raise ValueError(f"record must be a function such as losses.append, got {record!r:.80}")
 
 
 def _check_data(data):

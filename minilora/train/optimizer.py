@@ -49,13 +49,16 @@ def adam(params, grads, state, lr, decay=(0.9, 0.999), eps=1e-8):
     g = flatten(grads, params)
     if state.mean.shape != g.shape:
         raise ValueError(f"state is for {state.mean.size} parameters, but params has {g.size}")
+    theta = flatten(params)
+    if theta.dtype.char not in "fd":
+        raise ValueError(f"params must be arrays of float32 or float64, got {theta.dtype}")
     beta1, beta2 = decay
     t = state.steps + 1
     mean = beta1 * state.mean + (1 - beta1) * g
     square = beta2 * state.square + (1 - beta2) * (g * g)
     size = np.sqrt(square / (1 - beta2**t)) + eps
-    theta = flatten(params) - (lr / (1 - beta1**t)) * mean / size
-    return _unflatten(theta, params), AdamState(t, mean, square)
+    moved = theta - (lr / (1 - beta1**t)) * mean / size
+    return _unflatten(moved, params), AdamState(t, mean, square)
 
 
 def flatten(tree, order=None):

@@ -27,6 +27,7 @@ def value_and_grad(loss, params=_MISSING, *inputs):
         raise TypeError(
             "value_and_grad takes all at once: value, grads = value_and_grad(loss, params, *inputs)"
         )
+    params = _opened(params) if isbox(params) else params
     arrays = leaves(params)
     _check_arrays(arrays)
     with trace_stack.new_trace() as trace:
@@ -55,6 +56,13 @@ def _walk_backwards(end):
             for parent, grad in zip(node.parents, node.vjp(outgoing)):
                 grads[parent] = add_outgrads(grads.get(parent), grad)
     return grads
+
+
+def _opened(tree):
+    """A dict on an outer tape as a plain dict of arrays on that tape."""
+    if isinstance(getval(tree), dict):
+        return {name: _opened(tree[name]) for name in tree}
+    return tree
 
 
 def leaves(tree, order=None):

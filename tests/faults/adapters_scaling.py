@@ -12,5 +12,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('check_positive("alpha", adapter.alpha, most=1e300)', 'pass'),
     ('adapter.alpha, most=1e300)', 'adapter.alpha)'),
     ('    if not callable(adapter.scaling):', '    if False:'),
-    ('not (scale > 0 and math.isfinite(scale))', 'not math.isfinite(scale)'),
+    ('or not 0 < scale < math.inf', 'or not scale < math.inf'),
 ]  # fmt: skip
