@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 from autograd.tracer import getval, isbox
 
-from minilora.checks import check_form, check_named_weights, check_rng
+from minilora.checks import check_floats, check_form, check_named_weights, check_rng
 from minilora.tables import aligned
 from minilora.weight import Adapted, dense, describe
 
@@ -39,7 +39,8 @@ def attach(weights, adapters, *misplaced, rng=None, key=own_name):
 
     weights: dict from names to weights. adapters: dict from glob patterns ("layers.*.W",
     "*.attention.[qv].W") to adapters. rng: a np.random.Generator for the start of the adapters.
-    key: name -> key; weights with equal keys share their parameters.
+    key: name -> key; weights with equal keys share their parameters, which start as the first
+    weight's.
 
     Raises ValueError when a pattern matches no name, a name is matched twice, an adapter cannot
     take a weight, or weights that share a key need parameters of different shapes; TypeError for a
@@ -71,7 +72,7 @@ def attach(weights, adapters, *misplaced, rng=None, key=own_name):
 def _match(weights, adapters):
     """{name: adapter} of the weights that a pattern matches."""
     if not isinstance(adapters, dict):
-        example = f'attach(weights, {{"*.W": {describe(adapters)}}}, rng=rng)'
+        example = 'attach(weights, {"*.W": LoRA(rank=4)}, rng=rng)'
         raise TypeError(f"adapters must be a dict from patterns to adapters: try {example}")
     adapter_of = {}
     for pattern, adapter in adapters.items():
@@ -133,6 +134,11 @@ def _init(rng, adapter, name, W):
             f"{where}: init must return two dicts, params and frozen, got {started!r:.80}"
         )
     start, frozen = started
+    for letter, array in start.items():
+        try:
+            check_floats(f"params[{letter!r}]", array)
+        except ValueError as error:
+            raise ValueError(f"{where}: init gives impossible params: {error}") from error
     if W.ndim != 2:
         merged = adapter.merge(start, frozen)
         if np.shape(merged) != W.shape:
@@ -188,7 +194,9 @@ class Attached:
         Raises ValueError as `bind` does.
         """
         params = self._checked(params)
-        merged = dict(self.weights)
+        merged = {
+            name: dense(W) if isinstance(W, Adapted) else W for name, W in self.weights.items()
+        }
         for name, adapter in self.adapters.items():
             merged[name] = adapter.merge(params[self.keys[name]], self.frozen[name])
         return merged
@@ -273,6 +281,9 @@ def merge_all(parts, overlap=False):
         )
     _, _, first_frozen = parts[0]
     merged = np.array(dense(first_frozen["W"]))
+    for _, _, frozen in parts:
+        if not np.array_equal(dense(frozen["W"]), merged):
+            raise ValueError("parts must be adapters of the same W, but they hold different ones")
     taken = np.zeros(merged.shape, int)
     for adapter, params, frozen in parts:
         merged = adapter.merge(params, {**frozen, "W": merged})

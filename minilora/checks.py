@@ -90,8 +90,13 @@ def as_float64_matrix(name, W):
 
 def check_width(x, W):
     """Raise ValueError unless the last axis of x is d_in, for W (d_out, d_in)."""
-    shape = np.shape(getval(x))
-    d_out, d_in = getval(W).shape
+    shape = getattr(getval(x), "shape", None)
+    matrix = getattr(getval(W), "shape", ())
+    if shape is None:
+        raise ValueError(f"x must be an array, got {type(x).__name__}: try np.asarray(x)")
+    if len(matrix) != 2:
+        raise ValueError(f"W must be a matrix (d_out, d_in), got {type(W).__name__} {matrix}")
+    d_out, d_in = matrix
     if shape[-1:] != (d_in,):
         given = f"x has shape {shape}, but W is ({d_out}, {d_in})"
         raise ValueError(f"{given}: the last axis of x must be {d_in}")
@@ -99,6 +104,8 @@ def check_width(x, W):
 
 def check_columns(U):
     """Raise ValueError when a column of U is zero or not finite, and so has no direction."""
+    if len(getattr(getval(U), "shape", ())) != 2:
+        raise ValueError(f"U must be a matrix (d_in, r), got {type(U).__name__}")
     lengths = np.sum(getval(U) ** 2, axis=0)
     if not np.all((lengths > 0) & np.isfinite(lengths)):
         raise ValueError(
@@ -109,8 +116,9 @@ def check_columns(U):
 def check_logits(logits):
     """The shape (n, classes). Raises ValueError unless logits is such an array with n ≥ 1."""
     shape = np.shape(logits)
-    if not hasattr(logits, "dtype") or len(shape) != 2 or 0 in shape:
-        given = f"shape {shape}" if hasattr(logits, "dtype") else type(logits).__name__
+    dtype = getattr(logits, "dtype", None)
+    if dtype is None or dtype.kind not in "fiu" or len(shape) != 2 or 0 in shape:
+        given = type(logits).__name__ if dtype is None else f"{dtype} {shape}"
         raise ValueError(f"logits must be an array (n, classes) with n ≥ 1, got {given}")
     return shape
 

@@ -2,9 +2,10 @@
 
 A function marked `@_primitive` is one node on autograd's tape, and `defvjp` says how a gradient
 goes back through it: from g, the gradient of the loss for the function's value, to the gradient of
-the loss for its argument. Autograd derives the same from single operations, with more nodes, in
-more time: see `minilora.train.value_and_grad`. Adapters are built from single operations and from
-these.
+the loss for its argument. (`defjvp` says how a small change g of the argument changes the value,
+for autograd's forward mode, which nothing here uses.) Autograd derives the same from single
+operations, with more nodes, in more time: see `minilora.train.value_and_grad`. Adapters are built
+from single operations and from these.
 
 Inside a primitive all arrays are plain, so `np` is NumPy here. `anp` is autograd's, for what may
 meet a box again: a gradient whose own gradient is taken.
@@ -12,7 +13,7 @@ meet a box again: a gradient whose own gradient is taken.
 
 import autograd.numpy as anp
 import numpy as np
-from autograd.extend import defvjp, primitive
+from autograd.extend import defjvp, defvjp, primitive
 
 from minilora.checks import check_labels, check_logits
 
@@ -45,6 +46,7 @@ def _matvec_to_x(y, W, x):
 
 
 defvjp(matvec, _matvec_to_W, _matvec_to_x)
+defjvp(matvec, lambda g, y, W, x: matvec(g, x), lambda g, y, W, x: matvec(W, g))
 
 
 def _vectors(x):
@@ -70,6 +72,8 @@ def scatter(z, index, width):
 # Autograd's own gradient of x[..., index] adds entries one by one, in case an index repeats.
 defvjp(gather, lambda y, x, index: lambda g: scatter(g, index, x.shape[-1]))
 defvjp(scatter, lambda y, z, index, width: lambda g: gather(g, index))
+defjvp(gather, lambda g, y, x, index: gather(g, index))
+defjvp(scatter, lambda g, y, z, index, width: scatter(g, index, width))
 
 
 @_primitive
@@ -90,6 +94,12 @@ defvjp(
     lambda y, W, region, z: lambda g: g[region],
     argnums=(0, 2),
 )
+defjvp(
+    add_at,
+    lambda g, y, W, region, z: g,
+    lambda g, y, W, region, z: add_at(0 * y, region, g),
+    argnums=(0, 2),
+)
 
 
 @_primitive
@@ -100,6 +110,7 @@ def relu(x):
 
 # A gradient g for y becomes g for x where y > 0, and 0 elsewhere.
 defvjp(relu, lambda y, x: lambda g: g * (y > 0))
+defjvp(relu, lambda g, y, x: g * (y > 0))
 
 
 @_primitive
@@ -116,6 +127,7 @@ def _standardise_to_x(y, x, eps):
 
 
 defvjp(standardise, _standardise_to_x)
+defjvp(standardise, lambda g, y, x, eps: _standardise_to_x(y, x, eps)(g))  # it is symmetric
 
 
 def _mean(x):
@@ -141,6 +153,7 @@ def softmax(scores, allowed):
 
 # A gradient g for the probabilities p becomes p · (g − Σ p g) for the scores, Σ over all keys.
 defvjp(softmax, lambda p, scores, allowed: lambda g: p * (g - _row_sum(p * g)))
+defjvp(softmax, lambda g, p, scores, allowed: p * (g - _row_sum(p * g)))  # it is symmetric
 
 
 @_primitive
@@ -152,6 +165,7 @@ def log_softmax(logits):
 
 # A gradient g for y becomes g − softmax(logits) · Σ g, the sum over the classes of each row.
 defvjp(log_softmax, lambda y, logits: lambda g: g - anp.exp(y) * _row_sum(g))
+defjvp(log_softmax, lambda g, y, logits: g - _row_sum(anp.exp(y) * g))
 
 
 @_primitive
@@ -178,3 +192,9 @@ def _cross_entropy_to_logits(value, logits, labels):
 
 
 defvjp(cross_entropy, _cross_entropy_to_logits)
+defjvp(
+    cross_entropy,
+    lambda g, value, logits, labels: anp.sum(
+        g * _cross_entropy_to_logits(value, logits, labels)(1.0)
+    ),
+)

@@ -102,7 +102,7 @@ class Adapted:
 def describe(adapter):
     """The adapter as one would write it, without choices left at their defaults: "LoRA(rank=4)".
 
-    For a class that is no dataclass, its own repr; if it has none, its name alone.
+    For a class that is not a dataclass, its own repr; if it has none, its name alone.
     """
     kind = type(adapter)
     if not dataclasses.is_dataclass(adapter):

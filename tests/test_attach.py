@@ -204,7 +204,7 @@ def wrong_calls():
     yield "a list as a weight", ValueError, r"^weights\['a'\] .*got list", on({}, {"a": [1.0]})
     yield "a number as a name", ValueError, r"^weights\[3\]", on({}, {3: np.eye(2)})
     yield "no generator", ValueError, "^rng must be", on({}, rng=0)
-    yield "a bare adapter", TypeError, r'^adapters .*{"\*.W": LoRA\(rank=2\)}', on(LoRA(2))
+    yield "a bare adapter", TypeError, r'^adapters .*{"\*.W": LoRA\(rank=4\)}', on(LoRA(2))
     yield "no adapters", TypeError, "^adapters must be a dict", on(None)
     yield "a class", ValueError, r"^adapters\['\*.W'\] .*the class LoRA", on({"*.W": LoRA})
     yield "None as an adapter", ValueError, r"^adapters\['\*.W'\]", on({"*.W": None})

@@ -80,9 +80,16 @@ def refused():
     yield lambda: check_matrix("M", [[1.0]]), listed
     masked = np.ma.masked_array(np.eye(2), np.eye(2))
     yield lambda: check_matrix("M", masked), "M must not be a masked array: try M.filled(0.0)"
-    for x in (np.ones(3), np.ones((4, 3)), np.float64(1), np.ones((4, 1)), [1.0, 2.0]):
+    for x in (np.ones(3), np.ones((4, 3)), np.float64(1), np.ones((4, 1))):
         message = f"x has shape {np.shape(x)}, but W is (3, 4): the last axis of x must be 4"
         yield lambda x=x: check_width(x, np.ones((3, 4))), message
+    yield (
+        lambda: check_width([1.0] * 4, np.ones((3, 4))),
+        "x must be an array, got list: try np.asarray(x)",
+    )
+    for W in (np.ones(4), [[1.0]], None):
+        message = "W must be a matrix (d_out, d_in), got "
+        yield lambda W=W: check_width(np.ones(4), W), message
     for value in (0.0, np.nan, np.inf):
         U = np.array([[1.0, value], [1.0, value]])
         message = "U must have no zero, NaN or infinite column, got squared lengths ["

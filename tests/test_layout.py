@@ -32,7 +32,7 @@ ORDER = """
 # Lines of code, without docstrings, comments and blank lines. The package is there to be read, so a
 # room stays small: find what can go, or raise its number in the same commit and say why.
 BUDGETS = {
-    "core": ("checks ops weight quantization attachment analysis models train", 1020),
+    "core": ("checks ops weight quantization attachment analysis models train", 1070),
     "theorems": ("theorems", 560),
     "peft": ("peft", 320),
     "testing": ("testing", 780),

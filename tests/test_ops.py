@@ -185,7 +185,7 @@ def test_the_first_and_the_second_derivative_agree_with_finite_differences(name,
     function, shapes = DERIVATIVES[name]
     arguments = [rng.standard_normal(shape) for shape in shapes]
     argnum = list(range(len(shapes)))
-    check_grads(function, argnum=argnum, modes=["rev"], order=2)(*arguments)
+    check_grads(function, argnum=argnum, modes=["fwd", "rev"], order=2)(*arguments)
 
 
 @every_derivative

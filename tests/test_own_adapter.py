@@ -334,12 +334,25 @@ def test_pytest_does_not_fail_for_what_is_expected(folder):
     assert "P1" not in found
 
 
+def test_an_adapter_without_a_colon_is_left_to_other_plugins(folder):
+    """Other people's conftest may have an option of this name, for something else."""
+    folder.makeconftest(
+        "def pytest_addoption(parser):\n"
+        "    parser.addoption('--adapter')\n"
+        "    parser.addoption('--report')\n"
+    )
+    source = "def test_it(pytestconfig):\n    assert pytestconfig.option.adapter == 'sql'"
+    file = folder.makepyfile(theirs=source)
+    done = folder.runpytest_inprocess(*PLUGIN, "--adapter", "sql", file)
+    assert done.ret == pytest.ExitCode.OK
+    assert folder.runpytest_inprocess(*PLUGIN, "--help").ret == pytest.ExitCode.OK
+
+
 @pytest.mark.parametrize(
     "adapter, message",
     [
         ("nothing_here:DoRA", "No module named 'nothing_here'; write mymodule:MyAdapter for a"),
         ("dora:Dora", "module 'dora' has no attribute 'Dora'; write mymodule:MyAdapter for a"),
-        ("dora", "write mymodule:MyAdapter for a"),
         (":DoRA", "write mymodule:MyAdapter for a"),
         ("", "write mymodule:MyAdapter for a"),
         ("syntax:Mine", "syntax.py, line 2: SyntaxError: '(' was never closed"),

@@ -567,10 +567,30 @@ def test_progress_is_silent_on_a_dumb_terminal(monkeypatch):
     assert sys.stderr.getvalue() == ""
 
 
+@pytest.mark.parametrize(
+    "change", [{"eps": 0.0}, {"eps": -1.0}, {"decay": (1.0, 1.0)}, {"decay": 0.9}]
+)
+def test_adam_refuses_settings_that_divide_by_zero(change):
+    params = {"w": np.ones(3)}
+    with pytest.raises(ValueError, match=rf"^{min(change)} must be"):
+        adam(params, params, adam_start(params), lr=0.1, **change)
+
+
+def test_a_gradient_has_the_dtype_of_its_array_whatever_scales_the_loss():
+    params = {"w": np.ones(3, np.float32)}
+    _, grads = value_and_grad(lambda p: np.float64(2) * anp.sum(p["w"]), params)
+    assert grads["w"].dtype == np.float32
+
+
+def test_a_complex_loss_is_refused():
+    with pytest.raises(ValueError, match="^loss must be a real number"):
+        value_and_grad(lambda p: anp.sum(p["w"]) * 1j, {"w": np.ones(3)})
+
+
 def test_adam_refuses_params_that_cannot_move_by_small_steps():
     """Integers would stay where they are, in silence."""
     state = adam_start({"w": np.ones(3)})
-    with pytest.raises(ValueError, match="^params must be arrays of float32 or float64, got int"):
+    with pytest.raises(ValueError, match=r"^params must be arrays of float32 or float64, got int"):
         adam({"w": np.array([1, 2, 3])}, {"w": np.ones(3)}, state, lr=0.1)
 
 

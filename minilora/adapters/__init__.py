@@ -34,8 +34,14 @@ def _explain_arguments(adapter):
         try:
             construct(self, *args, **kwargs)
         except TypeError as error:
+            if "__init__()" not in str(error):
+                raise  # from a function that was passed as scaling
             names = ", ".join(field.name for field in dataclasses.fields(adapter)) or "no arguments"
             hint = "PEFT's r is rank here, lora_alpha is alpha"
+            if type(self) is not adapter:
+                hint += (
+                    f"; for fields of its own, {type(self).__name__} needs @dataclass(frozen=True)"
+                )
             raise TypeError(f"{adapter.__name__} takes {names} ({hint}): {error}") from error
 
     adapter.__init__ = __init__

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import autograd.numpy as np
 
 from minilora.checks import check_columns, check_matrix, check_rank
-from minilora.weight import dense, linear, normal, reflect
+from minilora.weight import dense, describe, linear, normal, reflect
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class HRA:
 
     rank: int
     odd: bool = False
+
+    __repr__ = describe
 
     def __post_init__(self):
         check_rank(self.rank)
@@ -81,6 +83,7 @@ def orthogonality_penalty(U):
 
     The authors' code adds the norm itself, not its square, so its λ is not on the same scale.
     """
+    check_columns(U)
     unit = U / np.sqrt(np.sum(U * U, axis=0))
     gram = unit.T @ unit - np.eye(U.shape[1], dtype=U.dtype)
     return np.sum(gram * gram)

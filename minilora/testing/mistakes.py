@@ -65,5 +65,9 @@ def _make(row, rank):
     """The row's adapter with a rank on which `row.make` may compute before it passes it on."""
     if row.wrong_rank:
         row.wrong_rank(rank)
+        return
+    adapter = row.make(1)
+    if dataclasses.is_dataclass(adapter):
+        dataclasses.replace(adapter, rank=rank)
     else:
-        dataclasses.replace(row.make(1), rank=rank)
+        type(adapter)(rank=rank)

@@ -1,7 +1,8 @@
 """The pytest plugin: `pytest --adapter MODULE:CLASS` checks an adapter's promises, in any folder.
 
-It comes with the package, so pytest imports it in all runs. Unless a run asks for it, it does
-nothing. It does not even add its options, which could collide with those of another plugin.
+It comes with the package, so pytest imports it in all runs. Unless a run asks for it, with an
+--adapter that has a colon, it does nothing. It does not even add its options, which could collide
+with those of somebody else.
 """
 
 import os
@@ -15,10 +16,13 @@ _OPTIONS = {
 
 
 def pytest_addoption(parser, pluginmanager):
-    """Add the options to a run that asks for them, or for help."""
+    """Add the options to a run that asks for them."""
     words = pluginmanager.get_plugin("pytestconfig").invocation_params.args
-    words = [*map(str, words), *os.environ.get("PYTEST_ADDOPTS", "").split()]
-    if any(word.startswith("--adapter") or word in ("-h", "--help") for word in words):
+    words = [*os.environ.get("PYTEST_ADDOPTS", "").split(), *map(str, words)]
+    pairs = zip(words, [*words[1:], "none"])
+    named = [after for word, after in pairs if word == "--adapter"]
+    named += [word.partition("=")[2] for word in words if word.startswith("--adapter=")]
+    if any(":" in name or not name for name in named):
         group = parser.getgroup("minilora", "the promises of an adapter (minilora)")
         for name, (metavar, says) in _OPTIONS.items():
             group.addoption(f"--{name}", dest=_dest(name), metavar=metavar, help=says)

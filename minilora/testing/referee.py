@@ -14,9 +14,7 @@ from minilora.testing.rows import EXPECTED_FAILURES, Row
 from minilora.testing.table import Line, claims_table, slow_lines
 
 _HERE = str(Path(__file__).parent)
-_EXPLAINED = (
-    "What each promise says: python -m minilora.testing, which prints minilora/testing/contract.py."
-)
+_EXPLAINED = "What each promise says: python -m minilora.testing, or minilora/testing/contract.py."
 
 
 class Report(NamedTuple):
@@ -91,7 +89,8 @@ def row_of(adapter, *, args=None, formula=None, expected_failures=None):
 
 def _check_expected(failures):
     numbers = [promise.number for promise in PROMISES]
-    if not isinstance(failures, dict) or not set(failures) <= set(numbers):
+    known = isinstance(failures, dict) and set(failures) <= set(numbers)
+    if not known or not all(failures.values()):
         advice = f"from {', '.join(numbers)} to why they fail"
         raise ValueError(f"expected_failures must be a dict {advice}, got {failures!r:.80}")
 

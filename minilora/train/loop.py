@@ -55,6 +55,8 @@ def learning_rate(step, steps, peak, warmup=0.05):
     check_count("steps", steps)
     check_count("step", step, most=steps - 1, least=0)
     check_positive("peak", peak)
+    if warmup != 0:
+        check_positive("warmup", warmup, most=1)
     return _rate(step, steps, peak, warmup)
 
 

@@ -39,11 +39,20 @@ def value_and_grad(loss, params=_MISSING, *inputs):
         raise ValueError(
             f"loss must be one number, got shape {end.shape}: take its mean or its sum"
         )
+    if np.iscomplexobj(getval(end)):
+        raise ValueError("loss must be a real number, got a complex one")
     grads = _walk_backwards(end)
-    found = (
-        grads[box._node][0] if box._node in grads else np.zeros_like(box._value) for box in boxes
-    )
+    found = (_gradient_of(box, grads) for box in boxes)
     return end._value, rebuild(params, found)
+
+
+def _gradient_of(box, grads):
+    """The gradient of one array, in its dtype: zero where the loss does not use it."""
+    if box._node not in grads:
+        return np.zeros_like(box._value)
+    grad, _ = grads[box._node]
+    dtype = getval(box).dtype
+    return grad if getval(grad).dtype == dtype else grad.astype(dtype)
 
 
 def _walk_backwards(end):

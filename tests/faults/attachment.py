@@ -16,7 +16,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('bound = dict(self.weights)', 'bound = self.weights'),
     ('if hasattr(adapter, "array"):', 'if False:'),
     ('        params = self._checked(params)\n        merged', '        params = params or self.params\n        merged'),
-    ('merged = dict(self.weights)', 'merged = self.weights'),
+    ('merged = {\n            name: dense(W) if isinstance(W, Adapted) else W for name, W in self.weights.items()\n        }', 'merged = self.weights'),
     ('        check_form("params", params, self.params)\n', ''),
     ('if given.dtype != array.dtype or not (isbox', 'if not (isbox'),
     ('bool(np.all(np.isfinite(array)))', 'not np.any(np.isnan(array))'),
