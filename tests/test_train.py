@@ -583,7 +583,7 @@ def test_a_gradient_has_the_dtype_of_its_array_whatever_scales_the_loss():
 
 
 def test_a_complex_loss_is_refused():
-    with pytest.raises(ValueError, match="^loss must be a real number"):
+    with pytest.raises(ValueError, match=r"^loss must be a real number"):
         value_and_grad(lambda p: anp.sum(p["w"]) * 1j, {"w": np.ones(3)})
 
 
