@@ -4,9 +4,12 @@
 
     Θ_A (r, d_out), Θ_B (r, d_in)      r (d_out + d_in) trainable parameters, once for all layers
 
-Share Θ_A and Θ_B by the key of `attach`: attach(weights, {"*.q.W": CondLoRA(8)}, rng=rng,
-key=kind). The update cannot leave the column space and the row space of W: what W maps to zero, W'
-maps to zero.
+Share Θ_A and Θ_B by the key of `attach`:
+
+    attach(weights, {"*.q.W": CondLoRA(8)}, rng=rng, key=kind)
+
+The update cannot leave the column space and the row space of W: what W maps to zero, W' maps to
+zero.
 
 Kim et al., 2024, arXiv 2403.14946. The authors' released code feeds the rows of W to both linear
 layers, which gives W M Wᵀ in place of W M W and needs square W; this one follows the formula above

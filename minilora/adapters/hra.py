@@ -6,16 +6,16 @@
 
 A reflection is a mirror: it negates u_i and keeps all that is orthogonal to it. H rotates and
 reflects the inputs of W but stretches nothing: W' keeps the singular values of W, the lengths of
-its rows and the angles between them. It is LoRA in disguise: H − I = −U Γ Uᵀ has rank r, so W' = W
-+ B A with A = Uᵀ and B = −W U Γ. `forward` uses that form (compact WY); `merge` applies the
+its rows and the angles between them. It is LoRA in disguise: H − I = −U Γ Uᵀ has rank r, so
+W' = W + B A with A = Uᵀ and B = −W U Γ. `forward` uses that form (compact WY); `merge` applies the
 reflections one by one.
 
 An even number of reflections in adjacent equal pairs starts as the identity, because each pair
 cancels. An odd number never is the identity: its determinant is −1.
 
 Yuan, Liu & Xu, 2024, arXiv 2405.17484. Compact WY: Schreiber & Van Loan, 1989. The paper's λ says
-how strongly the columns of U are held orthogonal: `HRA` is λ = 0; add `λ *
-orthogonality_penalty(U)` to the loss for λ > 0; λ = ∞ is the adapter of hra_strict.py.
+how strongly the columns of U are held orthogonal: `HRA` is λ = 0; for λ > 0 add
+`λ * orthogonality_penalty(U)` to the loss; λ = ∞ is the adapter of hra_strict.py.
 """
 
 from dataclasses import dataclass
