@@ -172,7 +172,7 @@ class Attached:
         matrix, an array. All other weights are as given.
 
         Raises ValueError when keys, letters, shapes or dtypes of params are not those of
-        `self.params`, or when they are not finite.
+        `self.params`, or, outside a gradient, when they are not finite.
         """
         params = self._checked(params)
         bound = dict(self.weights)
@@ -270,7 +270,7 @@ def merge_all(parts, overlap=False):
     When no entry is in two regions, the result is bitwise identical for every order of the parts.
 
     Raises ValueError when regions overlap (SBoRA-FA and SBoRA-FB always do), unless overlap is
-    allowed, and when there is no part or an adapter has no region.
+    allowed, when the parts hold different W, and when there is no part or an adapter has no region.
     """
     if not parts:
         raise ValueError("parts must hold at least one (adapter, params, frozen), got none")

@@ -510,6 +510,15 @@ def failing(steps, step, error):
     return wrapped
 
 
+def write_until(step, error, patch, folder, attached, params):
+    """Write a checkpoint on a disk on which this step fails, with this error."""
+    wrapped = failing([], step, error)
+    patch.setattr(os, "replace", wrapped(os.replace))
+    patch.setattr(Path, "write_bytes", wrapped(Path.write_bytes))
+    with pytest.raises(error, match="no space left"):
+        write_peft(folder, attached, params)
+
+
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 @pytest.mark.parametrize("step", range(6))
 def test_when_writing_fails_the_old_checkpoint_stays_whole(step, error, rng, tmp_path, monkeypatch):
@@ -517,12 +526,8 @@ def test_when_writing_fails_the_old_checkpoint_stays_whole(step, error, rng, tmp
     write_peft(tmp_path, *trained(WEIGHTS, {"layers.*.W": LoRA(2)}, rng))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     attached, params = trained(WEIGHTS, {"layers.*.W": LoRA(3, alpha=1)}, rng)
-    wrapped = failing([], step, error)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", wrapped(os.replace))
-        patch.setattr(Path, "write_bytes", wrapped(Path.write_bytes))
-        with pytest.raises(error, match="no space left"):
-            write_peft(tmp_path, attached, params)
+        write_until(step, error, patch, tmp_path, attached, params)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     write_peft(tmp_path, attached, params)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()}.keys() == before.keys()
@@ -535,12 +540,8 @@ def test_when_writing_a_fresh_folder_fails_no_file_is_left(step, error, rng, tmp
     """Nor the folder in which the files were made; a file of somebody else's stays."""
     (tmp_path / "README.md").write_text("kept")
     attached, params = trained(WEIGHTS, {"layers.*.W": LoRA(2)}, rng)
-    wrapped = failing([], step, error)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", wrapped(os.replace))
-        patch.setattr(Path, "write_bytes", wrapped(Path.write_bytes))
-        with pytest.raises(error, match="no space left"):
-            write_peft(tmp_path, attached, params)
+        write_until(step, error, patch, tmp_path, attached, params)
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 

@@ -26,8 +26,13 @@ def alpha_over_sqrt_rank(alpha, rank):
 
 def scale_of(adapter):
     """s = scaling(α, r) of an adapter, as a float; alpha None means α = r."""
+    return float(_scaled(adapter))
+
+
+def _scaled(adapter):
+    """What the adapter's scaling gives, whatever that is."""
     alpha = adapter.rank if adapter.alpha is None else adapter.alpha
-    return float(adapter.scaling(alpha, adapter.rank))
+    return adapter.scaling(alpha, adapter.rank)
 
 
 def check_scale(adapter):
@@ -40,7 +45,6 @@ def check_scale(adapter):
         raise ValueError(
             f"scaling must be a function of (alpha, rank), got {adapter.scaling!r}: {advice}"
         )
-    alpha = adapter.rank if adapter.alpha is None else adapter.alpha
-    scale = adapter.scaling(alpha, adapter.rank)
+    scale = _scaled(adapter)
     if not isinstance(scale, Real) or not 0 < scale < math.inf:
         raise ValueError(f"scaling must give a positive number, got {scale!r} for {adapter!r}")

@@ -6,7 +6,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('return alpha / rank\n', 'return alpha\n'),
     ('alpha / rank**0.5', 'alpha / rank'),
     ('adapter.rank if adapter.alpha is None', '1 if adapter.alpha is None'),
-    ('float(adapter.scaling(alpha, adapter.rank))', 'adapter.scaling(alpha, adapter.rank)'),
+    ('float(_scaled(adapter))', '_scaled(adapter)'),
     ('adapter.scaling(alpha, adapter.rank)', 'adapter.scaling(adapter.rank, alpha)'),
     ('    check_rank(adapter.rank)\n', ''),
     ('check_positive("alpha", adapter.alpha, most=1e300)', 'pass'),
