@@ -1,25 +1,28 @@
 """Look at an update after training: how many directions it has, which ones, and what of W it keeps.
 
     spectrum     σ₁ ≥ σ₂ ≥ …, the singular values of ΔW
-    captured     Σ_{i≤k} σᵢ² / Σ σᵢ², the share of ‖ΔW‖²_F in its best approximation of rank k
-    similarity   φ(i, j) = ‖U₁ᵀ U₂‖²_F / min(i, j), with U₁ (d, i), U₂ (d, j) the first singular
-                 vectors of two matrices
+    captured     Σ_{i≤k} σᵢ² / Σ σᵢ², the share of ‖ΔW‖²_F in its best approximation of rank ≤ k
+    similarity   φ(i, j) = ‖U₁ᵀ U₂‖²_F / min(i, j), with U₁ (d, i), U₂ (d, j) the first left
+                 singular vectors of two matrices
     conversion   A = Θ_A W and B = W Θ_Bᵀ, with Θ_A (r, d_out), Θ_B (r, d_in): what makes LoRA's
                  matrices out of W
+    intruder     one of the first k left singular vectors of W', when its largest |cosine| to those
+                 of W is below a threshold
     energy       Σ_{i≠j} 1 / ‖ŵᵢ − ŵⱼ‖ over the rows of W, the output neurons, at unit length
 
-φ is 1 when one subspace holds the other and 0 when they are orthogonal, but that of two random
-subspaces is about max(i, j) / d, not 0: `random_similarity` says what chance alone gives, so that
+φ is 1 just when one subspace holds the other, and 0 just when they are orthogonal. For two random
+subspaces it is max(i, j) / d on average, not 0: `random_similarity` says what chance gives, so that
 it is not taken for a finding.
 
-φ: Hu et al., 2021, arXiv 2106.09685, section 7.2. Conversion: Kim et al., 2024, arXiv 2403.14946;
-least squares finds it here, for a W of any shape. Energy: Liu et al., 2018, arXiv 1805.09298, with
-the exponent 1; HRA's W' = W H with H orthogonal keeps it: Yuan et al., 2024, arXiv 2405.17484.
+φ: Hu et al., 2021, arXiv 2106.09685, section 7.2. Conversion: Kim et al., 2024, arXiv 2403.14946.
+Intruder dimensions: Shuttleworth et al., 2024, arXiv 2410.21228. Energy: Liu et al., 2018, arXiv
+1805.09298, with the exponent 1; HRA's W' = W H with H orthogonal keeps it: Yuan et al., 2024, arXiv
+2405.17484. Chance, ties and matrices of any rank are treated in our own way.
 """
 
 import numpy as np
 
-from minilora.checks import check_count, check_matrix
+from minilora.checks import check_count, check_matrix, check_positive
 
 _ROUNDINGS = 100  # values closer than this many times eps, relative to the largest, count as equal
 
@@ -31,18 +34,19 @@ def singular_spectrum(delta):
 
 
 def energy_captured(delta):
-    """The shares of ‖ΔW‖²_F in its best approximations of rank 0, 1, 2, …
+    """The shares of ‖ΔW‖²_F in its best approximations of rank at most 0, 1, 2, …
 
-    Entry k is Σ_{i≤k} σᵢ² / Σ σᵢ², from 0 at k = 0 to 1. No matrix of rank k comes closer to ΔW
-    (Eckart & Young, 1936), so 1 − entry k is what LoRA of rank k must miss.
+    Entry k is Σ_{i≤k} σᵢ² / Σ σᵢ²: 0 at k = 0, 1 at the end. No matrix of rank at most k comes
+    closer to ΔW in this norm (Eckart & Young, 1936): LoRA of rank k misses the share 1 − entry k or
+    more.
 
     Raises ValueError when ΔW is zero or not a finite matrix.
     """
     values = singular_spectrum(delta)
     if not np.any(values):
         raise ValueError("delta must not be zero: there is nothing to have a share of")
-    squares = _near_one(values) ** 2
-    return np.insert(np.cumsum(squares), 0, 0) / np.sum(squares)
+    sums = np.cumsum(_near_one(values) ** 2)
+    return np.insert(sums, 0, 0) / sums[-1]
 
 
 def subspace_similarity(M1, M2, i, j):
@@ -53,7 +57,8 @@ def subspace_similarity(M1, M2, i, j):
 
     Raises ValueError when M1 or M2 is not a finite matrix, when their d differ, and when i or j is
     above the rank or cuts a tie of singular values: rounding would then decide which vectors come
-    first.
+    first. Neighbours within 100 eps σ₁ count as tied, and what is tied with 0 counts as 0, with the
+    eps of the matrix's dtype.
     """
     U1 = _first_singular_vectors("M1", M1, "i", i)
     U2 = _first_singular_vectors("M2", M2, "j", j)
@@ -82,8 +87,13 @@ def random_similarity(d, i, j):
     return max(i, j) / d, variance**0.5 / min(i, j)
 
 
-def conversion_matrices(W, A, B):
+def conversion_matrices(W, A, B, A_0=None):
     """(Θ_A, Θ_B) with A = Θ_A W and B = W Θ_Bᵀ, for W (d_out, d_in), A (r, d_in), B (d_out, r).
+
+    With A_0, where A started, Θ_A is that of A − A_0, which is what training made. LoRA's A starts
+    at random, anew in each layer, so without A_0 two layers' Θ_A may differ by their starts alone:
+
+        conversion_matrices(W, **params[name], A_0=attached.params[name]["A"])
 
     For an invertible W they are A W⁻¹ and (W⁻¹ B)ᵀ, and no others. For any other W each is of least
     error, and of least norm among those:
@@ -93,31 +103,76 @@ def conversion_matrices(W, A, B):
         Θ_B is exact when B lies in the column space of W (always when rank W = d_out),
         and unique when rank W = d_in
 
-    Raises ValueError when W, A or B is not a finite matrix or their shapes do not fit.
+    A singular value of W counts as zero up to eps max(d_out, d_in) σ₁, with the eps of W's dtype.
+
+    Raises ValueError when W, A, B or A_0 is not a finite matrix or their shapes do not fit.
     """
-    W = _as_array("W", W)
-    A = _as_array("A", A)
-    B = _as_array("B", B)
-    d_out, d_in = W.shape
-    r = len(A)
-    if A.shape != (r, d_in):
-        raise ValueError(f"A must have shape (r, {d_in}) for W {W.shape}, got {A.shape}")
-    if B.shape != (d_out, r):
-        given = f"W {W.shape} and A {A.shape}"
-        raise ValueError(f"B must have shape {(d_out, r)} for {given}, got {B.shape}")
-    Theta_A = np.linalg.lstsq(W.T, A.T, rcond=None)[0].T
-    Theta_B = np.linalg.lstsq(W, B, rcond=None)[0].T
-    for name, Theta in (("A", Theta_A), ("B", Theta_B)):
-        if not np.all(np.isfinite(Theta)):
-            raise ValueError(f"{name} must be smaller, or W larger: their quotient overflows")
-    return Theta_A, Theta_B
+    W, A, B, learned = _check_update(W, A, B, A_0)
+    return _quotient("A", W.T, learned.T).T, _quotient("B", W, B).T
+
+
+def published_conversion_matrices(W, A, B, A_0=None):
+    """{"A": W⁻¹ Aᵀ (d, r), "B": W⁻¹ B (d, r), "BA": W⁻¹ B A (d, d)} for a square W (d, d).
+
+    These are the three that the authors of CondLoRA compare between layers: each by
+    `subspace_similarity`, transposed (.T) for right singular vectors. "B" is Θ_Bᵀ and "BA" is
+    Θ_Bᵀ A. "A" is not Θ_A: it belongs to A = Θ Wᵀ, which the authors' adapter computes.
+
+    If W⁻¹ B and A have rank r, the first r left singular vectors of "BA" span what those of "B"
+    span, and its first r right ones the rows of A, without W. So "BA" has news at i < r alone.
+    There it is the only one of the three that no invertible R changes, with B R⁻¹, R A for B, A.
+
+    Departures: with A_0, "A" is that of A − A_0, as in `conversion_matrices` ("BA" starts at zero
+    by itself). A singular W is no error: least squares and least norm. `subspace_similarity`
+    refuses an i above the rank, where the authors' code goes on with arbitrary directions.
+
+    Raises ValueError as `conversion_matrices` does, and when W is not square.
+    """
+    W, A, B, learned = _check_update(W, A, B, A_0)
+    if W.shape[0] != W.shape[1]:
+        raise ValueError(f"W must be square, so that W⁻¹ Aᵀ can be computed, got {W.shape}")
+    for_A = _quotient("A", W, learned.T)
+    for_B = _quotient("B", W, B)
+    with np.errstate(over="ignore", invalid="ignore"):  # an error below, and so no warning here
+        for_BA = for_B @ A
+    return {"A": for_A, "B": for_B, "BA": _check_quotient("A", for_BA)}
+
+
+def intruder_dimensions(W, W_adapted, k, threshold):
+    """Which of the first k left singular vectors of W' are intruders, as indices from 0.
+
+    A unit vector u of W' is one when |cos(u, v)| < threshold for all left singular vectors v of W.
+    Where singular values of W tie, all vectors of their space count as v, and the largest |cosine|
+    is the length of u's projection on it. Those with σ = 0 do not count (with the authors they do):
+    a direction outside the column space of W is an intruder.
+
+    When rank W = d_out, the largest |cosine| is at least 1/√d_out: no threshold up to that finds
+    any. At a threshold near 1 rounding alone makes intruders.
+
+    Raises ValueError when W or W' is not a finite matrix, their shapes differ, threshold is not in
+    (0, 1], and when one of the first k singular values of W' is zero or tied: its vector is then
+    not unique. What is zero and tied is as for `subspace_similarity`.
+    """
+    check_positive("threshold", threshold, most=1)
+    U, ends = _left_singular_vectors("W", W)
+    U_adapted, ends_adapted = _left_singular_vectors("W_adapted", W_adapted)
+    if W_adapted.shape != W.shape:
+        raise ValueError(f"W_adapted must have the shape {W.shape} of W, got {W_adapted.shape}")
+    unique = np.sum(ends_adapted == np.arange(1, len(ends_adapted) + 1))  # how many stand alone
+    if unique == 0:
+        raise ValueError("W_adapted must have a first singular value that is neither zero nor tied")
+    check_count("k", k, most=unique)
+    first = U_adapted[:, :k]
+    spaces = np.split(U, ends, axis=1)[:-1]  # one for each singular value; without the rest, σ = 0
+    cosines = [np.linalg.norm(V.T @ first, axis=0) for V in spaces]
+    return np.flatnonzero(np.max([np.zeros(k), *cosines], axis=0) < threshold)
 
 
 def hyperspherical_energy(W):
-    """Σ_{i≠j} 1 / ‖ŵᵢ − ŵⱼ‖ over the rows of W at unit length: smaller for an even spread.
+    """Σ_{i≠j} 1 / ‖ŵᵢ − ŵⱼ‖ over the rows of W at unit length: large when two nearly agree.
 
     Raises ValueError when W is not a finite matrix, has a zero row, or two rows of equal direction
-    (infinite energy).
+    (infinite energy): of unit vectors no more than 100 eps apart, with the eps of W's dtype.
     """
     W = _near_one(_as_array("W", W), axis=1)
     norms = np.linalg.norm(W, axis=1, keepdims=True)
@@ -130,20 +185,64 @@ def hyperspherical_energy(W):
     return 2 * float(np.sum(1 / distances))
 
 
+def _check_update(W, A, B, A_0):
+    """W, A, B and the learned A − A_0, or A without A_0, as arrays.
+
+    Raises ValueError when one is not a finite matrix or does not fit.
+    """
+    W = _as_array("W", W)
+    A = _as_array("A", A)
+    B = _as_array("B", B)
+    d_out, d_in = W.shape
+    r = len(A)
+    if A.shape != (r, d_in):
+        raise ValueError(f"A must have shape (r, {d_in}) for W {W.shape}, got {A.shape}")
+    if B.shape != (d_out, r):
+        given = f"W {W.shape} and A {A.shape}"
+        raise ValueError(f"B must have shape {(d_out, r)} for {given}, got {B.shape}")
+    if A_0 is None:
+        return W, A, B, A
+    A_0 = _as_array("A_0", A_0)
+    if A_0.shape != A.shape:
+        raise ValueError(f"A_0 must have the shape {A.shape} of A, got {A_0.shape}")
+    return W, A, B, _as_array("A - A_0", A - A_0)
+
+
+def _quotient(name, W, M):
+    """W⁻¹ M; for a W that has no inverse, of least error, and of least norm among those."""
+    smallest = np.finfo(W.dtype).eps * max(W.shape)
+    return _check_quotient(name, np.linalg.lstsq(W, M, rcond=smallest)[0])
+
+
+def _check_quotient(name, Theta):
+    """Theta. Raises ValueError unless it is finite."""
+    if not np.all(np.isfinite(Theta)):
+        raise ValueError(f"{name} must be smaller, or W larger: their quotient overflows")
+    return Theta
+
+
 def _first_singular_vectors(name, M, letter, i):
     """The first i left singular vectors of M (d, n), in columns (d, i).
 
-    Raises ValueError where they are not unique.
+    Raises ValueError where the space that they span is not unique.
     """
-    M = _as_array(name, M)
     check_count(letter, i)
-    U, values, _ = np.linalg.svd(M, full_matrices=False)
-    drops = -np.diff(values, append=0)
-    ends = np.flatnonzero(drops > _ROUNDINGS * np.finfo(values.dtype).eps * values[0]) + 1
+    U, ends = _left_singular_vectors(name, M)
     if i not in ends.tolist():
         where = f"after which the singular values of {name} drop"
         raise ValueError(f"{letter} must be one of {ends}, {where}, got {i!r}")
     return U[:, :i]
+
+
+def _left_singular_vectors(name, M):
+    """The left singular vectors of M (d, n), in columns, and all i after which σ drops.
+
+    The last such i is the rank.
+    """
+    U, values, _ = np.linalg.svd(_as_array(name, M), full_matrices=False)
+    drops = -np.diff(values, append=0)
+    ends = np.flatnonzero(drops > _ROUNDINGS * np.finfo(values.dtype).eps * values[0]) + 1
+    return U, ends
 
 
 def _as_array(name, M):

@@ -68,9 +68,13 @@ def scatter(z, index, width):
     return scattered
 
 
+def _gather_back(index, width):
+    return lambda g: scatter(g, index, width)
+
+
 # Each is the other's transpose, so each is the other's gradient.
 # Autograd's own gradient of x[..., index] adds entries one by one, in case an index repeats.
-defvjp(gather, lambda y, x, index: lambda g: scatter(g, index, x.shape[-1]))
+defvjp(gather, lambda y, x, index: _gather_back(index, x.shape[-1]))  # the tape need not keep x
 defvjp(scatter, lambda y, z, index, width: lambda g: gather(g, index))
 defjvp(gather, lambda g, y, x, index: gather(g, index))
 defjvp(scatter, lambda g, y, z, index, width: scatter(g, index, width))

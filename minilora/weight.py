@@ -122,7 +122,7 @@ def _equal(value, default):
 
 
 def reflect(W, u):
-    """W (I − 2 u uᵀ / uᵀu): each row of W (..., d) reflected in the plane orthogonal to u (d,)."""
+    """W (I − 2 u uᵀ / uᵀu): each row of W (n, d) reflected in the plane orthogonal to u (d,)."""
     return W - np.outer(W @ u, (2 / np.sum(u * u)) * u)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import get_data_path
+from support.draws import assert_normal, assert_uniform
 
 from minilora.data.glyphs import (
     ALPHABET,
@@ -17,6 +18,7 @@ from minilora.data.glyphs import (
     SERIF,
     SOURCE,
     Domain,
+    _random_placements,
     draw_letters,
 )
 
@@ -114,10 +116,39 @@ def test_uneven_light_is_an_offset_and_two_gradients_of_size_one_half():
     assert np.max(np.abs(np.corrcoef(found) - np.eye(3))) < 0.1
 
 
-def test_noise_has_the_size_that_is_promised():
-    images, _ = draw_letters(np.random.default_rng(0), SOURCE, 40)
-    corners = images.reshape(-1, 12, 12)[:, [0, 0, 11, 11], [0, 11, 0, 11]]
-    assert np.median(np.abs(corners)) / 0.6745 == pytest.approx(0.1, rel=0.1)
+def test_the_light_and_the_noise_are_normally_distributed(rng):
+    """Noise where a filter leaves nothing else; light on white paper of 3 × 3 pixels."""
+    images, _ = draw_letters(rng, SOURCE._replace(filter=lambda rng, images: 0 * images), 4)
+    assert_normal(images, 0.1)
+    light = LIGHTING.filter(rng, np.zeros((64 * 64, 3, 3)))
+    for values in (
+        light[:, 1, 1],
+        light[:, 1, 2] - light[:, 1, 1],
+        light[:, 2, 1] - light[:, 1, 1],
+    ):
+        assert_normal(values.reshape(64, 64), 0.5)
+
+
+def test_letters_are_placed_as_is_promised(rng):
+    """The five numbers in each affine map: shear, then scale, then rotate by 90° ± 10°, shift."""
+    size = 20
+    maps = np.array([each.get_matrix() for each in _random_placements(rng, 90.0, 2000, size)])
+    down, across = maps[:, 1, 0], maps[:, 0, 0]  # where (1, 0) goes: it is scaled and rotated
+    angles = np.arctan2(down, across)
+    scale_x = np.hypot(across, down)
+    scale_y = np.linalg.det(maps[:, :2, :2]) / scale_x
+    shears = (maps[:, 0, 1] * across + maps[:, 1, 1] * down) / scale_x**2
+    assert_uniform(np.degrees(angles), 80 - 1e-9, 100 + 1e-9)
+    assert_uniform(np.arctan(shears), -0.1, 0.1)
+    for values, middle, most in (
+        (scale_x / size, 1, 0.12),
+        (scale_y / size, 1, 0.12),
+        (maps[:, 0, 2] / size, 0.5, 0.06),
+        (maps[:, 1, 2] / size, 0.5, 0.06),
+    ):
+        assert_uniform(values, middle - most, middle + most)
+    numbers = np.stack([angles, scale_x, scale_y, shears, maps[:, 0, 2], maps[:, 1, 2]])
+    assert np.max(np.abs(np.corrcoef(numbers) - np.eye(6))) < 0.1
 
 
 def test_a_font_may_be_given_by_its_path(rng):

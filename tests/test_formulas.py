@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from support.draws import assert_normal
 
 from minilora.adapters import HRA, CondLoRA, Full, HRAStrict, LoRA, SBoRAFA, SBoRAFB
 from minilora.adapters.scaling import alpha_over_sqrt_rank
@@ -21,25 +22,26 @@ def plus_product(W, s, B, A):
     return merged
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 5)])
+SHAPES = pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 5)])
+
+
+@SHAPES
 @pytest.mark.parametrize(
     "adapter, s",
     [
         (LoRA(rank=2), 1.0),
         (LoRA(rank=2, alpha=8), 4.0),
         (LoRA(rank=3, alpha=1.5), 0.5),
+        (LoRA(rank=2, alpha=6, scaling=alpha_over_sqrt_rank), 6 / math.sqrt(2)),
         (LoRA(rank=3, alpha=6, scaling=alpha_over_sqrt_rank), 6 / math.sqrt(3)),
     ],
 )
-def test_lora_is_w_plus_alpha_over_r_b_a(shape, adapter, s, rng):
+def test_lora_is_w_plus_alpha_over_r_b_a(adapter, s, shape, rng):
     W = weight(rng, shape)
     params, frozen = adapter.init(rng, W)
     params = moved(rng, params)
     expected = plus_product(W, s, params["B"], params["A"])
     np.testing.assert_allclose(adapter.merge(params, frozen), expected, rtol=1e-13)
-
-
-SHAPES = pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 5)])
 
 
 @SHAPES
@@ -120,24 +122,38 @@ def test_condlora_is_w_plus_s_w_theta_b_theta_a_w(shape, rng):
     np.testing.assert_allclose(adapter.merge(params, frozen), expected, rtol=1e-12)
 
 
-def test_condlora_starts_with_theta_b_zero_and_theta_a_of_variance_one_over_d_out(rng):
-    params, _ = CondLoRA(rank=50).init(rng, weight(rng, (400, 60)))
+def test_condlora_starts_with_theta_b_zero_and_theta_a_normal_of_variance_one_over_d_out(rng):
+    params, _ = CondLoRA(rank=64).init(rng, weight(rng, (400, 70)))
     assert not np.any(params["Theta_B"])
-    assert abs(np.var(params["Theta_A"]) * 400 - 1) < 0.05
+    assert_normal(params["Theta_A"], 400**-0.5)
 
 
-def test_hra_starts_with_adjacent_equal_pairs_of_unit_columns(rng):
-    U = HRA(6).init(rng, weight(rng, (5, 40)))[0]["U"]
+def test_hra_starts_with_adjacent_equal_pairs_of_unit_columns_in_all_directions(rng):
+    """An entry of a random unit vector is all but normal in so many dimensions."""
+    U = HRA(128).init(rng, weight(rng, (5, 200)))[0]["U"]
     np.testing.assert_array_equal(U[:, 0::2], U[:, 1::2])
     np.testing.assert_allclose(np.sum(U**2, axis=0), 1, rtol=1e-14)
-    assert np.max(np.abs(U[:, ::2].T @ U[:, ::2] - np.eye(3))) < 0.6
+    assert_normal(U[:, ::2], 200**-0.5)
 
 
-def test_lora_starts_with_b_zero_and_a_of_variance_one_over_d_in(rng):
-    params, _ = LoRA(rank=50).init(rng, weight(rng, (60, 400)))
+def test_lora_starts_with_b_zero_and_a_normal_of_variance_one_over_d_in(rng):
+    params, _ = LoRA(rank=64).init(rng, weight(rng, (70, 400)))
     assert not np.any(params["B"])
-    assert abs(np.mean(params["A"])) < 4 / math.sqrt(400 * 20_000)
-    assert abs(np.var(params["A"]) * 400 - 1) < 0.05
+    assert_normal(params["A"], 400**-0.5)
+
+
+@pytest.mark.parametrize("adapter", [LoRA(2), CondLoRA(2), HRA(2), HRA(3, odd=True)], ids=str)
+def test_float32_starts_where_float64_does(adapter, rng):
+    """From the generator alone, and from nothing of W but its shape."""
+    W = weight(rng, (5, 6))
+    one, two, three = (
+        adapter.init(np.random.default_rng(seed), V)[0]
+        for seed, V in ((3, W), (3, 2 * W.astype(np.float32)), (4, W))
+    )
+    for letter, array in one.items():
+        assert (array.dtype, two[letter].dtype) == (np.float64, np.float32)
+        np.testing.assert_allclose(two[letter], array, rtol=1e-6)
+        assert not np.any(array) or np.all(array != three[letter])
 
 
 def test_at_the_start_only_b_has_a_gradient(rng):
@@ -185,7 +201,17 @@ def test_alpha_is_any_positive_number(adapter, alpha, rng):
 
 
 @SCALED
-@pytest.mark.parametrize("result", [0.0, -1.0, math.nan, math.inf, -math.inf])
+def test_the_largest_and_the_smallest_alpha_are_allowed(adapter):
+    assert adapter(rank=1, alpha=1e300).scale == 1e300
+    assert adapter(rank=1, alpha=5e-324).scale == 5e-324
+    with pytest.raises(ValueError, match=r"^alpha must be a positive number up to 1e\+300"):
+        adapter(rank=1, alpha=math.nextafter(1e300, math.inf))
+
+
+@SCALED
+@pytest.mark.parametrize(
+    "result", [0.0, -1e-300, -1.0, math.nan, math.inf, -math.inf, None, "2", 1j, [1.0]], ids=repr
+)
 def test_a_scaling_that_gives_no_positive_number_is_refused(adapter, result):
     with pytest.raises(ValueError, match=r"^scaling must give a positive number, got .* for \w+\("):
         adapter(rank=2, scaling=lambda alpha, rank: result)

@@ -22,7 +22,8 @@ ORDER = """
     models models.mlp models.transformer
     data data.glyphs data.text data.teacher
     train.tape train.optimizer train.loop train
-    theorems theorems.chain theorems.linear theorems.relu theorems.transformer theorems.reachable
+    theorems theorems.chain theorems.linear theorems.relu theorems.witness theorems.transformer
+    theorems.reachable
     analysis
     testing.claims testing.table testing.trials testing.rows testing.mistakes testing.contract
     testing.referee testing.hooks testing.door testing.plugin testing testing.__main__
@@ -32,10 +33,10 @@ ORDER = """
 # Lines of code, without docstrings, comments and blank lines. The package is there to be read, so a
 # room stays small: find what can go, or raise its number in the same commit and say why.
 BUDGETS = {
-    "core": ("checks ops weight quantization attachment analysis models train", 1070),
-    "theorems": ("theorems", 560),
+    "core": ("checks ops weight quantization attachment analysis models train", 1120),
+    "theorems": ("theorems", 760),
     "peft": ("peft", 320),
-    "testing": ("testing", 780),
+    "testing": ("testing", 800),
     "data": ("data", 240),
 }
 FILE_LIMIT = 200

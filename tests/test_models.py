@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 from autograd.test_util import check_grads
+from support.draws import assert_normal
 
 from minilora.models.mlp import init_mlp, mlp
 
@@ -31,8 +32,10 @@ def test_the_start_keeps_the_size_of_the_signal(rng):
         "layers.0.W": (400, 300),
         "layers.1.W": (50, 400),
     }
-    assert np.var(weights["layers.0.W"]) == pytest.approx(2 / 300, rel=0.03)
+    assert_normal(weights["layers.0.W"][:100], (2 / 300) ** 0.5)
+    assert_normal(weights["layers.1.W"].reshape(100, 200), (2 / 400) ** 0.5)
     assert not np.any(weights["layers.0.b"])
+    assert not np.any(weights["layers.1.b"])
 
 
 def test_the_order_of_the_names_is_free(rng):

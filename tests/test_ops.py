@@ -1,12 +1,15 @@
 """Functions with hand-written derivatives, against loops and against finite differences."""
 
+import gc
 import math
+import weakref
 
 import autograd.numpy as anp
 import numpy as np
 import pytest
 from autograd import grad
 from autograd import value_and_grad as autograd_value_and_grad
+from autograd.core import make_vjp
 from autograd.test_util import check_grads
 
 from minilora.models.transformer import causal, no_mask
@@ -96,7 +99,8 @@ def test_add_at_changes_a_region_and_leaves_all_else_bitwise(rng):
 
 
 def test_relu_at_zero_is_zero_with_slope_zero():
-    np.testing.assert_array_equal(relu(np.array([-1.0, 0.0, 2.0])), [0, 0, 2])
+    x = np.array([-np.inf, -1.0, -0.0, 0.0, 1e-300, 2.0, np.inf])
+    np.testing.assert_array_equal(relu(x), [0, 0, 0, 0, 1e-300, 2, np.inf])
     assert [grad(relu)(v) for v in (-1.0, 0.0, 2.0)] == [0, 0, 1]
 
 
@@ -153,6 +157,13 @@ def test_cross_entropy_survives_huge_logits():
     np.testing.assert_array_equal(found, [[0, 0], [-0.5, 0.5]])
 
 
+def test_log_softmax_survives_rows_of_unlike_size():
+    """The largest logit that is subtracted is that of each row, not that of all."""
+    logits = np.array([[0.0, 0.0], [1e4, 1e4], [-1e4, -1e4]])
+    np.testing.assert_allclose(log_softmax(logits), np.full((3, 2), -math.log(2)))
+    assert cross_entropy(logits, [0, 1, 0]) == pytest.approx(math.log(2))
+
+
 def test_the_gradient_of_cross_entropy_keeps_float32_whatever_it_is_multiplied_with(rng):
     logits = rng.standard_normal((7, 4)).astype(np.float32)
     labels = rng.integers(4, size=7)
@@ -176,6 +187,7 @@ DERIVATIVES = {
     "softmax of all": (lambda scores: softmax(scores, no_mask(4)), [(2, 3, 4, 4)]),
     "log_softmax": (log_softmax, [(2, 3)]),
     "cross_entropy": (lambda logits: cross_entropy(logits, LABELS), [(2, 3)]),
+    "cross_entropy of one row": (lambda logits: cross_entropy(logits, [1]), [(1, 3)]),
 }
 every_derivative = pytest.mark.parametrize("name", DERIVATIVES)
 
@@ -203,3 +215,14 @@ def test_values_and_gradients_keep_float32(name, rng):
 def test_logits_that_are_no_rows_of_classes_are_a_value_error(logits):
     with pytest.raises(ValueError, match=r"^logits must be an array \(n, classes\)"):
         cross_entropy(logits, np.zeros(1, int))
+
+
+def test_the_tape_does_not_keep_the_input_of_gather(rng):
+    """SBoRA-FA takes r of its entries, and needs no others for any gradient."""
+    x = rng.standard_normal((2, 5))
+    kept = weakref.ref(x)
+    back, _ = make_vjp(lambda x: gather(x, INDEX), x)
+    del x
+    gc.collect()
+    assert kept() is None
+    np.testing.assert_array_equal(back(np.ones((2, 3))), np.array([[1.0, 0, 0, 1, 1]] * 2))

@@ -15,7 +15,7 @@ import pytest
 from minilora import testing
 from minilora.adapters import HRA, Full, HRAStrict, LoRA, SBoRAFA
 from minilora.testing import ContractError, check_adapter
-from minilora.testing.claims import at_least, within
+from minilora.testing.claims import at_least, exactly, record, within
 from minilora.testing.mistakes import mistakes
 from minilora.testing.referee import row_of
 from minilora.testing.table import Line, claims_table, slow_lines
@@ -216,25 +216,99 @@ def test_every_mistake_that_can_be_made_is_made(kinds):
     assert made(replace(row_of(SBoRAFA), most=lambda m, n: n))[-2:] == large
 
 
-def test_a_check_raises_for_nan_and_for_a_margin_that_shows_nothing():
-    for check, arguments in ((within, (np.nan, 1)), (at_least, (np.nan, 1)), (at_least, (1, 0))):
-        with pytest.raises(AssertionError):
-            check(*arguments)
-    within([1, 2], 2)
-    at_least([2, 3], 2)
+@pytest.mark.parametrize(
+    "check, arguments, share",
+    [
+        (within, ([1, 3], 4), 0.75),
+        (within, (2, 2), 1.0),
+        (within, (0, 0), 0.0),
+        (within, (-3, 0), 0.0),
+        (within, (0.5, np.inf), 0.0),
+        (at_least, ([5, 4], 1), 0.25),
+        (at_least, (2, 2), 1.0),
+        (at_least, (np.inf, 1), 0.0),
+        (exactly, (True,), 0.0),
+        (exactly, (np.True_,), 0.0),
+    ],
+)
+def test_a_check_that_holds_counts_as_one_case_with_its_share(check, arguments, share, monkeypatch):
+    monkeypatch.setitem(record, "cases", 7)
+    monkeypatch.setitem(record, "worst", 0.0)
+    check(*arguments)
+    assert record == {"cases": 8, "worst": share}
+    record["worst"] = 0.8
+    check(*arguments)
+    assert record == {"cases": 9, "worst": max(0.8, share)}
+
+
+@pytest.mark.parametrize(
+    "check, arguments, share, reason",
+    [
+        (within, ([1, 8], 4), 2.0, "error 8.000e+00 is above the tolerance 4.000e+00"),
+        (within, (2, 1, "left:"), 2.0, "left: error 2.000e+00 is above the tolerance 1.000e+00"),
+        (within, (1e-300, 0), 0.0, "error 1.000e-300 is above the tolerance 0.000e+00"),
+        (within, ([0, np.nan], 1), 0.0, "error nan is above"),
+        (within, (np.inf, 1), 0.0, "error inf is above"),
+        (within, (1, np.nan), 0.0, "error 1.000e+00 is above the tolerance nan"),
+        (at_least, ([8, 1], 4), 4.0, "1.000e+00 is below the margin 4.000e+00"),
+        (at_least, (1, 4, "gap:"), 4.0, "gap: 1.000e+00 is below the margin 4.000e+00"),
+        (at_least, (0, 1), 0.0, "0.000e+00 is below the margin"),
+        (at_least, (-2, 1), 0.0, "-2.000e+00 is below the margin"),
+        (at_least, ([1, np.nan], 1), 0.0, "nan is below the margin"),
+        (exactly, (False,), 0.0, "an exact statement does not hold"),
+        (exactly, (False, "not equal"), 0.0, "not equal"),
+    ],
+)
+def test_a_check_that_fails_counts_too_and_its_share_is_above_one(
+    check, arguments, share, reason, monkeypatch
+):
+    """Or it is 0, where nothing can be divided: the report is JSON, which has no infinity."""
+    monkeypatch.setitem(record, "cases", 7)
+    monkeypatch.setitem(record, "worst", 0.0)
+    with pytest.raises(AssertionError, match=rf"^{re.escape(reason)}"):
+        check(*arguments)
+    assert record == {"cases": 8, "worst": share}
+
+
+@pytest.mark.parametrize("margin", [0, -1, np.nan])
+def test_a_margin_that_shows_nothing_is_an_error(margin):
+    with pytest.raises(AssertionError, match=r"^a margin of .* shows nothing"):
+        at_least(1, margin)
 
 
 def test_the_table_adds_up_the_tests_of_a_claim_and_says_what_took_long():
     lines = [
-        Line("B", "A10", "later", 2, 0.5, "holds"),
-        Line("B", "A2", "sooner", 3, 0.1, "holds", seconds=9),
-        Line("B", "A2", "sooner", 4, 0.2, "FAILS", seconds=11.2),
+        Line("C", "A2", "sooner", 2, 0.5, "holds"),
+        Line("B", "B1", "another letter", 1, 0.0, "holds"),
+        Line("B", "A10.2", "later", 1234, 0.5, "holds"),
+        Line("B", "A2", "sooner", 3, 0.2, "holds", seconds=9),
+        Line("B", "A2", "another statement", 1, 0.0, "holds", seconds=10),
+        Line("B", "A2", "sooner", 4, 0.3, "FAILS", seconds=11.2),
+        Line("B", "A2", "sooner", 1, 0.1, "holds"),
+        Line("B", "A10.10", "last", 1, 0.0, "expected (why)"),
     ]
-    title, sooner, later, *_ = claims_table(lines)
-    assert title.split() == ["B", "cases", "worst"]
-    assert sooner.split() == ["A2", "sooner", "7", "2.0e-01", "FAILS"]
-    assert later.split() == ["A10", "later", "2", "5.0e-01", "holds"]
+    rows = [line.split() for line in claims_table(lines)[:-2]]
+    assert rows == [
+        ["B", "cases", "worst"],
+        ["A2", "another", "statement", "1", "0.0e+00", "holds"],
+        ["A2", "sooner", "8", "3.0e-01", "FAILS"],
+        ["A10.2", "later", "1,234", "5.0e-01", "holds"],
+        ["A10.10", "last", "1", "0.0e+00", "expected", "(why)"],
+        ["B1", "another", "letter", "1", "0.0e+00", "holds"],
+        ["C", "cases", "worst"],
+        ["A2", "sooner", "2", "5.0e-01", "holds"],
+    ]
     assert slow_lines(lines) == ["A2 took 11 s"]
+
+
+def test_the_columns_of_the_table_stand_below_their_titles():
+    lines = [Line("B", "A2", "short", 3, 0.1, "holds"), Line("B", "A10", "long " * 9, 4, 2.0, "x")]
+    title, *rows = claims_table(lines)[:3]
+    for row, line in zip(rows, lines):
+        assert row[: title.index("  cases")].split() == [line.number, *line.statement.split()]
+        assert row[: len(title.partition("cases")[0]) + 5].endswith(f" {line.cases}")
+        assert row[: len(title)].endswith(f"{line.worst:.1e}")
+    assert title.endswith("worst")
 
 
 def test_names_of_the_package_are_found_late():
@@ -410,7 +484,81 @@ def test_the_plugin_stays_out_of_other_runs(pytester):
     done.stdout.fnmatch_lines(["*1 passed*", "[[]]"])
 
 
-def test_a_claim_that_checks_nothing_fails(pytester):
+def test_a_claim_that_checks_nothing_or_counts_twice_fails(pytester):
+    """And one that is skipped has no line."""
+    pytester.makeconftest(
+        """
+        from minilora.testing.hooks import install_table
+
+        def pytest_configure(config):
+            assert install_table(config) is install_table(config)
+            install_table(config).header = lambda lines: [f"above {len(lines)} lines"]
+            install_table(config).footer = lambda lines: [f"below {len(lines)} lines"]
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+        from minilora.testing.claims import at_least, claim, exactly, within
+
+        @claim("A1", "Somebody, 2020", "nothing is checked")
+        def test_nothing():
+            pass
+
+        @claim("A2", "Somebody, 2020", "three things are checked")
+        def test_three(record_property):
+            record_property("colour", "blue")
+            within(1, 2)
+            at_least(4, 3)
+            exactly(True)
+
+        @claim("A3", "Somebody, 2020", "one is wrong")
+        def test_wrong():
+            within(1, 2)
+            within(3, 2)
+
+        @claim("A4", "Somebody, 2020", "not here")
+        def test_skipped():
+            pytest.skip()
+
+        @claim("A5", "Somebody, 2020", "the lower mark")
+        @claim("A6", "Somebody, 2020", "the upper mark")
+        def test_twice():
+            exactly(True)
+
+        @claim("A7", "Somebody, 2020", "an error before the first check")
+        def test_error():
+            raise OSError("no file")
+
+        def test_without_a_mark():
+            exactly(True)
+        """
+    )
+    done = pytester.runpytest_inprocess(*PLUGIN)
+    done.assert_outcomes(passed=2, failed=4, skipped=1)
+    done.stdout.fnmatch_lines(
+        [
+            "=* claims =*",
+            "above 5 lines",
+            "Somebody, 2020 * cases    worst",
+            "  A1    nothing is checked *  0  0.0e+00  FAILS",
+            "  A2    three things are checked *  3  7.5e-01  holds",
+            "  A3    one is wrong *  2  1.5e+00  FAILS",
+            "  A6    the upper mark *  1  0.0e+00  FAILS",
+            "  A7    an error before the first check *  0  0.0e+00  FAILS",
+            "cases: checks made. *",
+            "0 is exact, *",
+            "below 5 lines",
+            "=* FAILURES =*",
+            "*test_nothing is marked as a claim, but checks nothing",
+            "*error 3.000e+00 is above the tolerance 2.000e+00",
+            "*test_twice is marked as a claim, but as more than one: its checks * counted twice",
+            "E *OSError: no file",
+        ]
+    )
+
+
+def test_a_run_without_claims_prints_no_table(pytester):
     pytester.makeconftest(
         """
         from minilora.testing.hooks import install_table
@@ -419,34 +567,7 @@ def test_a_claim_that_checks_nothing_fails(pytester):
             install_table(config)
         """
     )
-    pytester.makepyfile(
-        """
-        from minilora.testing.claims import at_least, claim, exactly, within
-
-        @claim("A1", "Somebody, 2020", "nothing is checked")
-        def test_nothing():
-            pass
-
-        @claim("A2", "Somebody, 2020", "three things are checked")
-        def test_three():
-            within(1, 2)
-            at_least(4, 3)
-            exactly(True)
-
-        @claim("A3", "Somebody, 2020", "one is wrong")
-        def test_wrong():
-            within(float("nan"), 2)
-        """
-    )
+    pytester.makepyfile("def test_nothing():\n    pass")
     done = pytester.runpytest_inprocess(*PLUGIN)
-    assert done.ret == 1
-    done.stdout.fnmatch_lines(
-        [
-            "Somebody, 2020 * cases    worst",
-            "  A1    nothing is checked *  0  0.0e+00  FAILS",
-            "  A2    three things are checked *  3  7.5e-01  holds",
-            "  A3    one is wrong *  0  0.0e+00  FAILS",
-            "*test_nothing is marked as a claim, but checks nothing",
-            "*error nan is above the tolerance 2.000e+00",
-        ]
-    )
+    done.assert_outcomes(passed=1)
+    done.stdout.no_fnmatch_line("=* claims =*")

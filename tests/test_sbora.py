@@ -1,15 +1,18 @@
 """SBoRA: the update stays in its region, and all of W outside it stays bitwise identical."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.draws import assert_equally_often
 
 from minilora.adapters import LoRA, SBoRAFA, SBoRAFB
 from minilora.attachment import attach, merge_all
 from minilora.attachment import kind as by_layer
 from minilora.quantization import quantize
-from minilora.testing.claims import PO, at_least, claim, exactly, within
+from minilora.testing.claims import OURS, PO, at_least, claim, exactly, within
 from minilora.testing.rows import moved, weight
 from minilora.train import value_and_grad
 
@@ -55,7 +58,7 @@ def test_the_update_is_zero_outside_its_region(kind, seed, d_out, d_in, share, s
     exactly(np.sum(lines) == adapter.rank)
 
 
-@claim("C2", PO, "merging leaves all other entries bitwise: −0.0, inf and NaN too")
+@claim("C2", OURS, "merging leaves all other entries bitwise: −0.0, inf and NaN too")
 @every_kind
 @given(SEED, SIDE, SIDE, st.floats(0, 1))
 def test_merging_leaves_every_other_entry_bitwise(kind, seed, d_out, d_in, share):
@@ -85,11 +88,11 @@ def test_counts(d_out, d_in, share):
     exactly(count[SBoRAFA] + count[SBoRAFB] == count[LoRA])
 
 
-@claim("C4", PO, "adapters with disjoint index sets merge bitwise identically in any order")
+@claim("C4", OURS, "two of disjoint columns or rows merge bitwise alike in either order")
 @every_kind
 @given(SEED, st.integers(1, 8), st.integers(2, 9))
 def test_disjoint_adapters_commute(kind, seed, d_out, d_in):
-    """For two adapters of one kind on one W, and the result is that of one joint adapter."""
+    """Both FA or both FB, on one W of any shape; and the result is that of one joint adapter."""
     rng = np.random.default_rng(seed)
     shape = (d_out, d_in) if kind is SBoRAFA else (d_in, d_out)
     W = weight(rng, shape)
@@ -121,6 +124,44 @@ def test_overlap_is_an_error_unless_asked_for(rng):
         merge_all(parts)
     separate = sum(adapter.merge(params, frozen) - W for adapter, params, frozen in parts)
     np.testing.assert_allclose(merge_all(parts, overlap=True), W + separate, atol=1e-15)
+    with pytest.raises(ValueError, match=r"^parts overlap in 16 entries of W"):
+        merge_all([*parts, *parts, parts[0]])
+
+
+@every_kind
+def test_regions_that_share_one_line_overlap_and_neighbours_do_not(kind, rng):
+    """The first or the last line shared, each entry counted once however many parts share it."""
+    name = "cols" if kind is SBoRAFA else "rows"
+    W = weight(rng, (5, 5))
+
+    def parts(*indices):
+        adapters = [kind(len(index), **{name: index}) for index in indices]
+        return [(adapter, *adapter.init(rng, W)) for adapter in adapters]
+
+    np.testing.assert_array_equal(merge_all(parts((0, 1), (2,), (4, 3))), W)
+    for shared in (((0,), (1, 0)), ((3, 4), (2,), (4,)), ((4,), (4,), (4, 0))):
+        with pytest.raises(ValueError, match=r"^parts overlap in 5 entries of W"):
+            merge_all(parts(*shared))
+
+
+@every_kind
+def test_what_is_merged_in_float32_stays_float32_and_bitwise_outside_the_regions(kind, rng):
+    """Three parts in all six orders, the first and the last line among them."""
+    name, letter = ("cols", "B") if kind is SBoRAFA else ("rows", "A")
+    W = weight(rng, (6, 6), np.float32)
+    parts = []
+    for index in ((5, 1), (0,), (3,)):
+        adapter = kind(len(index), alpha=1.7, **{name: index})
+        params, frozen = adapter.init(rng, W)
+        parts.append((adapter, moved(rng, params), frozen))
+    expected = W.copy()
+    for adapter, params, frozen in parts:
+        scaled = np.float32(adapter.scale) * params[letter]
+        expected[adapter.region(frozen)] = W[adapter.region(frozen)] + scaled
+    for order in permutations(parts):
+        merged = merge_all(list(order))
+        assert merged.dtype == np.float32
+        np.testing.assert_array_equal(merged.view(np.int32), expected.view(np.int32))
 
 
 def wrong_parts():
@@ -133,6 +174,15 @@ def wrong_parts():
     no_region = r"^parts must be adapters of a region of W.*got LoRA\(rank=1\)$"
     yield "an adapter without a region", no_region, [lora]
     yield "one of two without a region", no_region, [fa, lora]
+    near = W.copy()
+    near[4, 3] = np.nextafter(near[4, 3], 1)
+    for other, V in {"shape": weight(rng, (4, 4)), "last digit": near, "W": 2 * W}.items():
+        changed = (SBoRAFA(1, cols=(2,)), *SBoRAFA(1, cols=(2,)).init(rng, V))
+        second = (SBoRAFA(1, cols=(1,)), *SBoRAFA(1, cols=(1,)).init(rng, W.copy()))
+        first = (SBoRAFA(1, cols=(0,)), *SBoRAFA(1, cols=(0,)).init(rng, W))
+        unlike = "^parts must be adapters of the same W"
+        yield f"another {other}, first", unlike, [changed, first]
+        yield f"another {other}, last", unlike, [first, second, changed]
 
 
 @pytest.mark.parametrize(
@@ -156,15 +206,20 @@ def test_merging_changes_no_part_and_takes_any_weight(rng):
     expected[:, [3]] += parts[1][1]["B"]
     np.testing.assert_array_equal(merged, expected)
     assert all(frozen["W"] is base for _, _, frozen in parts)
+    adapter, params, frozen = parts[1]
+    np.testing.assert_array_equal(merge_all(parts[1:]), adapter.merge(params, frozen))
     W = np.array(base)
     W[:, 1] = expected[:, 1] = -0.0
     dense_parts = [(adapter, params, {**frozen, "W": W}) for adapter, params, frozen in parts]
+    same = [parts[0], (*parts[1][:2], {**parts[1][2], "W": np.asarray(base)})]
+    np.testing.assert_array_equal(merge_all(same), merged)
+    np.testing.assert_array_equal(merge_all(same[::-1]), merged)
     before = W.copy()
     np.testing.assert_array_equal(bits(merge_all(dense_parts)), bits(expected))
     np.testing.assert_array_equal(bits(W), bits(before))
 
 
-@claim("C5", PO, "subtracting the update does not restore W; storing columns does")
+@claim("C5", OURS, "subtracting the update does not restore W; storing columns does")
 def test_subtracting_again_is_not_bitwise():
     """(w + a) − a differs from w in many entries by rounding.
 
@@ -187,10 +242,10 @@ def test_subtracting_again_is_not_bitwise():
     exactly(np.array_equal(bits(merged), bits(W)))
 
 
-@claim("C6", PO, "the gradient of B is columns cols of full fine-tuning's, in their order")
+@claim("C6", OURS, "the gradient of B is s times columns cols of full fine-tuning's, in order")
 @given(SEED, SIDE, SIDE, st.floats(0, 1))
 def test_the_gradient_is_the_chosen_columns_of_the_full_gradient(seed, d_out, d_in, share):
-    """For any loss of W' x, here Σ (W' x)²/2 with full gradient (W' X) Xᵀ; likewise rows for FB."""
+    """For a loss of W' x, here Σ (W' x)²/2 with full gradient (W' X) Xᵀ; likewise rows for FB."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((6, d_in))
     for kind, letter in ((SBoRAFA, "B"), (SBoRAFB, "A")):
@@ -205,14 +260,22 @@ def test_the_gradient_is_the_chosen_columns_of_the_full_gradient(seed, d_out, d_
 
 
 @every_kind
-def test_indices_are_drawn_without_replacement_from_everywhere(kind):
+def test_every_ordered_pair_of_distinct_indices_is_drawn_as_often(kind, rng):
+    """Of 6 columns or rows, in 900 draws from one generator."""
+    name, shape = ("cols", (9, 6)) if kind is SBoRAFA else ("rows", (6, 9))
+    W = np.ones(shape)
+    drawn = [tuple(kind(2).init(rng, W)[1][name].tolist()) for _ in range(900)]
+    assert_equally_often(drawn, permutations(range(6), 2))
+
+
+@every_kind
+def test_the_indices_depend_on_the_generator_alone(kind):
     name = "cols" if kind is SBoRAFA else "rows"
-    seen = []
-    for seed in range(200):
-        index = kind(3).init(np.random.default_rng(seed), np.ones((6, 6)))[1][name]
-        assert len(set(index.tolist())) == 3
-        seen.extend(index.tolist())
-    assert np.min(np.bincount(seen, minlength=6)) > 60
+    drawn = [
+        kind(5).init(np.random.default_rng(seed), W)[1][name].tolist()
+        for seed, W in ((3, np.ones((40, 40))), (3, np.eye(40, dtype=np.float32)), (4, np.eye(40)))
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 IMPOSSIBLE = [
@@ -265,3 +328,4 @@ def test_indices_may_be_any_sequence_and_are_kept_as_a_tuple(kind, form, rng):
     assert f"{name}=(3, 1)" in str(attached)
     assert attached.trainable == 10
     np.testing.assert_array_equal(attached.frozen["layers.1.W"][name], [3, 1])
+    assert isinstance(attached.frozen["layers.1.W"][name], np.ndarray)

@@ -1,6 +1,8 @@
 """Products of adapted matrices: no adapters beat the bound, and the construction attains it."""
 
-from itertools import pairwise
+import math
+import re
+from itertools import combinations, pairwise, permutations, product
 
 import numpy as np
 import pytest
@@ -11,9 +13,9 @@ from hypothesis.extra import numpy as arrays
 from minilora.adapters import LoRA
 from minilora.attachment import attach
 from minilora.quantization import quantize
-from minilora.testing.claims import ZENG_LEE, at_least, claim, exactly, within
+from minilora.testing.claims import OURS, ZENG_LEE, at_least, claim, exactly, within
 from minilora.theorems.chain import Unsolvable, add_adapters, chain_product
-from minilora.theorems.linear import adapt_product, best_change, predicted_error
+from minilora.theorems.linear import adapt_product, best_change, obstacle, predicted_error
 from minilora.weight import linear
 
 EPS = np.finfo(float).eps
@@ -21,8 +23,9 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def haar(rng, d):
-    """A random orthogonal matrix."""
-    return np.linalg.qr(rng.standard_normal((d, d)))[0]
+    """A random orthogonal matrix, uniform over both signs of the determinant."""
+    Q, R = np.linalg.qr(rng.standard_normal((d, d)))
+    return Q * np.sign(np.diag(R))
 
 
 def with_values(rng, d_out, d_in, values):
@@ -64,6 +67,16 @@ def chain(Ws):
     for W in Ws:
         x = np.array([W @ vector for vector in x])
     return x.T
+
+
+def through(Ws, params):
+    """P' as the network computes it, x -> W x + B (A x), one unit vector after the other."""
+    images = []
+    for x in np.eye(Ws[0].shape[1]):
+        for W, own in zip(Ws, params):
+            x = W @ x + own["B"] @ (own["A"] @ x)
+        images.append(x)
+    return np.array(images).T
 
 
 def best_product(Ws, target, ranks):
@@ -269,7 +282,7 @@ def test_the_construction_attains_the_bound_in_both_norms(problem):
     )
 
 
-@claim("A1.2", ZENG_LEE, "invertible layers: always attained, by a random split at least")
+@claim("A1.2", OURS, "invertible layers: always attained, by a random split at least")
 @given(small_integers())
 def test_invertible_layers_always_attain_the_bound(problem):
     """If all W_l are square and invertible, the bound is attained, even where every orthogonal
@@ -293,6 +306,41 @@ def test_equal_ranks_are_exact_from_the_ceiling_of_rank_over_depth(seed, L, D, d
     for R in (-(-rank // L), D):
         params = adapt_product(Ws, target, R)
         within(errors(add_adapters(Ws, params), target), tolerance(Ws, params, target))
+
+
+def exact_determinant(M):
+    """det M of a matrix of Python's integers, by the sum over permutations."""
+    total = 0
+    for order in permutations(range(len(M))):
+        crossings = sum(i > j for i, j in combinations(order, 2))
+        total += (-1) ** crossings * math.prod(M[row][column] for row, column in enumerate(order))
+    return total
+
+
+@claim("A1.2", ZENG_LEE, "random layers and partial sums are invertible with probability 1")
+@pytest.mark.parametrize("D, L", [(2, 2), (3, 2), (3, 3), (4, 2)])
+def test_random_layers_and_partial_sums_are_invertible_in_exact_arithmetic(D, L, rng):
+    """Entries uniform from −2³⁰ to 2³⁰, exact integers: in 200 draws no W_l and no P + (r rows of
+    E) is singular, r = 0 … D. A polynomial of degree g that is not 0 vanishes for a share of at
+    most g / 2³¹ of such entries (Schwartz, 1980; Zippel, 1979): one draw shows probability 1.
+    """
+    for _ in range(200):
+        *Ws, target = rng.integers(-(2**30), 2**30, (L + 1, D, D)).astype(object)
+        P = Ws[0]
+        for W in Ws[1:]:
+            P = W.dot(P)
+        exactly(all(exact_determinant(W) for W in Ws))
+        partial = [np.concatenate([target[:r], P[r:]]) for r in range(D + 1)]
+        exactly(all(exact_determinant(M) for M in partial))
+
+
+@claim("A1.2", ZENG_LEE, "singular integer 2 × 2 matrices, counted: their share goes to 0")
+@pytest.mark.parametrize("n, singular", [(1, 33), (2, 129), (4, 545), (8, 2369)])
+def test_singular_matrices_of_integers_become_rare(n, singular):
+    """All (2 n + 1)⁴ matrices with entries from −n to n, one by one: 41 %, 21 %, 8 % and 3 %."""
+    entries = range(-n, n + 1)
+    counted = sum(a * d == b * c for a, b, c, d in product(entries, repeat=4))
+    exactly(counted == singular)
 
 
 def test_no_change_needs_no_adapters(rng):
@@ -328,7 +376,7 @@ def test_layer_by_layer_no_vector_is_further_off_than_the_bound(problem, seed):
 # Shapes.
 
 
-@claim("A1.3", ZENG_LEE, "other shapes: attained if inner widths ≥ max(d_0, d_L)")
+@claim("A1.3", OURS, "generic layers of other shapes: attained if inner widths ≥ max(d_0, d_L)")
 @given(
     seeds, st.integers(1, 6), st.integers(1, 6), st.lists(st.integers(0, 3), max_size=3), st.data()
 )
@@ -344,7 +392,7 @@ def test_wide_enough_inner_layers_attain_the_bound(seed, d_in, d_out, extra, dat
     attains(Ws, target, ranks, adapt_product(Ws, target, ranks))
 
 
-@claim("A1.3", ZENG_LEE, "inner widths ≥ min(d_0, d_L) are not enough")
+@claim("A1.3", OURS, "inner widths ≥ min(d_0, d_L) are not enough")
 @pytest.mark.parametrize("seed", range(20))
 def test_an_inner_width_of_the_smaller_side_is_not_enough(seed):
     """Widths 4, 4, 8 and rank 2: Σ R = 4 = rank(E) would do, but W'_1 adds rank 2 at most outside
@@ -356,8 +404,8 @@ def test_an_inner_width_of_the_smaller_side_is_not_enough(seed):
     rng = np.random.default_rng(seed)
     Ws, target = [well(rng, 4, 4), well(rng, 8, 4)], well(rng, 8, 4)
     assert predicted_error(Ws, target, 2) == (0, 0)
-    with pytest.raises(ValueError, match=r"^Ws .*best_effort"):
-        adapt_product(Ws, target, 2)
+    with pytest.raises(Unsolvable, match=r"^no adapters .* the range of Ws\[1:\]"):
+        adapt_product(Ws, target, 2, rng=rng)
     outside = np.eye(8) - Ws[1] @ np.linalg.pinv(Ws[1])
     floor = np.linalg.svd(outside @ target, compute_uv=False)[2]
     at_least(floor, 0.05)
@@ -367,7 +415,7 @@ def test_an_inner_width_of_the_smaller_side_is_not_enough(seed):
     assert errors(add_adapters(Ws, found), target)[1] < errors(Ws, target)[1]
 
 
-@claim("A1.3", ZENG_LEE, "an inner width w leaves σ of index w + 1 of the target")
+@claim("A1.3", OURS, "an inner width w leaves σ of index w + 1 of the target")
 @given(seeds, st.integers(2, 6), st.integers(2, 6), st.data())
 def test_a_narrow_layer_is_a_floor_of_its_own(seed, d_in, d_out, data):
     """For an inner width w < min(d_0, d_L), the error is max(σ_{k+1}(E), σ_{w+1}(W̄)) at least;
@@ -377,15 +425,30 @@ def test_a_narrow_layer_is_a_floor_of_its_own(seed, d_in, d_out, data):
     w = data.draw(st.integers(1, min(d_in, d_out) - 1))
     ranks = [data.draw(st.integers(0, w)) for _ in range(2)]
     Ws, target = [well(rng, w, d_in), well(rng, d_out, w)], well(rng, d_out, d_in)
-    params = adapt_product(Ws, target, ranks, rng=rng, best_effort=True)
+    params = adapt_product(Ws, target, ranks, best_effort=True)
     floor = max(predicted_error(Ws, target, ranks)[0], np.linalg.svd(target, compute_uv=False)[w])
     at_least(errors(add_adapters(Ws, params), target)[0] + tolerance(Ws, params, target), floor)
+
+
+@claim("A1.3", OURS, "full ranks at an inner width w: best effort reaches the floor")
+@given(seeds, st.integers(2, 6), st.integers(2, 6), st.data())
+def test_best_effort_reaches_the_floor_of_a_narrow_layer(seed, d_in, d_out, data):
+    """For generic layers of inner width w < min(d_0, d_L) and adapters of rank w, the product
+    becomes the target's best approximation of rank w, in the Frobenius norm.
+    """
+    rng = np.random.default_rng(seed)
+    w = data.draw(st.integers(1, min(d_in, d_out) - 1))
+    Ws, target = [well(rng, w, d_in), well(rng, d_out, w)], well(rng, d_out, d_in)
+    params = adapt_product(Ws, target, w, rng=rng, best_effort=True)
+    values = np.linalg.svd(target, compute_uv=False)
+    floor = np.sqrt(np.sum(values[w:] ** 2))
+    within(errors(add_adapters(Ws, params), target)[1] - floor, 1e-6)
 
 
 # Rounding.
 
 
-@claim("A1.4", ZENG_LEE, "well-conditioned layers: error below 1e-8")
+@claim("A1.4", OURS, "well-conditioned layers: error below 1e-8")
 @given(problems(make=well))
 def test_well_conditioned_layers_lose_few_digits(problem):
     """Singular values in [0.5, 2], L ≤ 4, D ≤ 8: the product misses P + E_k by 1e-8 at most."""
@@ -393,7 +456,7 @@ def test_well_conditioned_layers_lose_few_digits(problem):
     within(residual(Ws, adapt_product(Ws, target, ranks), target), 1e-8)
 
 
-@claim("A1.4", ZENG_LEE, "random layers: error below 200 units of rounding")
+@claim("A1.4", OURS, "random layers: error below 200 units of rounding")
 @pytest.mark.parametrize("make", [gauss, uniform])
 @given(seeds, st.integers(1, 5), st.integers(1, 12), st.data())
 def test_random_layers_lose_no_more_digits_than_rounding_explains(make, seed, L, D, data):
@@ -423,24 +486,79 @@ def test_products_are_multiplied_from_the_earliest_layer_on(rng):
 # Singular layers, and where it stops.
 
 
-@claim("A1.5", ZENG_LEE, "one singular layer anywhere does no harm if R ≥ its lost rank")
-@given(seeds, st.integers(1, 4), st.integers(1, 8), st.data())
-def test_one_singular_layer_does_no_harm(seed, L, D, data):
-    """One W_l has lost rank ν ≤ R_l, the others are well-conditioned: the bound is attained,
-    whatever E's rank.
+@st.composite
+def one_singular(draw):
+    """(Ws, target, ranks): well-conditioned square layers but for one of lost rank ν, 0 … D.
+
+    The target is random, or its change E stays in the range of P, in its row space, in both, or has
+    low rank.
     """
-    rng = np.random.default_rng(seed)
-    ranks = data.draw(st.lists(st.integers(0, D), min_size=L, max_size=L))
-    layer = data.draw(st.integers(0, L - 1))
+    rng = np.random.default_rng(draw(seeds))
+    L, D = draw(st.integers(1, 4)), draw(st.integers(1, 6))
+    ranks = draw(st.lists(st.integers(0, D), min_size=L, max_size=L))
     Ws = [well(rng, D, D) for _ in range(L)]
-    Ws[layer] = lose_rank(Ws[layer], data.draw(st.integers(0, ranks[layer])))
-    target = data.draw(st.sampled_from([0, 1])) * chain(Ws) + low_rank(
-        rng, D, D, data.draw(st.integers(0, D))
-    )
-    attains(Ws, target, ranks, adapt_product(Ws, target, ranks, rng=rng))
+    layer = draw(st.integers(0, L - 1))
+    Ws[layer] = lose_rank(Ws[layer], draw(st.integers(0, D)))
+    P = chain(Ws)
+    change = low_rank(rng, D, D, draw(st.integers(0, D)))
+    targets = [change, P + change, P @ change, P @ haar(rng, D), haar(rng, D) @ P]
+    targets.append(P + P @ change @ P)
+    return Ws, draw(st.sampled_from(targets)), ranks
 
 
-@claim("A1.5", ZENG_LEE, "singular layers: attained or Unsolvable, never wrong in silence")
+def conditions_hold(Ws, target, ranks):
+    """The three conditions on P + E_k, by ranks of stacked matrices."""
+    goal = best_product(Ws, target, ranks)
+    change = goal - chain(Ws)
+    zero = 1e-8 * (np.linalg.norm(goal, 2) + np.linalg.norm(chain(Ws), 2))
+
+    def rank(M):
+        return np.linalg.matrix_rank(M, zero)
+
+    for layer, W in enumerate(Ws):
+        later, earlier = chain(Ws[layer:]), chain(Ws[: layer + 1])
+        out = rank(np.hstack([later, change])) - rank(later)
+        into = rank(np.vstack([earlier, change])) - rank(earlier)
+        if out > sum(ranks[layer:]) or into > sum(ranks[: layer + 1]):
+            return False
+        if rank(goal) > np.linalg.matrix_rank(W) + ranks[layer]:
+            return False
+    return True
+
+
+@claim("A1.5", OURS, "one singular layer: attained iff the three rank conditions hold")
+@given(one_singular())
+def test_one_singular_layer_is_solved_exactly_where_adapters_exist(problem):
+    """Square layers, one of any lost rank, the others with singular values in [0.5, 2]; ranks 0 …
+    D; targets in general position, and with a change inside the range or the row space of P.
+    """
+    Ws, target, ranks = problem
+    try:
+        params = adapt_product(Ws, target, ranks, rng=np.random.default_rng(0))
+    except Unsolvable as error:
+        exactly(not conditions_hold(*problem) and str(error).startswith("no adapters"))
+        exactly(obstacle(*problem) in str(error))
+    else:
+        exactly(conditions_hold(*problem) and obstacle(*problem) is None)
+        attains(Ws, target, ranks, params)
+
+
+@claim("A1.5", OURS, "bottom layer singular, target W_1 W_0 Q: exact wherever ΣR ≥ rank(E)")
+@pytest.mark.parametrize("D", [3, 4, 6, 8])
+def test_a_target_inside_the_range_of_a_singular_product_is_reached(D):
+    """W_0 of rank D − 1, W_1 with singular values in [0.5, 2], Q a random orthogonal matrix, ranks
+    (1, D − 2), (1, D) and, from D = 4 on, (2, 2) at least: 20 seeds each.
+    """
+    for ranks in ((1, D - 2), (1, D), (2, max(2, D - 3))):
+        for seed in range(20):
+            rng = np.random.default_rng(seed)
+            Ws = [lose_rank(well(rng, D, D), 1), well(rng, D, D)]
+            target = chain(Ws) @ haar(rng, D)
+            params = adapt_product(Ws, target, list(ranks), rng=rng)
+            within(errors(add_adapters(Ws, params), target), tolerance(Ws, params, target))
+
+
+@claim("A1.5", OURS, "square integer layers: attained, or Unsolvable, never wrong in silence")
 @example(
     (
         [np.array([[0.0, 1], [0, 1]]), np.array([[2.0, 2], [-1, 1]])],
@@ -448,62 +566,88 @@ def test_one_singular_layer_does_no_harm(seed, L, D, data):
         [1, 1],
     )
 )
+@example(
+    (
+        [
+            np.array([[1.0, -1, -1], [0, 0, 0], [0, 1, -2]]),
+            np.array([[-1.0, -2, -1], [1, -2, 0], [-1, 0, 0]]),
+        ],
+        np.array([[0.0, 0, 2], [-1, 0, 1], [1, 0, -1]]),
+        [1, 1],
+    )
+)
 @given(small_integers())
 def test_the_construction_is_right_or_says_that_it_is_not(problem):
-    """Square layers: attained, or Unsolvable raised; attained if one layer at most has lost rank,
-    R_l at most.
+    """Integer layers: attained, or Unsolvable raised. With one singular layer at most Unsolvable
+    means that no adapters exist; with more it can mean that the construction failed.
     """
     Ws, target, ranks = problem
-    lost = [len(W) - np.linalg.matrix_rank(W) for W in Ws]
+    singular = sum(np.linalg.matrix_rank(W) < len(W) for W in Ws)
     try:
         params = adapt_product(Ws, target, ranks, rng=np.random.default_rng(0))
-    except Unsolvable:
-        exactly(sum(nu > 0 for nu in lost) > 1 or any(nu > R for nu, R in zip(lost, ranks)))
+    except Unsolvable as error:
+        exactly(str(error).startswith("no adapters") == (not conditions_hold(*problem)))
+        exactly(singular > 1 or not conditions_hold(*problem))
     else:
+        exactly(conditions_hold(*problem))
         attains(Ws, target, ranks, params)
 
 
-@claim("A1.5", ZENG_LEE, "adapters so large that rounding drowns the product are refused")
+@claim("A1.5", OURS, "adapters so large that rounding drowns the product are refused")
 def test_adapters_that_rounding_would_drown_are_refused():
     """Here the first split turns Ws[0] into zero up to rounding, and Ws[1] would need adapters of
     size 1e16.
     """
     Ws = [np.array([[0.0, 0], [-1, 2]]), np.array([[0.0, -2], [1, 0]])]
     target = Ws[1] @ np.array([[1.0, 1], [0, 0]])
-    with pytest.raises(Unsolvable, match=r"^Ws\[1\]"):
-        adapt_product(Ws, target, 1)
     params = adapt_product(Ws, target, 1, rng=np.random.default_rng(0))
     within(max(np.abs(a).max() for own in params for a in own.values()), 1e3)
     within(np.abs(chain(add_adapters(Ws, params)) - target), 1e-12)
 
 
-def deficient(rng, layer):
-    """Two layers, of which this one is zero; with rank 2 added, their product has rank 2 at most,
-    and the target 4.
-    """
-    Ws = [well(rng, 4, 4), well(rng, 4, 4)]
-    Ws[layer] = np.zeros((4, 4))
-    return Ws, well(rng, 4, 4)
-
-
-@claim("A1.5", ZENG_LEE, "rank(W) + R below the target's rank: Unsolvable, with the layer")
+@claim("A1.5", OURS, "no adapters exist: the error names the layer and the condition")
 @pytest.mark.parametrize(
-    "layer, named, reason", [(1, 0, "frozen later layers"), (0, 1, "adapted earlier layers")]
+    "layer, E, ranks, reason",
+    [
+        (0, np.diag([0.0, 0, 1, 1]), [1, 4], r"rank 4, more than rank\(W\) \+ R of Ws\[0\]"),
+        (1, np.diag([0.0, 0, 1, 1]), [4, 1], r"rank 4, more than rank\(W\) \+ R of Ws\[1\]"),
+        (1, np.diag([0.0, -1, 1, 0]), [4, 0], r"leaves the range of Ws\[1:\]"),
+        (0, np.diag([0.0, -1, 1, 0]), [0, 4], r"leaves the rows of Ws\[:1\]"),
+        (1, np.diag([0.0, -1, 1, 0]), [4, 1], None),
+        (0, np.diag([-1.0, -1, 0, 2]), [1, 4], None),
+    ],
 )
-def test_an_unsolvable_problem_names_the_layer_and_the_reason(layer, named, reason, rng):
-    """After a zero layer the product has lost its input; before one, the later layers carry
-    nothing.
+def test_an_unsolvable_problem_names_the_layer_and_the_reason(layer, E, ranks, reason):
+    """Two layers, diag(1, 1, 0, 0) and I, in either order: E is too large in rank, or leaves their
+    range or row space where only the other layer has rank. Where none of this holds, it is solved.
     """
-    Ws, target = deficient(rng, layer)
-    with pytest.raises(Unsolvable, match=rf"^Ws\[{named}\] .*{reason}"):
-        adapt_product(Ws, target, 2, rng=rng)
+    Ws = [np.eye(4), np.eye(4)]
+    Ws[layer] = np.diag([1.0, 1, 0, 0])
+    target = chain(Ws) + E
+    if reason is None:
+        exactly(obstacle(Ws, target, ranks) is None)
+        params = adapt_product(Ws, target, ranks, rng=np.random.default_rng(0))
+        within(errors(add_adapters(Ws, params), target), 1e-12)
+        return
+    exactly(re.search(reason, obstacle(Ws, target, ranks)))
+    with pytest.raises(
+        Unsolvable, match=rf"^no adapters of these ranks reach P \+ E_k: .*{reason}"
+    ):
+        adapt_product(Ws, target, ranks)
+
+
+@claim("A1.5", OURS, "best effort on a zero layer reaches the floor that its rank leaves")
+@pytest.mark.parametrize("layer", [0, 1])
+def test_best_effort_reaches_the_floor_of_a_zero_layer(layer, rng):
+    """A zero layer with rank 2 added leaves rank 2 of a generic 4 × 4 target."""
+    Ws, target = [well(rng, 4, 4), well(rng, 4, 4)], well(rng, 4, 4)
+    Ws[layer] = np.zeros((4, 4))
     params = adapt_product(Ws, target, 2, rng=rng, best_effort=True)
-    floor = np.linalg.svd(target, compute_uv=False)[2]
-    at_least(errors(add_adapters(Ws, params), target)[0], floor * (1 - 1e-9))
-    at_least(residual(Ws, params, target), 0.1)
+    floor = np.linalg.norm(np.linalg.svd(target, compute_uv=False)[2:])
+    within(abs(errors(add_adapters(Ws, params), target)[1] - floor), 1e-6)
 
 
-@claim("A1.5", ZENG_LEE, "P + E_1 singular: the paper's order fails, a random split does not")
+@claim("A1.5", OURS, "P + E_1 singular: the paper's order fails, a random split does not")
 def test_a_singular_partial_sum_is_no_obstacle(rng):
     """W = I, two layers of rank 1, E = u_1 v_1ᵀ / 0.6 + u_2 v_2ᵀ: I + E_1 is singular, though W and
     W̄ are not.
@@ -515,7 +659,7 @@ def test_a_singular_partial_sum_is_no_obstacle(rng):
     within(errors(add_adapters(Ws, params), target), tolerance(Ws, params, target))
 
 
-@claim("A1.5", ZENG_LEE, "identity to 90° rotation: no orthogonal split works, an oblique one does")
+@claim("A1.5", OURS, "identity to 90° rotation: no orthogonal split works, an oblique one does")
 def test_two_steps_of_rank_one_make_a_rotation_by_90_degrees(rng):
     """J = [[0, −1], [1, 0]] and q a unit vector: I + q qᵀ(J − I) is singular, for 1 + qᵀ(J − I)q =
     qᵀJq = 0.
@@ -527,11 +671,11 @@ def test_two_steps_of_rank_one_make_a_rotation_by_90_degrees(rng):
         adapt_product(Ws, rotation, 1, retries=0, rng=rng)
     params = adapt_product(Ws, rotation, 1, rng=rng)
     within(errors(add_adapters(Ws, params), rotation), tolerance(Ws, params, rotation))
-    near = adapt_product(Ws, rotation, 1, best_effort=True)
-    at_least(residual(Ws, near, rotation), 0.1)
+    with pytest.raises(Unsolvable, match=r"this construction fails, others might not"):
+        adapt_product(Ws, rotation, 1)
 
 
-@claim("A1.5", ZENG_LEE, "targets padded with zeros are reached")
+@claim("A1.5", OURS, "targets padded with zeros are reached")
 @given(seeds, st.integers(1, 5))
 def test_a_target_padded_with_zeros_is_reached(seed, narrow):
     """D = 8, L = 4, R = 2, a target of width below R (L − 1) in a corner: from some r on every P +
@@ -544,7 +688,75 @@ def test_a_target_padded_with_zeros_is_reached(seed, narrow):
     within(errors(add_adapters(Ws, params), target), tolerance(Ws, params, target))
 
 
-@claim("A1.6", ZENG_LEE, "ill-conditioned layers: a thousandth of the paper order's error")
+@claim("A1.4", OURS, "geometric spectra: error ∝ condition to the 0.7 (L = 2), 1.2 (3), 1.9 (4)")
+@pytest.mark.parametrize("L, power", [(2, 0.7), (3, 1.2), (4, 1.9)])
+def test_how_the_error_grows_with_the_condition_of_the_layers(L, power):
+    """6 × 6 layers with singular values from 1 down to 1 / c in equal steps of log σ: the median of
+    21 relative errors, at c = 10 and at c = 1,000, as the layers compute; powers to ±0.4.
+    """
+    medians = []
+    for condition in (10, 1000):
+        found = []
+        for seed in range(21):
+            rng = np.random.default_rng(seed)
+            Ws = [with_values(rng, 6, 6, np.geomspace(1, 1 / condition, 6)) for _ in range(L)]
+            target = well(rng, 6, 6)
+            params = adapt_product(Ws, target, -(-6 // L), best_effort=True)
+            found.append(np.linalg.norm(through(Ws, params) - target, 2))
+        medians.append(np.median(found))
+    within(abs(np.log10(medians[1] / medians[0]) / 2 - power), 0.4)
+
+
+@claim("A1.4", OURS, "a miss above 1e-6 (1e-3 in float32) is refused, one below it is rounding")
+@pytest.mark.parametrize(
+    "dtype, size, refused",
+    [
+        (np.float64, 1e-2, True),
+        (np.float64, 1e-5, True),
+        (np.float64, 2e-7, False),
+        (np.float32, 2e-2, True),
+        (np.float32, 2e-4, False),
+    ],
+)
+def test_the_edge_between_a_miss_and_rounding(dtype, size, refused, rng):
+    """diag(1, 1, 1, 0) after a layer with full rank, itself without: a target that leaves its range
+    by such a size, relative to max(‖P‖, ‖W̄‖) = 1.
+    """
+    Ws = [np.eye(4, dtype=dtype), np.diag([1, 1, 1, 0]).astype(dtype)]
+    target = np.diag([0.5, 1, 0.5, 0]).astype(dtype)
+    target[3, 0] = size
+    if refused:
+        with pytest.raises(Unsolvable, match=r"^no adapters .* the range of Ws\[1:\]"):
+            adapt_product(Ws, target, [4, 0], rng=rng)
+        exactly(obstacle(Ws, target, [4, 0]) is not None)
+    else:
+        params = adapt_product(Ws, target, [4, 0], rng=rng)
+        within(np.linalg.norm(through(Ws, params) - target, 2), 1.01 * size)
+        exactly(obstacle(Ws, target, [4, 0]) is None)
+
+
+@claim(
+    "A1.4", OURS, "condition 1e3 … 1e5: what is accepted computes P + E_k to 1e-6, layer by layer"
+)
+@given(seeds, st.integers(2, 4), st.integers(2, 8), st.floats(3, 5))
+def test_what_is_accepted_is_right_as_a_network_computes_it(seed, L, D, log_condition):
+    """Geometric spectra, a well-conditioned target: x -> W x + B (A x), layer by layer, is within
+    1e-6 of max(‖P‖, ‖W̄‖), or Unsolvable is raised.
+    """
+    rng = np.random.default_rng(seed)
+    Ws = [with_values(rng, D, D, np.geomspace(1, 10**-log_condition, D)) for _ in range(L)]
+    target, ranks = well(rng, D, D), [-(-D // L)] * L
+    try:
+        params = adapt_product(Ws, target, ranks, rng=rng)
+    except Unsolvable:
+        exactly(L * log_condition > 8)
+    else:
+        size = max(np.linalg.norm(target, 2), np.linalg.norm(chain(Ws), 2))
+        miss = np.linalg.norm(through(Ws, params) - best_product(Ws, target, ranks), 2)
+        within(miss, 1.01e-6 * size)
+
+
+@claim("A1.6", OURS, "ill-conditioned layers: a thousandth of the paper order's error")
 def test_sending_weak_directions_to_later_layers_beats_the_order_of_the_paper():
     """Three layers of condition 1e4, median of 40: the relative error is below 1e-4, and 1e-3 of
     the paper order's.
@@ -702,11 +914,6 @@ def test_a_mistake_is_a_value_error_that_names_the_argument(name, Ws, target, ra
         with pytest.raises(ValueError, match=rf"^{name} ") as raised:
             function(Ws, target, ranks)
         assert not isinstance(raised.value, Unsolvable)
-
-
-def test_a_narrow_layer_is_named():
-    with pytest.raises(ValueError, match=r"^Ws .* needs inner widths ≥ 4 or best_effort=True"):
-        adapt_product([np.eye(3, 4), np.eye(4, 3)], np.eye(4), 1)
 
 
 @pytest.mark.parametrize("rng", [0, 1.0, np.random.RandomState(0), "rng"])

@@ -1,7 +1,7 @@
 """One matrix: what each adapter reaches, and that nothing it reaches is nearer than its best."""
 
 from functools import cache
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from minilora.adapters import HRA, CondLoRA, LoRA
 from minilora.attachment import attach, kind
 from minilora.quantization import quantize
-from minilora.testing.claims import KIM, PO, YUAN, at_least, claim, exactly, within
+from minilora.testing.claims import OURS, at_least, claim, exactly, within
 from minilora.testing.trials import moved, weight
 from minilora.theorems.reachable import (
     best_condlora,
@@ -29,7 +29,6 @@ from minilora.theorems.reachable import (
 from minilora.train import adam, adam_start, value_and_grad
 from minilora.weight import reflect
 
-UNIFIED = "Reachable sets, all papers"
 SEED = st.integers(0, 2**32 - 1)
 SIDE = st.integers(1, 7)
 INTEGERS = st.booleans()
@@ -40,10 +39,21 @@ def draw(rng, shape, integers):
     return rng.integers(-2, 3, shape).astype(float) if integers else weight(rng, shape)
 
 
+def haar(rng, d, det=0):
+    """An orthogonal matrix (d, d), each as likely as any other, or each of this determinant.
+
+    NumPy's qr alone has det Q = −1 for every even d and 1 for every odd one.
+    """
+    Q, R = np.linalg.qr(rng.standard_normal((d, d)))
+    Q = Q * np.sign(np.diag(R))
+    if np.linalg.det(Q) * det < 0:
+        Q[:, 0] *= -1
+    return Q
+
+
 def well(rng, d):
     """A square matrix with singular values between 1/2 and 2."""
-    left, right = (np.linalg.qr(rng.standard_normal((d, d)))[0] for _ in range(2))
-    return (left * rng.uniform(0.5, 2, d)) @ right
+    return (haar(rng, d) * rng.uniform(0.5, 2, d)) @ haar(rng, d)
 
 
 def gap(found, T):
@@ -56,11 +66,22 @@ def values(M):
     return np.linalg.svd(M, compute_uv=False)
 
 
-@claim("F", UNIFIED, "LoRA: error² = Σ_{i>r} σ_i(E)², for any shape and rank")
+@pytest.mark.parametrize("d", [2, 3, 4, 5])
+def test_the_orthogonal_matrices_of_these_tests_have_either_sign(d, rng):
+    """A random one of even width would otherwise never be a rotation, and hide what parity does."""
+    signs = [np.linalg.det(haar(rng, d)) > 0 for _ in range(40)]
+    assert 10 < sum(signs) < 30
+    for det in (-1, 1):
+        Q = haar(rng, d, det)
+        np.testing.assert_allclose(Q.T @ Q, np.eye(d), atol=1e-14)
+        assert np.linalg.det(Q) == pytest.approx(det)
+
+
+@claim("F7", OURS, "LoRA: error² = Σ_{i>r} σ_i(E)², for any shape and rank")
 @given(SEED, SIDE, SIDE, INTEGERS, st.data())
 def test_the_best_lora_is_as_near_as_any_matrix_of_its_rank(seed, d_out, d_in, integers, data):
-    """For any W, T: min over rank(ΔW) ≤ r of ‖W + ΔW − T‖²_F is the tail of the squared singular
-    values of T − W.
+    """Eckart & Young, 1936. For W and T of any shape, Gaussian or of small integers: the error of
+    `best_lora`, and that no B A found by alternating least squares is nearer.
     """
     rng, rank = np.random.default_rng(seed), data.draw(st.integers(1, min(d_out, d_in)))
     W, T = draw(rng, (d_out, d_in), integers), draw(rng, (d_out, d_in), integers)
@@ -70,9 +91,7 @@ def test_the_best_lora_is_as_near_as_any_matrix_of_its_rank(seed, d_out, d_in, i
         1e-9 * (1 + np.sum((T - W) ** 2)),
     )
     A = rng.standard_normal((rank, d_in))
-    for _ in range(
-        20
-    ):  # alternating least squares: from a random A to the best B, to the best A, and so on
+    for _ in range(20):  # from a random A to the best B, to the best A, and so on
         B = np.linalg.lstsq(A.T, (T - W).T, rcond=None)[0].T
         A = np.linalg.lstsq(B, T - W, rcond=None)[0]
     within(gap(found, T), gap((LoRA(rank), {"A": A, "B": B}, {"W": W}), T) + 1e-9)
@@ -83,11 +102,11 @@ def deficient(rng, d_out, d_in, rank, integers):
     return draw(rng, (d_out, rank), integers) @ draw(rng, (rank, d_in), integers)
 
 
-@claim("D6", KIM, "one layer: error² = ‖E‖² − Σ_{i≤r} σ_i(P_col E P_row)²")
+@claim("D6", OURS, "CondLoRA, one layer: error² = ‖E‖² − Σ_{i≤r} σ_i(P_col E P_row)²")
 @given(SEED, SIDE, SIDE, INTEGERS, st.data())
 def test_the_best_condlora_is_the_best_inside_the_spaces_of_w(seed, d_out, d_in, integers, data):
-    """For any shape and rank of W: at least Eckart & Young's error, and equal to it when W is
-    invertible.
+    """For W of any shape and rank whose non-zero singular values span at most 1e4. The error is at
+    least that of LoRA, equal to it for invertible W, and no random params are nearer.
     """
     rng, most = np.random.default_rng(seed), min(d_out, d_in)
     rank, inner = data.draw(st.integers(1, most)), data.draw(st.integers(1, most))
@@ -109,11 +128,11 @@ def test_the_best_condlora_is_the_best_inside_the_spaces_of_w(seed, d_out, d_in,
         within(gap(found, T), gap((CondLoRA(rank), moved(rng, params, size), frozen), T) + 1e-9)
 
 
-@claim("D7", KIM, "layers with equal conversion matrices share one Θ exactly")
+@claim("D7", OURS, "layers with ΔW_n = W_n M W_n for one M share it: the residual is 0")
 @given(SEED, SIDE, SIDE, st.integers(1, 4), INTEGERS)
 def test_equal_conversions_can_be_shared(seed, d_out, d_in, layers, integers):
-    """For ΔW_n = W_n M W_n with one M, any shapes: the residual is 0, and the M that is found
-    converts every layer.
+    """For 1 to 4 layers of any shape, Gaussian or of small integers, to 1e-12: and the M that is
+    found converts every layer.
     """
     rng = np.random.default_rng(seed)
     Ws, M = (
@@ -127,11 +146,11 @@ def test_equal_conversions_can_be_shared(seed, d_out, d_in, layers, integers):
     within(max(np.linalg.norm(W @ found @ W - delta) for W, delta in zip(Ws, deltas)), size)
 
 
-@claim("D7", KIM, "one Θ is exact iff the conversion matrices agree")
+@claim("D7", OURS, "invertible W_n: one M is exact iff all W_n⁻¹ ΔW_n W_n⁻¹ agree")
 @given(SEED, st.integers(1, 5), st.integers(2, 4), st.booleans())
 def test_unequal_conversions_cannot_be_shared(seed, d, layers, equal):
-    """For invertible W_n: the residual is 0 iff all W_n⁻¹ ΔW_n W_n⁻¹ are one matrix, which then is
-    M.
+    """For 2 to 4 square W_n of condition at most 4. If they agree, the M that is found is theirs.
+    For independent Gaussian ones the residual is at least a hundredth of how far they are from M.
     """
     rng = np.random.default_rng(seed)
     Ws = [well(rng, d) for _ in range(layers)]
@@ -149,11 +168,11 @@ def test_unequal_conversions_cannot_be_shared(seed, d, layers, equal):
         at_least(residual, spread / 100)
 
 
-@claim("D7", KIM, "independent targets miss by √(1 − 1/N): N layers share what fits one")
+@claim("D7", OURS, "independent Gaussian targets of N layers miss by about √(1 − 1/N), 6 × 6")
 @pytest.mark.parametrize("layers", [1, 2, 3, 4, 8])
 def test_independent_targets_miss_by_the_share_of_missing_unknowns(layers):
-    """For square Gaussian W_n and ΔW_n the mean of 10 residuals is √(1 − 1/N), as d² unknowns face
-    N d² equations.
+    """For square Gaussian W_n and ΔW_n, N = 1, 2, 3, 4, 8: the mean of 10 residuals, to 0.05, as d²
+    unknowns face N d² equations; for N > 1 none of them is below 0.4.
     """
     residuals = []
     for seed in range(10):
@@ -164,11 +183,11 @@ def test_independent_targets_miss_by_the_share_of_missing_unknowns(layers):
         at_least(residuals, 0.4)
 
 
-@claim("D7", KIM, "no shared Θ of any rank beats the least squares over M")
+@claim("D7", OURS, "shared CondLoRA of any rank is no nearer than the least squares over M")
 @given(SEED, SIDE, SIDE, st.integers(1, 3), INTEGERS, st.data())
 def test_no_shared_condlora_beats_the_bound(seed, d_out, d_in, layers, integers, data):
-    """For any layers of one shape: the residual is that of a system built column by column, and
-    bounds CondLoRA.
+    """For 1 to 3 layers of any one shape, Gaussian or of small integers, and random params of any
+    rank. The residual is that of a system built column by column.
     """
     rng, rank = np.random.default_rng(seed), data.draw(st.integers(1, min(d_out, d_in)))
     Ws, deltas = ([draw(rng, (d_out, d_in), integers) for _ in range(layers)] for _ in range(2))
@@ -196,12 +215,12 @@ def test_deltas_of_zero_are_converted_by_zero(rng):
     np.testing.assert_array_equal(M, 0)
 
 
-@claim("C7", PO, "the r longest columns (FA), rows (FB) of E are the best of all r")
+@claim("C7", OURS, "the r longest columns (FA), rows (FB) of E are the best of all r")
 @pytest.mark.parametrize("best", [best_sbora_fa, best_sbora_fb])
 @given(SEED, SIDE, SIDE, INTEGERS, st.data())
 def test_the_longest_lines_are_the_best_of_all_choices(best, seed, d_out, d_in, integers, data):
-    """For any W, T, by brute force over all index sets; and never nearer than the best matrix of
-    the same rank.
+    """For W and T of any shape up to 7 × 7, by brute force over all index sets; and never nearer
+    than the best matrix of the same rank.
     """
     rng, fa = np.random.default_rng(seed), best is best_sbora_fa
     rank = data.draw(st.integers(1, d_in if fa else d_out))
@@ -222,11 +241,11 @@ def test_the_longest_lines_are_the_best_of_all_choices(best, seed, d_out, d_in, 
     exactly(np.array_equal(params["B"].T if fa else params["A"], lines[index]))
 
 
-@claim("C7", PO, "random columns leave (1 − r/d) ‖E‖² on average")
+@claim("C7", OURS, "random columns leave (1 − r/d) ‖E‖² on average")
 @given(SEED, SIDE, SIDE, INTEGERS, st.data())
 def test_random_columns_leave_their_share(seed, d_out, d_in, integers, data):
-    """For any E: the mean over all index sets of the error² of the best B on them, found by least
-    squares.
+    """For E of any shape up to 7 × 7: the mean over all index sets of the error² of the best B on
+    them, found by least squares.
     """
     rng, rank = np.random.default_rng(seed), data.draw(st.integers(1, d_in))
     E = draw(rng, (d_out, d_in), integers)
@@ -238,11 +257,11 @@ def test_random_columns_leave_their_share(seed, d_out, d_in, integers, data):
     within(abs(np.mean(errors) - (1 - rank / d_in) * np.sum(E**2)), 1e-9)
 
 
-@claim("F", UNIFIED, "Gaussian E, equal parameters: LoRA wins at r/d = 0.30, SBoRA(2r) at 0.48")
+@claim("F3", OURS, "Gaussian E, d = 100: LoRA(r) is nearer at r = 30, SBoRA-FA(2r) at r = 48")
 @pytest.mark.parametrize("seed", range(3))
 def test_sbora_overtakes_lora_on_a_target_without_structure(seed):
-    """For square Gaussian E, d = 100: the crossing lies between (at about 0.39); at 0.48 random
-    columns win too.
+    """In 3 draws, with equal numbers of trainable parameters: the best 60 columns lose by 2 % of
+    ‖E‖, the best 96 win by 10 %, and so do random ones, which leave √(1 − 0.96) ‖E‖ on average.
     """
     E = np.random.default_rng(seed).standard_normal((100, 100))
     W = np.zeros((100, 100))
@@ -288,53 +307,74 @@ def orthogonal(rng, d, rotations, reflections, integers):
         Q[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = [[c, -s], [s, c]]
     for i in range(2 * rotations, 2 * rotations + reflections):
         Q[i, i] = -1
-    P = np.linalg.qr(rng.standard_normal((d, d)))[0]
+    P = haar(rng, d)
     return P @ Q @ P.T, 2 * rotations + reflections
 
 
-@claim("B10", YUAN, "r reflections give rank(H − I) ≤ r of the parity of r, nothing else")
+@claim("B10", OURS, "r reflections give rank(H − I) ≤ r of the parity of r")
 @given(SEED, SIDE, st.integers(1, 10), INTEGERS)
 def test_every_chain_has_a_rank_of_its_parity(seed, d, r, integers):
-    """For any vectors, r above d too: rank(H − I) ≤ min(r, d) and ≡ r mod 2, and `factor` finds as
-    many reflections.
+    """For Gaussian vectors and such of small integers, r from 1 to 10, above d too. So fewer than
+    rank(Q − I) reflections, or one more, never give Q.
     """
-    rng = np.random.default_rng(seed)
-    U = draw(rng, (d, r), integers)
-    U[0, ~np.any(U, axis=0)] = 1.0
-    H = chain(U)
+    H = chain(any_vectors(seed, d, r, integers))
     rank = int(np.sum(values(H - np.eye(d)) > 1e-8))
     exactly(rank <= r)
     exactly(rank % 2 == r % 2)
-    exactly(factor(H).shape == (d, rank))
 
 
-@claim("B10", YUAN, "… and every orthogonal Q with such a rank(Q − I) is reached")
-@claim("B11", YUAN, "Q is a chain of exactly rank(Q − I) reflections, and `factor` finds it")
+def any_vectors(seed, d, r, integers):
+    """r columns without a zero one: (d, r)."""
+    U = draw(np.random.default_rng(seed), (d, r), integers)
+    U[0, ~np.any(U, axis=0)] = 1.0
+    return U
+
+
+@claim("B10", OURS, "every orthogonal Q is reached at r = k, k + 2, …, k = rank(Q − I)")
 @given(SEED, st.integers(1, 8), st.integers(0, 4), st.integers(0, 4), INTEGERS, st.integers(0, 2))
-def test_every_orthogonal_matrix_is_factored(seed, d, rotations, reflections, integers, pairs):
-    """For rotations by 1e-6 to 3.1, reflections, signed permutations: k = rank(Q − I) columns, and
-    any k + 2, k + 4, …
+def test_every_orthogonal_matrix_is_reached(seed, d, rotations, reflections, integers, pairs):
+    """For rotations by 1e-6 to 3.1 with reflections, and signed permutations, to 1e-12: by HRA's
+    merge with the k reflections of Q and up to two equal pairs.
+    """
+    rng = np.random.default_rng(seed)
+    Q, k = orthogonal(rng, d, rotations, reflections, integers)
+    rank = max(k, 2 - k % 2) + 2 * pairs
+    U = pad_reflections(factor(Q), rank)
+    exactly(U.shape == (d, rank))
+    within(np.abs(HRA(rank, odd=True).merge({"U": U}, {"W": np.eye(d)}) - Q), 1e-12)
+
+
+@claim("B11", OURS, "`factor` writes Q as rank(Q − I) reflections: no fewer would do")
+@given(SEED, st.integers(1, 8), st.integers(0, 4), st.integers(0, 4), INTEGERS)
+def test_every_orthogonal_matrix_is_factored(seed, d, rotations, reflections, integers):
+    """Scherk, 1950. For rotations by 1e-6 to 3.1 with reflections, and signed permutations: the
+    number of columns, and their product, one explicit reflection after the other, to 1e-12.
     """
     rng = np.random.default_rng(seed)
     Q, k = orthogonal(rng, d, rotations, reflections, integers)
     U = factor(Q)
     exactly(U.shape == (d, k))
     within(np.abs(chain(U) - Q), 1e-12)
-    within(np.abs(chain(pad_reflections(U, k + 2 * pairs)) - Q), 1e-12)
-    if k + pairs:
-        rank = max(k, 2 - k % 2) + 2 * pairs
-        H = HRA(rank, odd=True).merge({"U": pad_reflections(U, rank)}, {"W": np.eye(d)})
-        within(np.abs(H - Q), 1e-12, "by HRA's merge")
 
 
-@claim("B12", YUAN, "W Q is reached exactly at r = k, k + 2, k + 4, …, any W")
+@given(SEED, SIDE, st.integers(1, 10), INTEGERS)
+def test_a_chain_is_factored_into_as_few_reflections_as_its_rank(seed, d, r, integers):
+    H = chain(any_vectors(seed, d, r, integers))
+    U = factor(H)
+    assert U.shape == (d, np.sum(values(H - np.eye(d)) > 1e-8))
+    np.testing.assert_allclose(chain(U), H, rtol=0, atol=1e-12)
+
+
+@claim("B12", OURS, "any W: W Q is reached at r = k, k + 2, k + 4, …, k = rank(Q − I)")
 @given(
     SEED, SIDE, st.integers(1, 8), st.integers(0, 4), st.integers(0, 4), INTEGERS, st.integers(0, 2)
 )
 def test_an_orthogonally_transformed_matrix_is_reached(
     seed, d_out, d, rotations, reflections, integers, pairs
 ):
-    """For any W (d_out, d) and orthogonal Q, by its factors and equal pairs, merged and forward."""
+    """For W of any shape, Gaussian or of small integers, to 1e-12: by the factors of Q and up to
+    two equal pairs, merged and unmerged.
+    """
     rng = np.random.default_rng(seed)
     Q, k = orthogonal(rng, d, rotations, reflections, integers)
     W, rank = draw(rng, (d_out, d), integers), max(k, 2 - k % 2) + 2 * pairs
@@ -344,20 +384,35 @@ def test_an_orthogonally_transformed_matrix_is_reached(
     within(np.abs(adapter.forward(params, {"W": W}, np.eye(d)).T - W @ Q), 1e-12 * size)
 
 
-@claim("B12", YUAN, "… and found from W and T = W Q alone, when W is invertible")
-@given(SEED, st.integers(1, 7), st.integers(0, 3), st.integers(0, 3), st.integers(0, 1))
-def test_an_orthogonally_transformed_matrix_is_found(seed, d, rotations, reflections, pairs):
-    """For well-conditioned square W: `best_hra` at r = k and k + 2 has no error."""
+@claim("B12", OURS, "invertible W: `best_hra` finds Q from W and T = W Q alone")
+@given(
+    SEED,
+    st.integers(1, 7),
+    st.integers(0, 3),
+    st.integers(0, 3),
+    st.integers(0, 1),
+    st.sampled_from([4.0, 1e2, 1e4]),
+)
+def test_an_orthogonally_transformed_matrix_is_found(
+    seed, d, rotations, reflections, pairs, condition
+):
+    """For square W of condition 4, 100 or 1e4, at r = k and k + 2: the error is below 1e-13 plus
+    1e-15 times the condition number.
+    """
     rng = np.random.default_rng(seed)
     Q, k = orthogonal(rng, d, rotations, reflections, integers=False)
-    W, rank = well(rng, d), max(k, 2 - k % 2) + 2 * pairs
-    within(gap(best_hra(W, W @ Q, rank, rng=rng, sweeps=3), W @ Q), 1e-12)
+    W = (haar(rng, d) * np.geomspace(1, 1 / condition, d)) @ haar(rng, d)
+    rank = max(k, 2 - k % 2) + 2 * pairs
+    error = gap(best_hra(W, W @ Q, rank, rng=rng, sweeps=3), W @ Q)
+    within(error, 1e-13 + 1e-15 * condition)
 
 
-@claim("B13", YUAN, "the wrong parity misses W Q by at least 2 σ_min(W), spectral norm")
+@claim("B13", OURS, "the wrong parity misses W Q by at least 2 σ_min(W), spectral norm")
 @given(SEED, st.integers(1, 8), st.integers(0, 4), st.integers(0, 4), INTEGERS, st.integers(0, 3))
 def test_the_wrong_parity_cannot_come_near(seed, d, rotations, reflections, integers, pairs):
-    """For square W and any r with r ≡ k + 1 mod 2: random reflections, and the best ones found."""
+    """For square W of condition at most 4 and r ≡ k + 1 mod 2, from 1 to 8: random reflections, and
+    the best ones found.
+    """
     rng = np.random.default_rng(seed)
     Q, k = orthogonal(rng, d, rotations, reflections, integers)
     W, rank = well(rng, d), 2 - (k + 1) % 2 + 2 * pairs
@@ -370,10 +425,12 @@ def test_the_wrong_parity_cannot_come_near(seed, d, rotations, reflections, inte
     )
 
 
-@claim("B13", YUAN, "… and for W = I the least error is exactly 2, at any r ≥ k − 1")
+@claim("B13", OURS, "W = I: one reflection too few or too many costs exactly 2, Frobenius norm")
 @pytest.mark.parametrize("d, k", [(2, 1), (2, 2), (4, 1), (4, 2), (4, 3), (5, 4), (6, 6)])
 def test_the_wrong_parity_costs_exactly_two(d, k):
-    """For Q with k reflections: one too few, or one too many."""
+    """For Q with k random reflections in d dimensions, 7 pairs (d, k) with d from 2 to 6: the error
+    of the best found, to 1e-6.
+    """
     rng = np.random.default_rng(d + k)
     Q = chain(rng.standard_normal((d, k)))
     for rank in (k - 1, k + 1):
@@ -395,7 +452,7 @@ def test_a_rotation_at_the_edge_of_rounding_is_counted_as_two_reflections_or_non
     """
     counts = []
     for angle in np.linspace(1.4901161e-9, 1.4901162e-9, 400):
-        P = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+        P = haar(rng, 6)
         Q = np.eye(6)
         Q[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
         Q[2, 2] = -1
@@ -405,12 +462,49 @@ def test_a_rotation_at_the_edge_of_rounding_is_counted_as_two_reflections_or_non
     assert set(counts) == {1, 3}
 
 
-@claim("B14", YUAN, "r = 1: error² = ‖W‖² + ‖T‖² − 2 tr G + 4 λ_min of sym(WᵀT)")
-@given(SEED, st.integers(2, 8), st.integers(0, 2), INTEGERS)
-def test_the_best_single_reflection(seed, d, more, integers):
-    """For any W, T with d_out from d to d + 2: no random u is better, by HRA and strict HRA."""
+EDGE = {np.float64: 1.5e-9, np.float32: 3.4e-5}  # what counts as zero
+every_edge = pytest.mark.parametrize(
+    "dtype, factor_of_edge", [(dtype, c) for dtype in EDGE for c in (0.6, 1.5)]
+)
+
+
+@every_edge
+def test_an_angle_counts_from_the_edge_of_rounding_on(dtype, factor_of_edge):
+    angle = factor_of_edge * EDGE[dtype]
+    c, s = np.cos(angle), np.sin(angle)
+    Q = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]], dtype)
+    assert factor(Q).shape == (3, 2 if factor_of_edge > 1 else 0)
+
+
+@every_edge
+def test_a_matrix_is_orthogonal_up_to_the_edge_of_rounding(dtype, factor_of_edge):
+    """QᵀQ − I is 1.5 or 0.6 times as large as is allowed."""
+    Q = (np.eye(3) * (1 + factor_of_edge * EDGE[dtype] / 2)).astype(dtype)
+    if factor_of_edge > 1:
+        with pytest.raises(ValueError, match=r"^Q must be orthogonal"):
+            factor(Q)
+    else:
+        factor(Q)
+
+
+@every_edge
+def test_condlora_uses_singular_values_from_the_edge_of_rounding_on(dtype, factor_of_edge):
+    """The change lies along the smallest one, and is out of reach if that counts as 0."""
+    W = np.diag([1, 1, factor_of_edge * EDGE[dtype]]).astype(dtype)
+    T = W.copy()
+    T[2, 2] += 1
+    missed = 0.0 if factor_of_edge > 1 else 1.0
+    assert gap(best_condlora(W, T, 1), T) == pytest.approx(missed, abs=1e-3)
+
+
+@claim("B14", OURS, "r = 1: error² = ‖W‖² + ‖T‖² − 2 tr G + 4 λ_min of sym(WᵀT)")
+@given(SEED, SIDE, SIDE, INTEGERS)
+def test_the_best_single_reflection(seed, d_out, d, integers):
+    """For W and T of any shape, Gaussian or of small integers: by HRA after one sweep and by strict
+    HRA, and none of 20 random u is nearer.
+    """
     rng = np.random.default_rng(seed)
-    W, T = (draw(rng, (d + more, d), integers) for _ in range(2))
+    W, T = (draw(rng, (d_out, d), integers) for _ in range(2))
     G = W.T @ T
     size = np.sum(W**2) + np.sum(T**2)
     expected = size - 2 * np.trace(G) + 4 * np.min(np.linalg.eigvalsh((G + G.T) / 2))
@@ -420,36 +514,53 @@ def test_the_best_single_reflection(seed, d, more, integers):
             within(gap(found, T), np.linalg.norm(reflect(W, u) - T) + 1e-9)
 
 
-@claim("B15", YUAN, "strict: error² = … + 4 Σ the r smallest eigenvalues of sym(WᵀT)")
-@given(SEED, st.integers(2, 8), st.integers(0, 2), INTEGERS, st.data())
-def test_the_best_strict_reflections(seed, d, more, integers, data):
-    """For any W, T and r ≤ d: no random span is better."""
+@claim("B15", OURS, "strict: error² = ‖W‖² + ‖T‖² − 2 tr G + 4 Σ r lowest eigenvalues of sym G")
+@given(SEED, SIDE, SIDE, INTEGERS, st.data())
+def test_the_best_strict_reflections(seed, d_out, d, integers, data):
+    """G = WᵀT, for W and T of any shape, Gaussian or of small integers, and r ≤ d: none of 10
+    random spans is nearer.
+    """
     rng, rank = np.random.default_rng(seed), data.draw(st.integers(1, d))
-    W, T = (draw(rng, (d + more, d), integers) for _ in range(2))
+    W, T = (draw(rng, (d_out, d), integers) for _ in range(2))
     G = W.T @ T
     size = np.sum(W**2) + np.sum(T**2)
     expected = size - 2 * np.trace(G) + 4 * np.sum(np.linalg.eigvalsh((G + G.T) / 2)[:rank])
     found = best_hra_strict(W, T, rank)
     within(abs(gap(found, T) ** 2 - expected), 1e-9 * (1e-9 + size))
     for _ in range(10):
-        Q = np.linalg.qr(rng.standard_normal((d, rank)))[0]
+        Q = haar(rng, d)[:, :rank]
         within(gap(found, T), np.linalg.norm(W - 2 * (W @ Q) @ Q.T - T) + 1e-9)
 
 
-@claim("B15", YUAN, "… so past the negative eigenvalues a larger r hurts")
-@given(SEED, st.integers(2, 7))
-def test_more_strict_reflections_can_hurt(seed, d):
-    """For any W and T: the error falls from r to r + 1 iff the eigenvalue r + 1 of sym(WᵀT) is
-    negative.
+@claim("B15", OURS, "strict: one more reflection helps iff the next eigenvalue is negative")
+@given(SEED, SIDE, st.integers(2, 7))
+def test_more_strict_reflections_can_hurt(seed, d_out, d):
+    """For Gaussian W and T of any shape: error² changes by 4 times the eigenvalue r + 1 of
+    sym(WᵀT) from r to r + 1, so it falls and then rises.
     """
     rng = np.random.default_rng(seed)
-    W, T = (weight(rng, (d, d)) for _ in range(2))
+    W, T = (weight(rng, (d_out, d)) for _ in range(2))
     eigenvalues = np.linalg.eigvalsh((W.T @ T + T.T @ W) / 2)
     errors = [gap(best_hra_strict(W, T, rank), T) for rank in range(1, d + 1)]
     for before, after, eigenvalue in zip(errors, errors[1:], eigenvalues[1:]):
         within(abs(after**2 - before**2 - 4 * eigenvalue), 1e-9)
-        assume(abs(eigenvalue) > 1e-6)
-        exactly((after < before) == (eigenvalue < 0))
+        if abs(eigenvalue) > 1e-6:
+            exactly((after < before) == (eigenvalue < 0))
+
+
+@claim("B15", OURS, "T = −W: every strict reflection brings W' nearer, and r = d hits T")
+@given(SEED, st.integers(2, 8))
+def test_strict_hra_gets_better_with_its_rank_on_minus_w(seed, d):
+    """For square Gaussian W with σ_min > 1e-3: error² = 4 Σ of the d − r smallest σ². A larger rank
+    hurts on some targets and not on others.
+    """
+    W = weight(np.random.default_rng(seed), (d, d))
+    assume(values(W)[-1] > 1e-3)
+    errors = [gap(best_hra_strict(W, -W, rank), -W) for rank in range(1, d + 1)]
+    for rank, error in enumerate(errors, 1):
+        within(abs(error**2 - 4 * np.sum(values(W)[rank:] ** 2)), 1e-12)
+    exactly(all(after < before for before, after in pairwise(errors)))
+    within(errors[-1], 1e-13)
 
 
 def bounds(W, T, rank):
@@ -467,11 +578,11 @@ def bounds(W, T, rank):
     ]  # less rounding
 
 
-@claim("B16", YUAN, "error ≥ Procrustes at det (−1)^r, √(‖W−T‖² − 4Σσ_i(G)), ‖σ(W)−σ(T)‖")
+@claim("B16", OURS, "error ≥ Procrustes at det (−1)^r, √(‖W−T‖² − 4Σσ_i(G)), ‖σ(W)−σ(T)‖")
 @given(SEED, st.integers(2, 6), SIDE, INTEGERS, st.data())
 def test_no_reflections_beat_the_lower_bounds(seed, d, d_out, integers, data):
-    """For any W, T, r: random reflections and the best found; the first bound is attained at any r
-    ≥ d_in.
+    """For W and T of any shape and r from 1 to d + 2: random reflections, and the best found. The
+    first bound is attained at every r ≥ d_in.
     """
     rng, rank = np.random.default_rng(seed), data.draw(st.integers(1, d + 2))
     W, T = (draw(rng, (d_out, d), integers) for _ in range(2))
@@ -485,11 +596,11 @@ def test_no_reflections_beat_the_lower_bounds(seed, d, d_out, integers, data):
         within(abs(error**2 - bounds(W, T, rank)[0] ** 2), 1e-12 * (1 + size))
 
 
-@claim("B16", YUAN, "two reflections more never hurt, one more can")
+@claim("B16", OURS, "two reflections more never hurt; from T = W, even r, one more costs 2 σ_min")
 @given(SEED, st.integers(2, 6), st.integers(1, 5), INTEGERS)
 def test_two_more_reflections_never_hurt(seed, d, rank, integers):
-    """For any W and T: an equal pair keeps W'; from T = W, exact at even r, one more costs at least
-    2 σ_min(W).
+    """For square W and T: an equal pair keeps W'. For W of condition at most 4 and T = W, an even r
+    is exact to 1e-12, and r + 1 misses by at least 2 σ_min(W).
     """
     rng = np.random.default_rng(seed)
     W, T = (draw(rng, (d, d), integers) for _ in range(2))
@@ -507,11 +618,11 @@ def test_two_more_reflections_never_hurt(seed, d, rank, integers):
     )
 
 
-@claim("B16", YUAN, "the nearest Q of either determinant has tr(QᵀG) = Σσ or Σσ − 2σ_min")
+@claim("B16", OURS, "the nearest Q of either determinant has tr(QᵀG) = Σσ or Σσ − 2σ_min")
 @given(SEED, st.integers(1, 7), SIDE, INTEGERS, st.booleans())
 def test_procrustes_of_either_determinant(seed, d, d_out, integers, odd):
-    """For any W and T: Q is orthogonal with the sign asked for, and no random Q of that sign is
-    nearer.
+    """Schönemann, 1966; Kabsch, 1976. G = WᵀT, for W and T of any shape: Q is orthogonal with the
+    sign that was asked for, its error is as stated, and no random Q of that sign is nearer.
     """
     rng = np.random.default_rng(seed)
     W, T = (draw(rng, (d_out, d), integers) for _ in range(2))
@@ -519,7 +630,8 @@ def test_procrustes_of_either_determinant(seed, d, d_out, integers, odd):
     within(np.abs(Q.T @ Q - np.eye(d)), 1e-13)
     exactly((np.linalg.det(Q) < 0) == odd)
     error = np.linalg.norm(W @ Q - T)
-    within(bounds(W, T, int(odd))[0], error + 1e-8)
+    size = np.sum(W**2) + np.sum(T**2)
+    within(abs(error**2 - bounds(W, T, int(odd))[0] ** 2), 1e-12 * (1 + size))
     for count in (2, 4, 6):
         within(error, np.linalg.norm(W @ chain(rng.standard_normal((d, count + odd))) - T) + 1e-12)
 
@@ -535,11 +647,11 @@ def dense_sweep(G, U):
     return U
 
 
-@claim("B17", YUAN, "coordinate descent never raises the error")
+@claim("B17", OURS, "coordinate descent never raises the error")
 @given(SEED, st.integers(2, 7), SIDE, st.integers(1, 8), INTEGERS)
 def test_a_sweep_never_raises_the_error(seed, d, d_out, rank, integers):
-    """For any W, T, r and start; the columns are those of a sweep written with dense chains, unless
-    eigenvalues tie.
+    """For W and T of any shape, r from 1 to 8, and Gaussian starts, 5 sweeps, to 1e-10. One sweep
+    reaches the trace of a sweep written with dense chains.
     """
     rng = np.random.default_rng(seed)
     W, T, U = (
@@ -562,10 +674,12 @@ def test_a_sweep_never_raises_the_error(seed, d, d_out, rank, integers):
     within(abs(np.linalg.norm(W @ chain(descend(G, start, 5)) - T) - error), 1e-6 * (1 + error))
 
 
-@claim("B17", YUAN, "the best of 6 random starts comes near Procrustes at r ≥ d − 1, d = 6")
+@claim("B17", OURS, "d = 6: the best of 6 starts is near Procrustes at r = 5 to 8, in 3 draws")
 @pytest.mark.parametrize("rank, tolerance", [(5, 8e-3), (6, 8e-4), (7, 1e-7), (8, 1e-7)])
 def test_coordinate_descent_comes_near_the_optimum(rank, tolerance):
-    """For square Gaussian W, T: 60 sweeps from 6 random starts, in all of 3 draws."""
+    """For square Gaussian W and T and 60 sweeps: nearer than 8e-3 at r = 5, 8e-4 at 6, and 1e-7 at
+    7 and 8. That it always comes so near is not shown.
+    """
     for seed in range(3):
         rng = np.random.default_rng(seed)
         W, T = rng.standard_normal((2, 6, 6))
@@ -576,11 +690,11 @@ def test_coordinate_descent_comes_near_the_optimum(rank, tolerance):
         within(nearest, error + 1e-9)
 
 
-@claim("B18", YUAN, "T = D W: I is the nearest rotation, and HRA gains nothing")
+@claim("B18", OURS, "T = D W, D > 0: I is the nearest rotation, and HRA gains nothing")
 @given(SEED, st.integers(2, 8), st.integers(1, 4))
 def test_a_scaling_of_the_outputs_is_invisible_to_hra(seed, d, half):
-    """For invertible W and positive diagonal D ≠ I: W itself is HRA's best, at every even rank;
-    LoRA does gain.
+    """For square Gaussian W with σ_min > 1e-2 and entries of D from 0.1 to 3: W itself is HRA's
+    best at the even ranks 2 to 8, odd ranks are no nearer, and LoRA does gain.
     """
     rng = np.random.default_rng(seed)
     W = weight(rng, (d, d))
@@ -626,11 +740,13 @@ def test_every_best_is_ordinary_params_of_its_adapter(seed, d_out, d_in, rank):
         )
 
 
-@claim("F", UNIFIED, "every closed-form best is no worse than random and trained params")
+@claim("F7", OURS, "5 × 4, rank 1: no random or trained params beat a closed-form best")
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("target", ["near", "far"])
 def test_neither_chance_nor_training_beats_a_best(seed, target):
-    """For W 5 × 4 at rank 1 and T = W + noise or any: 150 random params, and 100 steps of Adam."""
+    """For T = W + noise, and for any T, in 2 draws each, and all six adapters: 150 random params,
+    and 100 steps of Adam.
+    """
     rng = np.random.default_rng(seed)
     W = weight(rng, (5, 4))
     T = W + 0.3 * weight(rng, (5, 4)) if target == "near" else weight(rng, (5, 4))
@@ -673,9 +789,7 @@ def table(make, side=12, ranks=(1, 2, 6), seeds=2):
 
 
 def equals(W, T, rank, *, rng):
-    """The best of each adapter for a square W, all with as many parameters as LoRA of this
-    rank.
-    """
+    """The best of each adapter for a square W, with as many parameters as LoRA of this rank."""
     alike = best_lora(W, T, rank), best_condlora(W, T, rank)
     others = (best(W, T, 2 * rank) for best in (best_sbora_fa, best_sbora_fb, best_hra_strict))
     return [*alike, best_hra(W, T, 2 * rank, rng=rng), *others]
@@ -701,8 +815,12 @@ def two_reflections(rng, W):
     return W @ chain(rng.standard_normal((W.shape[1], 2)))
 
 
-def haar(rng, W):
-    return W @ np.linalg.qr(rng.standard_normal(W.shape))[0]
+def all_turned(rng, W):
+    return W @ haar(rng, W.shape[1], det=1)
+
+
+def all_turned_and_mirrored(rng, W):
+    return W @ haar(rng, W.shape[1], det=-1)
 
 
 def scaled_rows(rng, W):
@@ -721,7 +839,7 @@ def gaussian(rng, W):
     return W + weight(rng, W.shape)
 
 
-@claim("F", UNIFIED, "exact are LoRA on low rank, SBoRA on columns, rows, HRA on rotations")
+@claim("F1", OURS, "ten kinds of target, d = 12: which adapter hits which, at three budgets")
 @pytest.mark.parametrize(
     "make, exact",
     [
@@ -730,31 +848,38 @@ def gaussian(rng, W):
         (two_reflections, {"LoRA": 2, "CondLoRA": 2, "HRA": 1}),
         (converted, {"LoRA": 2, "CondLoRA": 2}),
         (noisy_rank_two, {}),
-        (haar, {}),
+        (all_turned, {"HRA": 6}),
+        (all_turned_and_mirrored, {}),
         (gaussian, {}),
         (scaled_rows, {}),
         (scaled_columns, {}),
     ],
 )
 def test_who_is_exact_on_which_target(make, exact):
-    """At the parameters of LoRA's rank 1, 2, 6 and d = 12: from the budget given on the error is 0,
-    before it ≥ 0.1.
+    """At the trainable parameters of LoRA of rank 1, 2 and 6, Gaussian W, the mean of 2 draws.
+
+    LoRA and CondLoRA hit changes of rank 2 from rank 2 on. SBoRA hits two columns or rows at rank
+    2, and with rank 12, which is all of them, everything. HRA hits two reflections at rank 2, and a
+    Q that turns everything at rank 12, if its determinant is 1. All others stay 0.1 away or more,
+    but for HRA of rank 12 and determinant −1 (3e-3 or more), and LoRA on rank 2 under noise (1e-3).
     """
     for name, errors in table(make).items():
-        first = exact.get(
-            name, 6 if name.startswith("SBoRA") else None
-        )  # 12 columns are all of them
+        # 12 columns are all of them.
+        first = exact.get(name, 6 if name.startswith("SBoRA") else 99)
         for rank, error in zip((1, 2, 6), errors):
-            if first is not None and rank >= first:
+            if rank >= first:
                 within(error, 1e-10, f"{name} {rank}")
-            elif make is not noisy_rank_two and (make, name) != (haar, "HRA"):
-                at_least(error, 0.1, f"{name} {rank}")
+            elif (make, name, rank) == (all_turned_and_mirrored, "HRA", 6):
+                at_least(error, 3e-3, f"{name} {rank}")
+            else:
+                low_rank = make is noisy_rank_two and name in ("LoRA", "CondLoRA")
+                at_least(error, 1e-3 if low_rank else 0.1, f"{name} {rank}")
 
 
-@claim("F", UNIFIED, "LoRA alone sees rank 2 under noise")
+@claim("F2", OURS, "rank 2 under 1 % of noise, d = 12: only LoRA and CondLoRA come near")
 def test_only_low_rank_adapters_see_a_low_rank_under_noise():
-    """With 1 % of noise: LoRA and CondLoRA of rank 2 leave less than 2 %, all others more than 50
-    %.
+    """For invertible Gaussian W and the parameters of LoRA's rank 2, the mean of 2 draws: these two
+    leave less than 2 %, all others more than 50 %.
     """
     for name, errors in table(noisy_rank_two).items():
         if name in ("LoRA", "CondLoRA"):
@@ -764,10 +889,21 @@ def test_only_low_rank_adapters_see_a_low_rank_under_noise():
             at_least(errors[1], 0.5, name)
 
 
-@claim("F", UNIFIED, "without structure LoRA and SBoRA tie, and HRA soon saturates")
+@claim("F2", OURS, "W of rank 6 of 12: LoRA sees rank 2 under noise, and CondLoRA no more")
+def test_condlora_sees_nothing_outside_the_spaces_of_w():
+    """In 3 draws: LoRA of rank 2 leaves less than 2 %, CondLoRA more than 50 %."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        W = deficient(rng, 12, 12, 6, integers=False)
+        T = noisy_rank_two(rng, W)
+        within(gap(best_lora(W, T, 2), T) / np.linalg.norm(T - W), 0.02)
+        at_least(gap(best_condlora(W, T, 2), T) / np.linalg.norm(T - W), 0.5)
+
+
+@claim("F3", OURS, "Gaussian E, d = 12: LoRA(r), SBoRA(2r) tie at r = 1, 2; HRA(12) misses")
 def test_adapters_on_a_target_without_structure():
-    """Gaussian E: at small budgets LoRA(r) and SBoRA(2r) differ by less than 0.06; HRA(12) is no
-    better than 0.6.
+    """The mean of 2 draws: the tie is within 0.06, at r = 6 SBoRA is ahead by 0.2, and HRA with as
+    many parameters, 12 reflections, is no nearer than 0.6.
     """
     errors = table(gaussian)
     for name in ("SBoRAFA", "SBoRAFB"):
@@ -777,19 +913,46 @@ def test_adapters_on_a_target_without_structure():
     at_least(errors["HRA"][2], 0.6)
 
 
-@claim("F", UNIFIED, "W Q with Haar Q: HRA is as near with half of LoRA's parameters")
-def test_hra_needs_half_the_parameters_on_a_rotated_target():
-    """For d = 12: rank 4, 48 parameters, against 48, 72 and 96 of LoRA's."""
-    errors = table(haar, ranks=(2, 3, 4))
-    hra, lora = errors["HRA"][0], errors["LoRA"]
-    at_least(lora[0] - hra, 0.1)
-    at_least(lora[1] - hra, 0.05)
+@claim("F4", OURS, "W Q, Q generic, d = 12: HRA with 48 parameters is as near as LoRA with 96")
+@pytest.mark.parametrize("make", [all_turned, all_turned_and_mirrored])
+def test_hra_needs_half_the_parameters_on_a_rotated_target(make):
+    """For Gaussian W and Haar-distributed Q of either determinant, the mean of 6 draws: HRA of rank
+    4 against LoRA of rank 2, 3, 4 leaves 0.15 less, 0.04 less, as much to 0.06.
+    """
+    hra, lora = 0.0, np.zeros(3)
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        W = weight(rng, (12, 12))
+        T = make(rng, W)
+        share = 1 / np.linalg.norm(T - W) / 6
+        hra += gap(best_hra(W, T, 4, rng=rng), T) * share
+        lora += [gap(best_lora(W, T, rank), T) * share for rank in (2, 3, 4)]
+    at_least(lora[0] - hra, 0.15)
+    at_least(lora[1] - hra, 0.04)
     within(abs(lora[2] - hra), 0.06)
 
 
-@claim("F", UNIFIED, "HRA gains nothing on D W and some on W D; LoRA and SBoRA-FB see D W")
+@claim("F4", OURS, "W Q, Q generic: HRA is exact at r = d or at r = d − 1, by the sign of det Q")
+@pytest.mark.parametrize("det", [1, -1])
+@given(SEED, st.integers(2, 8))
+def test_the_sign_decides_which_rank_turns_everything(det, seed, d):
+    """For Haar-distributed Q of either determinant, and W of condition at most 4. The rank of the
+    right parity is exact to 1e-12; the other misses by at least 2 σ_min(W), and so does d + 1 then.
+    """
+    rng = np.random.default_rng(seed)
+    W, Q = well(rng, d), haar(rng, d, det)
+    right = d if det == (-1) ** d else d - 1
+    within(gap(best_hra(W, W @ Q, right, rng=rng, starts=0, sweeps=3), W @ Q), 1e-12)
+    for wrong in {right - 1, right + 1} - {0}:
+        error = gap(best_hra(W, W @ Q, wrong, rng=rng, starts=0, sweeps=3), W @ Q)
+        at_least(error, 2 * values(W)[-1] * (1 - 1e-9))
+
+
+@claim("F5", OURS, "d = 12: HRA gains nothing on D W, some on W D; LoRA, SBoRA-FB see D W")
 def test_adapters_on_scaled_rows_and_columns():
-    """HRA keeps W W^T, so that the scale of an output is out of its reach."""
+    """For Gaussian W and entries of D from 0.3 to 2, the mean of 2 draws. HRA keeps W Wᵀ, so that
+    the scale of an output is out of its reach; on W D it gains at least 1 %, and leaves half.
+    """
     rows, columns = table(scaled_rows), table(scaled_columns)
     within(np.abs(np.array(rows["HRA"]) - 1), 1e-12)
     for name in ("LoRA", "SBoRAFB"):
@@ -800,12 +963,14 @@ def test_adapters_on_scaled_rows_and_columns():
     at_least(columns["SBoRAFB"][1] - columns["SBoRAFA"][1], 0.1)
 
 
-@claim("F", UNIFIED, "strict HRA gets worse with r: every reflection is a full one")
+@claim("F6", OURS, "six targets, d = 12: strict HRA of rank 12 is farther than of 4, and than W")
 @pytest.mark.parametrize(
     "make", [gaussian, two_columns, two_reflections, scaled_rows, scaled_columns, converted]
 )
 def test_strict_hra_gets_worse_with_its_rank(make):
-    """From rank 4 to 12 = d the error rises, and ends above doing nothing."""
+    """For Gaussian W, the mean of 2 draws: from rank 4 to 12 the error rises by 0.2 or more, to
+    above 1.05. This is so for these targets; for T = −W it falls to 0.
+    """
     strict = table(make)["HRAStrict"]
     at_least(strict[2] - strict[1], 0.2)
     at_least(strict[2], 1.05)
@@ -813,17 +978,29 @@ def test_strict_hra_gets_worse_with_its_rank(make):
 
 def test_random_starts_can_end_nearer():
     """Sweeps end where no single vector can do better, which may not be the best of all: here they
-    stop at 0.88.
+    stop at 0.88 without a random start, and at 0.86 with the usual two.
     """
-    rng = np.random.default_rng(2)
-    W, noise = rng.standard_normal((2, 5, 5))
+    W, noise = np.random.default_rng(2).standard_normal((2, 5, 5))
     T = W + 0.1 * noise
-    alone, more = (
-        gap(best_hra(W, T, 2, rng=rng, starts=starts), T) / np.linalg.norm(T - W)
-        for starts in (0, 4)
+    alone, usual = (
+        gap(best_hra(W, T, 2, rng=np.random.default_rng(0), **starts), T) / np.linalg.norm(T - W)
+        for starts in ({"starts": 0}, {})
     )
     assert alone > 0.88
-    assert more < 0.865
+    assert usual < 0.865
+
+
+def test_the_usual_search_for_the_best_hra_ends_near_a_far_longer_one():
+    """To 0.1 % in 2 draws; two sweeps instead of the usual 50 miss it by up to 5 %."""
+    for seed in range(2):
+        W, T = np.random.default_rng(seed).standard_normal((2, 12, 12))
+        options = {"rng": np.random.default_rng(1)}
+        usual, long, short = (
+            gap(best_hra(W, T, 5, **options, **more), T)
+            for more in ({}, {"starts": 4, "sweeps": 100}, {"sweeps": 2})
+        )
+        assert usual < 1.001 * long
+        assert short > 1.001 * long
 
 
 def test_float32_stays_float32(rng):
@@ -834,13 +1011,13 @@ def test_float32_stays_float32(rng):
         assert {a.dtype for a in params.values()} == {np.dtype(np.float32)}
         assert adapter.merge(params, frozen).dtype == np.float32
         assert gap(found, T) == pytest.approx(gap(reference, T), rel=1e-3)
-    Q = np.linalg.qr(rng.standard_normal((40, 40)))[0].astype(np.float32)
-    U = factor(Q)
-    assert (pad_reflections(U, U.shape[1] + 2).dtype, descend(Q, U, 1).dtype) == (
-        np.float32,
-        np.float32,
-    )
-    np.testing.assert_allclose(chain(U.astype(float)), Q, atol=1e-5)
+    for det in (1, -1):
+        Q = haar(rng, 40, det).astype(np.float32)
+        U = factor(Q)
+        assert U.shape == (40, 40 if det > 0 else 39)
+        longer = pad_reflections(U, U.shape[1] + 2)
+        assert (longer.dtype, descend(Q, U, 1).dtype) == (np.float32, np.float32)
+        np.testing.assert_allclose(chain(U.astype(float)), Q, atol=1e-5)
     reflection = np.eye(40, dtype=np.float32) - 2 * np.outer(Q[0], Q[0])
     assert factor(reflection).shape == (40, 1)
 

@@ -3,21 +3,25 @@
 import io
 import math
 import sys
+from collections import OrderedDict
+from itertools import product
 
 import autograd.numpy as anp
 import numpy as np
 import pytest
 from autograd import value_and_grad as autograd_value_and_grad
 from autograd.core import VJPNode
+from autograd.extend import defvjp, primitive
 from autograd.test_util import check_grads
 from autograd.tracer import getval, new_box, toposort, trace_stack
+from support.draws import assert_equally_often
 
 from minilora.adapters import HRA, CondLoRA, HRAStrict, LoRA, SBoRAFA, SBoRAFB
 from minilora.attachment import attach
 from minilora.models.mlp import init_mlp, mlp
 from minilora.ops import cross_entropy
 from minilora.testing.rows import moved
-from minilora.train import accuracy, adam, adam_start, fit, learning_rate, value_and_grad
+from minilora.train import AdamState, accuracy, adam, adam_start, fit, learning_rate, value_and_grad
 from minilora.train.loop import show_progress
 from minilora.train.optimizer import flatten
 from minilora.train.tape import leaves, rebuild
@@ -57,6 +61,115 @@ def test_an_array_that_the_loss_uses_twice_gets_the_sum_of_both_gradients(rng):
     x = rng.standard_normal(3)
     _, grads = value_and_grad(lambda a: anp.sum(a * a) + anp.sum(3.0 * a), x)
     np.testing.assert_allclose(grads, 2 * x + 3, rtol=1e-15)
+
+
+def test_an_unused_array_and_the_seed_of_the_gradient_keep_float32():
+    """Backwards too all arrays are float32, not only what comes out at the end."""
+    seen = []
+
+    @primitive
+    def spy(x):
+        return x
+
+    def noting(y, x):
+        return lambda g: seen.append(g.dtype) or g
+
+    defvjp(spy, noting)
+    params = {"used": np.ones(2, np.float32), "idle": np.ones((2, 3), np.float32)}
+    _, grads = value_and_grad(lambda p: anp.sum(spy(p["used"]) ** 2), params)
+    assert seen == [np.float32]
+    assert {grad.dtype for grad in grads.values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_loss_is_one_number_of_any_shape(shape, dtype, rng):
+    start = {"a": np.array([2.0, 3.0], dtype)}
+
+    def loss(params):
+        return anp.reshape(anp.sum(params["a"] ** 2), shape)
+
+    value, grads = value_and_grad(loss, start)
+    np.testing.assert_array_equal(value, np.full(shape, 13))
+    np.testing.assert_array_equal(grads["a"], [4, 6])
+    losses = []
+    settings = {"steps": 1, "batch": 1, "lr": 0.1, "record": losses.append}
+    found = fit(lambda params, x: loss(params), start, ONES, rng=rng, **settings)
+    assert losses == [13.0]
+    assert found["a"].dtype == dtype
+
+
+def test_a_tape_may_be_long():
+    def loss(params):
+        x = params["a"]
+        for _ in range(1500):
+            x = 1.0 * x
+        return anp.sum(x)
+
+    _, grads = value_and_grad(loss, {"a": np.ones(2)})
+    np.testing.assert_array_equal(grads["a"], [1, 1])
+
+
+# A number in params; one computed from an array. Each is used twice, and twice in one product.
+SCALARS = {
+    "a parameter": (lambda s: s**3 + s * anp.sin(s) + s * s, ()),
+    "a parameter of one entry": (lambda a: anp.sum(a * a * a + a * anp.sin(a)), (1,)),
+    "computed": (lambda a: anp.sum(a * a) * anp.sum(a * a) + anp.sin(anp.sum(a * a)), (3,)),
+    "computed and kept": (lambda a: (lambda t: t * t + t * anp.sin(t))(anp.sum(a**3)), (3,)),
+}
+
+
+@pytest.mark.parametrize("name", SCALARS)
+@pytest.mark.parametrize("size", [0, 1], ids=["at zero", "elsewhere"])
+def test_all_derivatives_of_a_number_that_is_used_twice_are_autograds(name, size, rng):
+    """The value, the first, the second and the third derivative, ours and autograd's own.
+
+    At zero some gradients vanish, and their own gradients do not.
+    """
+    function, shape = SCALARS[name]
+    start = np.array(size * rng.standard_normal(shape))
+    v = rng.standard_normal(shape)
+
+    def slope(differentiate, function):
+        return lambda a: anp.sum(differentiate(function, a)[1] * v)
+
+    def ours(function, a):
+        value, grads = value_and_grad(lambda p: function(p["a"]), {"a": a})
+        return value, grads["a"]
+
+    def theirs(function, a):
+        return autograd_value_and_grad(function)(a)
+
+    one = other = function
+    for _ in range(3):
+        found = ours(one, start)
+        expected = theirs(other, start)
+        assert found[0] == pytest.approx(expected[0], rel=1e-12)
+        np.testing.assert_allclose(found[1], expected[1], rtol=1e-10, atol=1e-10)
+        one = slope(ours, one)
+        other = slope(theirs, other)
+
+
+def test_the_loss_itself_can_be_differentiated_again(rng):
+    """Gradient of value² + ‖gradient‖²: 2 f f′ + 2 f′ f″ for f = a³."""
+
+    def outer(params):
+        value, grads = value_and_grad(lambda p: anp.sum(p["a"] ** 3), params)
+        return value**2 + anp.sum(grads["a"] ** 2)
+
+    a = np.array([0.7])
+    expected = 6 * a**5 + 36 * a**3
+    np.testing.assert_allclose(value_and_grad(outer, {"a": a})[1]["a"], expected)
+    np.testing.assert_allclose(autograd_value_and_grad(outer)({"a": a})[1]["a"], expected)
+
+
+def test_params_may_be_any_kind_of_dict():
+    params = OrderedDict({7: OrderedDict(c=np.ones(2)), "a": np.ones(1)})
+    _, grads = value_and_grad(lambda p: anp.sum(p[7]["c"]) * 3 + anp.sum(p["a"]), params)
+    np.testing.assert_array_equal(flatten(grads), [3, 3, 1])
+    found, _ = adam(params, grads, adam_start(params), lr=0.1)
+    np.testing.assert_allclose(flatten(found), 0.9)
+    assert [list(found), list(found[7])] == [[7, "a"], ["c"]]
 
 
 def test_a_gradient_can_be_differentiated_again(params, rng):
@@ -126,6 +239,8 @@ def wrong_losses():
     yield "params", ValueError, "^loss does not depend on params", lambda p: p, good
     vector = r"^loss must be one number, got shape \(2,\)"
     yield "a vector", ValueError, vector, lambda p: 2 * p["A"], good
+    nothing = r"^loss must be one number, got shape \(0,\)"
+    yield "nothing", ValueError, nothing, lambda p: 2 * p["A"][:0], good
     yield "no array", ValueError, "^params must hold at least one array", square, {}
     yield "an empty part", ValueError, "^params must hold at least one array", square, {"A": {}}
     for name, leaf in {
@@ -133,7 +248,9 @@ def wrong_losses():
         "bool": np.ones(2, bool),
         "float16": np.ones(2, np.float16),
         "complex128": np.ones(2, complex),
+        str(np.dtype(np.longdouble)): np.ones(2, np.longdouble),
         "list": [1.0, 1.0],
+        "tuple": (np.ones(2), np.ones(2)),
         "float": 1.0,
         "NoneType": None,
     }.items():
@@ -186,6 +303,30 @@ def test_adam_is_kingma_and_bas_algorithm(params, rng):
         params, state = adam(params, grads, state, lr=0.02)
     assert state.steps == 3
     np.testing.assert_allclose(flatten(params), theta, rtol=1e-12)
+    np.testing.assert_allclose(state.mean, m, rtol=1e-13)
+    np.testing.assert_allclose(state.square, v, rtol=1e-13)
+
+
+@pytest.mark.parametrize("steps", [9, 999, 50_000])
+def test_adam_counts_steps_without_end(steps, rng):
+    """The formula for step t = steps + 1, from any state."""
+    g, theta, m, v = rng.random((4, 5))
+    found, state = adam({"w": theta}, {"w": g}, AdamState(steps, m, v), lr=0.1)
+    t = steps + 1
+    m_hat = (0.9 * m + 0.1 * g) / (1 - 0.9**t)
+    v_hat = (0.999 * v + 0.001 * g * g) / (1 - 0.999**t)
+    assert state.steps == t
+    np.testing.assert_allclose(
+        found["w"], theta - 0.1 * m_hat / (np.sqrt(v_hat) + 1e-8), rtol=1e-13
+    )
+
+
+def test_params_may_hold_empty_arrays():
+    params = {"none": np.ones((0, 3)), "w": np.ones(2), "no": np.ones(0), "b": np.ones((1, 1))}
+    _, grads = value_and_grad(lambda p: anp.sum(p["w"]) + anp.sum(p["none"]), params)
+    found, _ = adam(params, grads, adam_start(params), lr=0.1)
+    assert [a.shape for a in leaves(found)] == [a.shape for a in leaves(params)]
+    np.testing.assert_allclose(flatten(found), [0.9, 0.9, 1.0])
 
 
 def random_like(rng, tree):
@@ -236,6 +377,16 @@ def test_adam_changes_nothing_that_it_was_given(params):
     assert not np.any(state.mean)
     assert not np.any(state.square)
     np.testing.assert_array_equal(flatten(params), flatten(before))
+
+
+def test_adam_matches_entries_to_entries_whatever_their_order_in_memory(rng):
+    W = rng.standard_normal((3, 4))
+    grads = {"W": rng.standard_normal((3, 4))}
+    state = adam_start({"W": W})
+    expected, _ = adam({"W": W}, grads, state, lr=0.1, eps=30.0)
+    for a, g in ((np.asfortranarray(W), grads["W"]), (W, np.asfortranarray(grads["W"]))):
+        found, _ = adam({"W": a}, {"W": g}, state, lr=0.1, eps=30.0)
+        np.testing.assert_array_equal(found["W"], expected["W"])
 
 
 def test_adam_keeps_the_dtype_of_every_array(params, rng):
@@ -317,6 +468,28 @@ def test_accuracy_counts_the_rows_that_are_right():
     assert type(found) is float
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("shift", [-100, 0, 100])
+def test_only_the_order_of_the_logits_of_a_row_counts(shift, dtype, rng):
+    """Whatever their signs; 7 rows, so that no rounding of the fraction passes."""
+    logits = np.stack([rng.permutation(4) for _ in range(7)]) - 2
+    labels = np.argmax(logits, axis=1)
+    labels[[0, 4]] = (labels[[0, 4]] + 1) % 4
+    assert accuracy((logits + shift).astype(dtype), labels) == 5 / 7
+
+
+def test_logits_may_differ_in_the_last_digit_alone():
+    next_to_one = np.nextafter(1.0, 2.0)
+    assert accuracy(np.array([[1.0, next_to_one], [next_to_one, 1.0]]), [1, 1]) == 0.5
+
+
+def test_of_equal_logits_the_first_counts_as_the_largest():
+    """So that a model which tells nothing apart is not right everywhere."""
+    assert accuracy(np.zeros((4, 3)), [0, 1, 2, 0]) == 0.5
+    assert accuracy(np.array([[0.0, 1.0, 1.0]]), [2]) == 0.0
+    assert accuracy(np.array([[0.0, 1.0, 1.0]]), [1]) == 1.0
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_the_accuracy_of_logits_that_are_not_finite_is_an_error(wrong):
     with pytest.raises(ValueError, match=r"^logits must be finite"):
@@ -354,12 +527,34 @@ def test_the_learning_rate_rises_linearly_and_falls_as_a_cosine():
     np.testing.assert_allclose(rates[:5], [0.4, 0.8, 1.2, 1.6, 2.0])
     np.testing.assert_allclose(rates[5:], [1 + math.cos(math.pi * i / 95) for i in range(95)])
     assert learning_rate(0, 1, peak=2.0) == learning_rate(1, 2, peak=2.0) == 2.0
-    assert learning_rate(4, 10, peak=2.0, warmup=0.5) == 2.0
+
+
+@pytest.mark.parametrize(
+    "steps, warmup, rise",
+    [(9, 0.25, 2), (11, 0.25, 3), (10, 0.5, 5), (3, 0.05, 1), (10, 0, 1), (10, 1, 10), (1, 1, 1)],
+)
+def test_the_rise_takes_the_nearest_whole_number_of_steps_and_at_least_one(steps, warmup, rise):
+    rates = [learning_rate(step, steps, 2.0, warmup) for step in range(steps)]
+    np.testing.assert_allclose(rates[:rise], [2 * (i + 1) / rise for i in range(rise)])
+    fall = steps - rise
+    expected = [1 + math.cos(math.pi * i / fall) for i in range(fall)]
+    np.testing.assert_allclose(rates[rise:], expected)
+
+
+def test_the_rise_is_a_twentieth_unless_said_otherwise():
+    assert learning_rate(48, 1000, 2.0) == pytest.approx(2 * 49 / 50)
+    assert learning_rate(49, 1000, 2.0) == 2.0
+    assert learning_rate(51, 1000, 2.0) < 2.0
 
 
 @pytest.mark.parametrize(
     "name, value",
-    [("step", -1), ("step", 3), ("step", 1.0), ("steps", 0), ("steps", 2.5), ("peak", 0)],
+    [
+        *[("step", wrong) for wrong in (-1, 3, 1.0, True)],
+        *[("steps", wrong) for wrong in (0, 2.5, None)],
+        *[("peak", wrong) for wrong in (0, -0.1, math.nan, math.inf)],
+        *[("warmup", wrong) for wrong in (-1e-9, 1 + 1e-9, math.nan, None, True)],
+    ],
 )
 def test_an_impossible_learning_rate_is_a_value_error(name, value):
     with pytest.raises(ValueError, match=f"^{name} must be"):
@@ -368,10 +563,75 @@ def test_an_impossible_learning_rate_is_a_value_error(name, value):
 
 def test_fit_takes_steps_of_the_learning_rate(rng):
     """A constant gradient makes each of Adam's steps as long as the learning rate."""
+    places = []
+
+    def loss(params, x):
+        places.append(getval(params["a"])[0])
+        return anp.sum(params["a"])
+
     start = {"a": np.zeros(1)}
-    found = fit(lambda p, x: anp.sum(p["a"]), start, ONES, rng=rng, steps=40, batch=1, lr=0.1)
-    rates = [learning_rate(step, 40, peak=0.1) for step in range(40)]
-    assert found["a"] == pytest.approx(-sum(rates), rel=1e-6)
+    for steps in (110, 1):
+        found = fit(loss, start, ONES, rng=rng, steps=steps, batch=1, lr=0.1)
+        rates = [learning_rate(step, steps, peak=0.1) for step in range(steps)]
+        taken = -np.diff([*places[-steps:], found["a"][0]])
+        np.testing.assert_allclose(taken, rates, rtol=1e-6)
+
+
+def test_fit_is_value_and_grad_and_adam_step_by_step(params, rng):
+    """Bitwise: the rows that were drawn, with the state of Adam carried from step to step."""
+    x = rng.standard_normal((6, 3))
+    batches = []
+
+    def of_batch(params, rows):
+        batches.append(rows)
+        return sum(loss(params, row) for row in rows) / len(rows)
+
+    before = rebuild(params, (leaf.copy() for leaf in leaves(params)))
+    found = fit(of_batch, params, (x,), rng=rng, steps=8, batch=3, lr=0.1)
+    drawn = list(batches)
+    expected = params
+    state = adam_start(params)
+    for step, rows in enumerate(drawn):
+        _, grads = value_and_grad(of_batch, expected, rows)
+        expected, state = adam(expected, grads, state, learning_rate(step, 8, 0.1))
+    np.testing.assert_array_equal(flatten(found), flatten(expected))
+    np.testing.assert_array_equal(flatten(params), flatten(before))
+
+
+def drawn_by_fit(length, steps, batch):
+    """The rows that fit gives to the loss, from three arrays that count them: (steps, batch)."""
+    seen = []
+
+    def loss(params, x, labels, others):
+        seen.append((x[:, 0, 0], labels, others))
+        return 1.0 * params["a"]
+
+    x = np.arange(length)
+    data = [x[:, None, None], -x, x + 7]
+    settings = {"steps": steps, "batch": batch, "lr": 0.1}
+    fit(loss, {"a": np.ones(())}, data, rng=np.random.default_rng(0), **settings)
+    rows, labels, others = np.array(seen).swapaxes(0, 1)
+    np.testing.assert_array_equal(labels, -rows)
+    np.testing.assert_array_equal(others, rows + 7)
+    return rows
+
+
+def test_every_row_is_drawn_as_often_as_any_other_and_independently():
+    """Of 4 rows all 16 pairs are as likely: in one batch, and in one batch and the next."""
+    rows = drawn_by_fit(4, 640, 2)
+    assert rows.shape == (640, 2)
+    pairs = list(product(range(4), repeat=2))
+    assert_equally_often(zip(*rows.T.tolist()), pairs)
+    assert_equally_often(zip(rows[:-1, 0].tolist(), rows[1:, 0].tolist()), pairs)
+
+
+def test_a_batch_may_be_larger_than_the_data_and_the_data_larger_than_all_batches():
+    assert drawn_by_fit(3, 2, 40).shape == (2, 40)
+    assert not np.any(drawn_by_fit(1, 2, 3))
+    rows = drawn_by_fit(100_000, 20, 50)
+    assert np.min(rows) < 1000
+    assert np.max(rows) >= 99_000
+    assert len(np.unique(rows)) > 950
 
 
 def test_float32_stays_float32_through_forward_loss_gradient_and_adam(rng):
@@ -402,9 +662,9 @@ def test_fit_recovers_a_map_that_is_known(rng):
     def square(params, x, y):
         return anp.sum((anp.dot(x, params["W"].T) - y) ** 2) / x.shape[0]
 
-    settings = {"steps": 800, "batch": 50, "lr": 0.05}
+    settings = {"steps": 400, "batch": 50, "lr": 0.1}
     found = fit(square, {"W": np.zeros((3, 4))}, (x, x @ W.T), rng=rng, **settings)
-    np.testing.assert_allclose(found["W"], W, atol=1e-4)
+    np.testing.assert_allclose(found["W"], W, atol=1e-7)
 
 
 def test_fit_depends_on_the_generator_alone(rng):
@@ -420,8 +680,10 @@ def test_fit_depends_on_the_generator_alone(rng):
 
     one = once()
     two = once()
+    other = fit(loss, start, data, rng=np.random.default_rng(4), **settings)
     for name in start:
         np.testing.assert_array_equal(one[name], two[name])
+        assert np.any(one[name] != other[name])
 
 
 def test_a_loss_that_is_nan_is_an_error_that_says_at_which_step(rng):
@@ -429,8 +691,30 @@ def test_a_loss_that_is_nan_is_an_error_that_says_at_which_step(rng):
         return anp.sum(anp.log(params["a"] * x))
 
     message = r"^loss is nan at step 3 of 10: lower lr \(now 4\)"
+    losses = []
+    settings = {"steps": 10, "batch": 2, "lr": 4, "record": losses.append}
     with np.errstate(invalid="ignore"), pytest.raises(ValueError, match=message):
-        fit(loss, {"a": np.array([5.0])}, ONES, rng=rng, steps=10, batch=2, lr=4, label="x")
+        fit(loss, {"a": np.array([5.0])}, ONES, rng=rng, **settings)
+    assert losses == pytest.approx([2 * math.log(5), 0.0], abs=1e-6)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+def test_a_loss_that_is_infinite_is_an_error(value, rng):
+    with pytest.raises(ValueError, match=rf"^loss is {value} at step 1 of 2: lower lr"):
+        fit(lambda p, x: value + anp.sum(p["a"]), {"a": np.ones(1)}, ONES, rng=rng, **TWO_STEPS)
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+@pytest.mark.parametrize("step", [math.inf, -math.inf, math.nan])
+def test_one_array_that_is_not_finite_at_the_end_is_an_error(name, step, rng, monkeypatch):
+    def broken_adam(params, grads, state, lr):
+        return {**params, name: params[name] + np.array([0.0, step])}, state
+
+    monkeypatch.setattr("minilora.train.loop.adam", broken_adam)
+    start = {"a": np.ones(2), "b": np.ones(2)}
+    settings = {**TWO_STEPS, "steps": 1}
+    with pytest.raises(ValueError, match=r"^params are not finite after 1 steps: lower lr"):
+        fit(lambda p, x: anp.sum(p["a"] + p["b"]), start, ONES, rng=rng, **settings)
 
 
 def test_params_that_are_not_finite_after_the_last_step_are_an_error(rng):
@@ -447,6 +731,7 @@ def square_of_a(params, x):
 
 
 ONES = (np.ones((4, 1)),)
+TWO_STEPS = {"steps": 2, "batch": 2, "lr": 0.1}
 
 
 def test_fit_records_the_loss_before_every_step_and_keeps_the_given_params(rng):
@@ -493,11 +778,14 @@ WRONG_SETTINGS = {
         {"x": np.ones(4)},
         ([1.0, 2.0],),
         (np.ones(4), np.ones(3)),
+        (np.ones(3), np.ones(4)),
+        (np.ones(4), np.ones(3), np.ones(4)),
         (np.ones((0, 2)),),
         (np.float64(1),),
         (np.ones(4), None),
     ],
     "params": [{}, {"a": np.ones(1, int)}, [1.0], None],
+    "record": [[], 0, "losses"],
 }
 
 
@@ -506,7 +794,7 @@ WRONG_SETTINGS = {
 )
 def test_an_impossible_setting_is_an_error_that_names_it(name, value, rng):
     arguments = {"params": {"a": np.ones(1)}, "data": ONES, "rng": rng}
-    arguments |= {"steps": 2, "batch": 2, "lr": 0.1, name: value}
+    arguments |= {**TWO_STEPS, name: value}
     with pytest.raises(ValueError, match=f"^{name} "):
         fit(square_of_a, **arguments)
 
@@ -548,11 +836,19 @@ def test_progress_is_one_line_on_a_terminal_and_silent_elsewhere(stream, monkeyp
     fit(lambda p, x: anp.sum(p["a"] ** 2), {"a": np.ones(1)}, ONES, rng=rng, **settings)
     text = sys.stderr.getvalue()
     if stream is Terminal:
-        assert "a run: step 1 of 3, loss 1.000" in text
-        assert "\n" not in text
-        assert text.endswith("\r\x1b[K")
+        lines = ["a run: step 1 of 3, loss 1.000", "a run: step 2 of 3, loss 0.810", ""]
+        assert text == "".join(f"\r\x1b[K{line}" for line in lines)
     else:
         assert text == ""
+
+
+def test_a_line_of_progress_stays_until_the_last_one(monkeypatch, rng):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    show_progress("a run")
+    show_progress("all of it", last=False)
+    assert sys.stderr.getvalue() == "\r\x1b[Ka run\r\x1b[Kall of it"
+    fit(lambda p, x: anp.sum(p["a"] ** 2), {"a": np.ones(1)}, ONES, rng=rng, **TWO_STEPS)
+    assert "training: step 1 of 2" in sys.stderr.getvalue()
 
 
 def test_progress_is_silent_without_stderr(monkeypatch):
@@ -567,13 +863,34 @@ def test_progress_is_silent_on_a_dumb_terminal(monkeypatch):
     assert sys.stderr.getvalue() == ""
 
 
-@pytest.mark.parametrize(
-    "change", [{"eps": 0.0}, {"eps": -1.0}, {"decay": (1.0, 1.0)}, {"decay": 0.9}]
-)
-def test_adam_refuses_settings_that_divide_by_zero(change):
+@pytest.mark.parametrize("eps", [0.0, -1e-8, math.nan, math.inf, None])
+def test_adam_refuses_an_eps_that_is_not_positive(eps):
     params = {"w": np.ones(3)}
-    with pytest.raises(ValueError, match=rf"^{min(change)} must be"):
-        adam(params, params, adam_start(params), lr=0.1, **change)
+    with pytest.raises(ValueError, match=r"^eps must be a positive number"):
+        adam(params, params, adam_start(params), lr=0.1, eps=eps)
+
+
+@pytest.mark.parametrize("wrong", [-1e-9, 1.0, 1.1, math.nan, math.inf])
+def test_adam_refuses_decays_that_divide_by_zero(wrong):
+    params = {"w": np.ones(3)}
+    for decay in ((wrong, 0.9), (0.9, wrong), (wrong, wrong), wrong, (wrong,)):
+        with pytest.raises(ValueError, match=r"^decay must be two numbers from 0 to below 1"):
+            adam(params, params, adam_start(params), lr=0.1, decay=decay)
+
+
+@pytest.mark.parametrize("decay", [(), (0.9,), (0.9, 0.99, 0.9), [0.9, 0.99], 0.9, None], ids=str)
+def test_adam_refuses_decays_that_are_no_pair(decay):
+    params = {"w": np.ones(3)}
+    with pytest.raises(ValueError, match=r"^decay must be two numbers from 0 to below 1"):
+        adam(params, params, adam_start(params), lr=0.1, decay=decay)
+
+
+def test_adams_smallest_and_largest_decays_are_allowed():
+    """A step of size lr for any pair: both means are those of one gradient."""
+    params = {"w": np.ones(3)}
+    for decay in ((0, 0), (0.0, 1 - 1e-9), (1 - 1e-9, 0.0)):
+        found, _ = adam(params, params, adam_start(params), lr=0.1, decay=decay)
+        np.testing.assert_allclose(found["w"], 0.9, rtol=1e-6)
 
 
 def test_a_gradient_has_the_dtype_of_its_array_whatever_scales_the_loss():
@@ -590,8 +907,10 @@ def test_a_complex_loss_is_refused():
 def test_adam_refuses_params_that_cannot_move_by_small_steps():
     """Integers would stay where they are, in silence."""
     state = adam_start({"w": np.ones(3)})
-    with pytest.raises(ValueError, match=r"^params must be arrays of float32 or float64, got int"):
-        adam({"w": np.array([1, 2, 3])}, {"w": np.ones(3)}, state, lr=0.1)
+    for dtype in (int, bool, np.float16, np.longdouble, complex):
+        message = rf"^params must be arrays of float32 or float64, got {np.dtype(dtype)}"
+        with pytest.raises(ValueError, match=message):
+            adam({"w": np.ones(3, dtype)}, {"w": np.ones(3)}, state, lr=0.1)
 
 
 def test_value_and_grad_works_below_autograds_own_gradient(rng):
@@ -603,6 +922,24 @@ def test_value_and_grad_works_below_autograds_own_gradient(rng):
 
     def penalty(params):
         _, grads = value_and_grad(inner, params)
-        return anp.sum(grads["w"] ** 2)
+        return anp.sum(grads["w"] ** 2) + anp.sum(grads["idle"] ** 2)
 
-    check_grads(penalty, modes=["rev"], order=1)({"w": rng.standard_normal(3)})
+    params = {"w": rng.standard_normal(3), "idle": np.ones((2, 2))}
+    check_grads(penalty, modes=["rev"], order=1)(params)
+    narrow = {name: array.astype(np.float32) for name, array in params.items()}
+    for differentiate in (value_and_grad, lambda f, p: autograd_value_and_grad(f)(p)):
+        _, grads = differentiate(penalty, narrow)
+        assert {grad.dtype for grad in grads.values()} == {np.dtype(np.float32)}
+        np.testing.assert_array_equal(grads["idle"], np.zeros((2, 2)))
+
+
+def test_value_and_grad_works_below_autograds_own_gradient_on_nested_params(params, rng):
+    """The value and the gradients of both levels, each with its own gradient."""
+    x = rng.standard_normal(3)
+
+    def penalty(params):
+        value, grads = value_and_grad(loss, params, x)
+        one, two = grads["one"], grads["two"]
+        return value**2 + anp.sum(one["A"] ** 2) + anp.sum(one["B"] ** 3) + anp.sum(two["A"] ** 2)
+
+    check_grads(penalty, modes=["rev"], order=1)(params)

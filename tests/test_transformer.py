@@ -7,6 +7,7 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 from autograd.test_util import check_grads
+from support.draws import assert_normal
 
 from minilora.adapters import Full, LoRA
 from minilora.attachment import attach
@@ -331,12 +332,19 @@ def test_the_start_has_the_shapes_and_sizes_that_are_promised(tied, rng):
     shapes |= {} if tied else {"head.W": (vocabulary, d)}
     assert {name: array.shape for name, array in weights.items()} == shapes
     assert {array.dtype for array in weights.values()} == {np.dtype(np.float32)}
+    draws = []
     for name, array in weights.items():
         if array.ndim == 1:
             np.testing.assert_array_equal(array, np.ones(d) if name.endswith("gain") else 0)
         else:
             writes = 2 * depth if name.endswith(("o.W", "down.W")) else 1
-            assert np.std(array) == pytest.approx((array.shape[1] * writes) ** -0.5, rel=0.05), name
+            deviation = (array.shape[1] * writes) ** -0.5
+            assert np.std(array) == pytest.approx(deviation, rel=0.05), name
+            draws.append((array / deviation).reshape(-1, d))
+    assert_normal(weights["embedding"], d**-0.5)
+    assert_normal(weights["positions"], d**-0.5)
+    rows = np.concatenate([each[:64] for each in draws])  # of every array some, to compare
+    assert_normal(rows, 1)
 
 
 def test_the_start_depends_on_the_generator_alone():

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass, fields
 
 import autograd
 import autograd.numpy as anp
 import numpy as np
 import pytest
 from autograd.test_util import check_grads
+from support.draws import assert_normal
 
 from minilora import HRA, CondLoRA, Full, HRAStrict, LoRA, SBoRAFA, SBoRAFB
 from minilora.adapters.scaling import alpha_over_sqrt_rank
@@ -18,7 +19,7 @@ from minilora.models.transformer import init_transformer, transformer
 from minilora.quantization import quantize
 from minilora.testing.rows import moved
 from minilora.train import value_and_grad
-from minilora.weight import dense, describe, linear
+from minilora.weight import dense, describe, linear, normal, reflect
 
 MAPS = [LoRA(2), SBoRAFA(2), SBoRAFB(2), HRA(2), HRAStrict(2), CondLoRA(2)]
 every_map = pytest.mark.parametrize("adapter", MAPS, ids=describe)
@@ -115,6 +116,33 @@ def test_the_gradient_of_a_lower_adapter_flows_through_an_upper_one(adapter, rng
         np.testing.assert_allclose(one["W"][letter], other["W"][letter], rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_normal_draws_are_independent_and_normally_distributed(dtype, rng):
+    draws = normal(rng, (100, 120), 0.3, dtype)
+    assert draws.dtype == dtype
+    assert np.any(draws != draws.astype(np.float32)) == (dtype is np.float64)
+    assert_normal(draws, 0.3)
+    assert_normal(normal(rng, (2, 64, 64), 7.0, dtype).reshape(64, 128), 7.0)
+    one, two, other = (normal(np.random.default_rng(s), (3, 4), 1.0, dtype) for s in (5, 5, 6))
+    np.testing.assert_array_equal(one, two)
+    assert np.all(one != other)
+
+
+def test_reflect_is_a_reflection_of_every_row_whatever_the_length_of_u(rng):
+    """u goes to −u, what is orthogonal to u stays, and a second time undoes the first."""
+    W = rng.standard_normal((4, 5))
+    before = W.copy()
+    for length in (1e-3, 1.0, 1e3):
+        u = length * rng.standard_normal(5)
+        reflected = reflect(W, u)
+        np.testing.assert_array_equal(W, before)
+        np.testing.assert_allclose(reflected @ u, -(W @ u), rtol=1e-12)
+        beside = W - np.outer(W @ u, u) / (u @ u)
+        np.testing.assert_allclose(reflected + W, 2 * beside, atol=1e-13)
+        np.testing.assert_allclose(reflect(reflected, u), W, atol=1e-13)
+    assert reflect(W.astype(np.float32), u.astype(np.float32)).dtype == np.float32
+
+
 def test_dense_is_the_matrix_of_any_weight(rng):
     W = rng.standard_normal((4, 5))
     four_bits = quantize(W)
@@ -130,6 +158,9 @@ def test_a_dense_copy_has_the_dtype_that_is_asked_for(rng):
     assert np.asarray(bound).dtype == np.float32
     assert bound.__array__(np.float64).dtype == np.asarray(bound, np.float64).dtype == np.float64
     np.testing.assert_array_equal(np.asarray(bound, np.float64), np.asarray(bound))
+    wide = attach({"W": np.eye(3)}, {"W": LoRA(2)}, rng=rng).bind()["W"]
+    for dtype in (np.float16, np.float32, np.float64):
+        assert wide.__array__(dtype).dtype == np.asarray(wide, dtype).dtype == dtype
 
 
 def test_autograds_jacobian_goes_through_bind(rng):
@@ -162,6 +193,17 @@ def test_repr_shows_what_one_would_type(adapter):
     assert eval(repr(adapter)) == adapter
 
 
+@pytest.mark.parametrize("adapter", [Full(), *MAPS], ids=describe)
+def test_an_adapter_is_a_value_that_nothing_changes(adapter):
+    """Equal to what is made alike, also as the key of a dict, and to nothing else."""
+    alike = type(adapter)(*(getattr(adapter, field.name) for field in fields(adapter)))
+    assert adapter == alike
+    assert {adapter: 1}[alike] == 1
+    assert sum(adapter == other for other in [Full(), *MAPS]) == 1
+    with pytest.raises(FrozenInstanceError):
+        adapter.rank = 1
+
+
 def test_any_class_with_the_three_methods_can_be_attached_and_printed(rng):
     weights = init_mlp(rng, (5, 4))
     attached = attach(weights, {"*": Plain()}, rng=rng)
@@ -180,6 +222,14 @@ class Masked:
     mask: np.ndarray
     rule: Callable = np.tanh
     size: float = 1.0
+
+
+@dataclass(frozen=True)
+class Sized:
+    """An adapter whose defaults are often written or computed in another form."""
+
+    size: float = 1000.0
+    places: tuple = (1,)
 
 
 class Named:
@@ -205,6 +255,9 @@ def test_describe_writes_an_adapter_as_one_would_type_it():
     assert describe(Masked(np.ones(2))) == "Masked(mask=[1. 1.])"
     assert describe(Masked(np.ones(2), np.exp, 2.0)) == "Masked(mask=[1. 1.], rule=exp, size=2.0)"
     assert describe(Plain()) == "Plain()"
+    assert describe(Sized()) == describe(Sized(float("1e3"), tuple([1]))) == "Sized()"
+    assert describe(Sized(1000)) == "Sized()"
+    assert describe(Sized(1.5, (2,))) == "Sized(size=1.5, places=(2,))"
     assert describe(Named()) == "Named(3)"
     assert describe(Borrowed()) == "Borrowed()"
 
@@ -277,6 +330,11 @@ def wrong_params():
     yield "complex", complex64, {"A": np.ones((2, 5), np.complex64)}
     yield "float16", r"\['A'\] must be .*float32.*float16", {"A": np.ones((2, 5), np.float16)}
     yield "NaN", r"\['B'\] must be finite", {"B": np.full((4, 2), np.nan, np.float32)}
+    for value in (np.nan, np.inf, -np.inf):
+        for place in ((0, 0), (1, 4)):
+            A = np.ones((2, 5), np.float32)
+            A[place] = value
+            yield f"{value} at {place}", r"\['A'\] must be finite float32, got NaN or inf", {"A": A}
     yield "inf", r"\['B'\] must be finite", {"B": np.full((4, 2), np.inf, np.float32)}
     yield "a list", r"\['B'\].*list", {"B": [[0.0, 0.0]] * 4}
     yield "None", r"\['B'\].*NoneType", {"B": None}

@@ -28,6 +28,7 @@ from minilora.theorems import linear as linear_theorem
 from minilora.theorems import reachable
 from minilora.theorems import relu as relu_theorem
 from minilora.theorems import transformer as transformer_theorem
+from minilora.theorems.witness import witness
 from minilora.train import accuracy, adam, adam_start, fit, learning_rate, value_and_grad
 from minilora.weight import linear
 
@@ -85,6 +86,7 @@ WRONG = {
     "number": NUMBERS,
     "optional number": {name: NUMBERS[name] for name in NUMBERS if name != "None"},
     "matrix": MATRICES,
+    "optional matrix": {name: MATRICES[name] for name in MATRICES if name != "None"},
     "matrix of any float": {name: MATRICES[name] for name in MATRICES if name != "float16"},
     "square matrix": {**MATRICES, "not square": np.ones((4, 3))},
     "rng": {
@@ -269,6 +271,14 @@ WRONG = {
         "a broken chain": [np.eye(4), np.eye(3)],
         "integers": [np.eye(4, dtype=int), np.eye(4)],
         "NaN": [np.eye(4), NAN_MATRIX],
+    },
+    "rank of pairs": {
+        "negative": -1,
+        "too large": 5,
+        "a fraction": 1.5,
+        "text": "1",
+        "a list": [1],
+        "one name": {"head.W": 1},
     },
     "ranks": {
         "negative": -1,
@@ -498,6 +508,19 @@ CALLS = {
         "W": (W, "matrix"),
         "A": (np.ones((2, 4)), "matrix"),
         "B": (np.ones((4, 2)), "matrix"),
+        "A_0": (np.zeros((2, 4)), "optional matrix"),
+    },
+    analysis.published_conversion_matrices: {
+        "W": (W, "square matrix"),
+        "A": (np.ones((2, 4)), "matrix"),
+        "B": (np.ones((4, 2)), "matrix"),
+        "A_0": (np.zeros((2, 4)), "optional matrix"),
+    },
+    analysis.intruder_dimensions: {
+        "W": (W, "matrix"),
+        "W_adapted": (T, "matrix"),
+        "k": (1, "positive count"),
+        "threshold": (0.5, "number"),
     },
     count_trainable: {
         "adapter": (LoRA(2), "adapter"),
@@ -542,6 +565,7 @@ CALLS = {
     linear_theorem.adapt_product: {**CHAIN, "rng": (None, "optional rng")},
     linear_theorem.predicted_error: CHAIN,
     linear_theorem.best_change: CHAIN,
+    linear_theorem.obstacle: CHAIN,
     reachable.best_lora: NEAR,
     reachable.best_condlora: NEAR,
     reachable.best_sbora_fa: NEAR,
@@ -551,9 +575,10 @@ CALLS = {
     reachable.factor: {"Q": (np.eye(4), "square matrix")},
     relu_theorem.relu_adapters: RELU,
     relu_theorem.error_bounds: RELU,
-    relu_theorem.needed_rank: {name: RELU[name] for name in ("weights", "target", "partition")},
+    relu_theorem.sufficient_rank: {name: RELU[name] for name in ("weights", "target", "partition")},
+    relu_theorem.align_units: {name: RELU[name] for name in ("weights", "target", "partition")},
     relu_theorem.best_partition: {name: RELU[name] for name in ("weights", "target")},
-    relu_theorem.witness: {
+    witness: {
         "weights": (MLP, "network"),
         "target": (TARGET, "network"),
         "radius": (10.0, "number"),
@@ -564,7 +589,12 @@ CALLS = {
     transformer_theorem.transformer_adapters: {
         "weights": (PLAIN, "plain network"),
         "target": ({name: a + 1.0 for name, a in PLAIN.items()}, "plain network"),
+        "rank": (2, "rank of pairs"),
         "rng": (None, "optional rng"),
+    },
+    transformer_theorem.sufficient_ranks: {
+        "weights": (PLAIN, "plain network"),
+        "target": ({name: a + 1.0 for name, a in PLAIN.items()}, "plain network"),
     },
     read_peft: {"folder": ("tests/data/lora", "directory"), "weights": (MLP, "named arrays")},
     write_peft: {

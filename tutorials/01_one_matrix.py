@@ -8,9 +8,9 @@
 # **Time:** 45 minutes to read, 10 seconds to run.
 #
 # A network that reads upright letters is to read letters rotated by 90°. You train its weights a little more, and every
-# weight matrix $W$ becomes $W + \Delta W$. A $144 \times 144$ matrix has 20,736 parameters, and all of them have moved.
-# The methods of this library bet that a change with far fewer parameters would have served as well: a $\Delta W$ *of
-# low rank*. Here you find out what that means, and then you put the bet to the test.
+# weight matrix $W$ becomes $W + \Delta W$. A $144 \times 144$ matrix has 20,736 parameters, and nearly all of them have
+# moved. Most methods of this library bet that a change with far fewer parameters would have served as well: a
+# $\Delta W$ *of low rank*. Here you find out what that means, and then you put the bet to the test.
 
 # %%
 import os
@@ -81,8 +81,9 @@ print("linear: ", many.shape, "->", linear(W, many).shape)
 #
 # $$W = \sum_i \sigma_i \, u_i v_i^\top, \qquad \sigma_1 \ge \sigma_2 \ge \dots \ge 0. \tag{1}$$
 #
-# The $v_i$ are orthogonal directions of the input, of length 1. The $u_i$ are orthogonal directions of the output, of
-# length 1. The *singular values* $\sigma_i$ say how much the matrix stretches on the way: $W v_i = \sigma_i u_i$.
+# The $v_i$ are orthogonal directions of the input, of length 1 (the *right singular vectors*). The $u_i$ are orthogonal
+# directions of the output, of length 1 (the *left singular vectors*). The *singular values* $\sigma_i$ say how much the
+# matrix stretches on the way: $W v_i = \sigma_i u_i$.
 
 # %%
 W = np.array([[1.3, 1.0], [0.2, 1.1]])
@@ -98,7 +99,8 @@ print("singular values:", sigma.round(2))
 
 # %% [markdown]
 # The number of singular values that are not zero is the *rank*: the number of dimensions in which the outputs can lie.
-# If you drop the second term of (1), what is left is a matrix of rank 1, and it presses the whole circle onto a line.
+# This matrix has rank 2. If you drop the second term of (1), what is left has rank 1, and it presses the whole circle
+# onto a line.
 
 
 # %%
@@ -147,15 +149,15 @@ plt.show()
 # %%
 stretches = np.linalg.norm(linear(W, circle), axis=1)
 print(f"largest stretch of 200 points: {stretches.max():.4f}, first singular value: {sigma[0]:.4f}")
-assert 0.999 * sigma[0] < stretches.max() <= sigma[0] * (1 + 1e-12)
+assert 0.9998 * sigma[0] < stretches.max() <= sigma[0] * (1 + 1e-12)
 assert np.isclose(np.sum(W**2), np.sum(sigma**2))
 
 # %% [markdown]
 # ## Keep k terms
 #
-# Keep only the first $k$ terms of (1) and call the result $W_k$. It is of rank $k$ and can be stored as two thin
-# matrices: $W_k = B A$, with $B$ `(d_out, k)` and $A$ `(k, d_in)`. That takes $k (d_{out} + d_{in})$ numbers instead of
-# $d_{out} d_{in}$.
+# Keep only the first $k$ terms of (1) and call the result $W_k$. It is of rank $k$ (less only if $\sigma_k = 0$) and
+# can be stored as two thin matrices: $W_k = B A$, with $B$ `(d_out, k)` and $A$ `(k, d_in)`. That takes
+# $k (d_{out} + d_{in})$ numbers instead of $d_{out} d_{in}$.
 
 
 # %%
@@ -214,9 +216,22 @@ print(
 )
 
 # %% [markdown]
-# That *none is nearer* is the surprising half. Try to beat it by luck first. A matrix of rank 4 has its columns in a
-# space of 4 dimensions. Draw such a space at random, 1,000 times, and give every draw the best that it can do: if the
-# columns of $Q$ are orthogonal and of length 1, the nearest matrix whose columns lie in their space is $Q Q^\top W$.
+# That *none is nearer* is the surprising half, and its proof is short. Let $M$ be any matrix of rank at most $k$. Its
+# columns lie in a space of $k$ dimensions. Let $k$ orthogonal columns of length 1 span this space, and call the matrix
+# of these columns $Q$. The nearest matrix to $W$ with columns in this space is $Q Q^\top W$, so
+#
+# $$\lVert W - M \rVert_F^2 \ge \lVert W - Q Q^\top W \rVert_F^2 = \lVert W \rVert_F^2 - \lVert Q^\top W \rVert_F^2
+# = \sum_i \sigma_i^2 \, (1 - w_i), \qquad w_i = \lVert Q^\top u_i \rVert^2.$$
+#
+# Each weight $w_i$ is between 0 and 1, and their sum is at most $\lVert Q \rVert_F^2 = k$. With such weights the sum is
+# smallest if the $k$ largest $\sigma_i$ get the weight 1 and all others 0. That leaves
+# $\sigma_{k+1}^2 + \sigma_{k+2}^2 + \dots$. For the spectral norm, take the $k + 1$ directions $v_1, \dots, v_{k+1}$:
+# some combination $x$ of them, of length 1, has $M x = 0$, and
+# $\lVert (W - M) x \rVert = \lVert W x \rVert \ge \sigma_{k+1}$.
+#
+# Now try to beat it by luck. Draw a space of 4 dimensions at random, 1,000 times, and give every draw the best that it
+# can do, $Q Q^\top W$. (`np.linalg.qr` makes the columns of a matrix orthogonal and of length 1 without changing the
+# space that they span.)
 
 # %%
 errors = []
@@ -224,7 +239,11 @@ for _ in range(1000):
     Q, _ = np.linalg.qr(rng.standard_normal((48, k)))
     errors.append(np.linalg.norm(W - Q @ (Q.T @ W)))
 print(f"best of 1,000 random spaces: {min(errors):.2f}, Eckart and Young: {bound:.2f}")
-assert min(errors) > 1.5 * bound
+assert min(errors) > 2.5 * bound
+# The weights of the proof, for the last draw
+w = np.sum((Q.T @ np.linalg.svd(W)[0]) ** 2, axis=0)
+assert np.all((w >= 0) & (w <= 1)) and np.isclose(np.sum(w), k)
+assert np.isclose(errors[-1] ** 2, np.sum(sigma**2 * (1 - w)))
 
 # %% [markdown]
 # Luck is hopeless in 48 dimensions. Learning is not: start $B$ and $A$ at random and let gradient descent make the
@@ -284,8 +303,8 @@ slope_b, slope_a = slopes(B, A)
 assert np.allclose(slope_b, (B @ A - W) @ A.T) and np.allclose(slope_a, B.T @ (B @ A - W))
 
 # %% [markdown]
-# Gradient descent takes a step against the gradient, again and again. The step must not be too long where the error
-# bends most, and near its minimum $\sigma_1$ says how much it bends. Half of $1/\sigma_1$ works here.
+# Gradient descent takes a step against the gradient, again and again. If the steps are too long, it diverges. The
+# length $0.5/\sigma_1$ was found by trial.
 
 # %%
 lr, distances = 0.5 / sigma[0], []
@@ -295,8 +314,8 @@ for _ in range(1500):
     B, A = B - lr * slope_b, A - lr * slope_a
 print(f"gradient descent ends at {distances[-1] / bound:.9f} times the bound")
 assert min(distances) >= bound * (1 - 1e-12) and distances[-1] < bound * (1 + 1e-6)
-assert np.allclose(B @ A, cut_to_rank(W, k), atol=1e-2)
-assert not np.allclose(B, best_of_rank(W, k)[0], atol=1e-2)
+assert np.allclose(B @ A, cut_to_rank(W, k), atol=1e-12)
+assert not np.allclose(B, best_of_rank(W, k)[0], atol=1)
 
 # %%
 figure, axis = plt.subplots(figsize=(7.2, 3.0))
@@ -368,9 +387,10 @@ print(
 # ## A loss, its gradient, and the loop
 #
 # The network has 26 outputs, one for each letter, called *logits*: the largest is its answer. Their exponentials,
-# divided by the sum of these, count as the probabilities that it gives to the letters. The loss is the *cross-entropy*,
-# the mean of $-\log$ of the probability of the right letter. Equal probabilities for all 26 have the loss $\log 26$.
-# The gradient comes as a dict of the same form as the weights.
+# divided by the sum of these (the *softmax*), count as the probabilities that it gives to the letters. The loss is the
+# *cross-entropy*, the mean of $-\log$ of the probability of the right letter. Equal probabilities for all 26 have the
+# loss $\log 26$. An untrained network starts a little above: its logits differ from each other, but they say nothing
+# about the letter. The gradient comes as a dict of the same form as the weights.
 
 
 # %%
@@ -380,20 +400,22 @@ def loss(weights, x, labels):
 
 images, labels = draw_letters(rng, SOURCE, per_letter=300)
 start = init_mlp(rng, widths=(144, 144, 144, 144, 144, 26))
-value, grads = value_and_grad(loss, start, images[:1000], labels[:1000])
+# Every eighth image: they are sorted by letter
+value, grads = value_and_grad(loss, start, images[::8], labels[::8])
 print(
     f"{sum(W.size for W in start.values()):,} weights, "
     f"first loss {value:.2f}; log 26 = {np.log(26):.2f}"
 )
 assert np.isclose(cross_entropy(np.zeros((len(labels), 26)), labels), np.log(26))
+assert np.log(26) < value < np.log(26) + 0.2
 assert {name: g.shape for name, g in grads.items()} == {name: W.shape for name, W in start.items()}
 
 # %% [markdown]
 # `fit` is the training loop. In each step it draws some rows of the data, computes the gradient, and lets *Adam* take a
 # step. Adam is gradient descent that keeps, for each parameter, a running mean of its gradient and of its square, and
-# divides one by the root of the other: so every parameter moves by about the learning rate, whatever the size of its
-# gradient. The learning rate rises at first and then falls to zero. There is nothing else in it: three steps by hand
-# give bitwise identical weights.
+# divides one by the root of the other. So the size of a gradient does not matter: in the first step a parameter moves
+# by the learning rate, and later by less if its gradient keeps changing sign. The learning rate rises at first and then
+# falls towards zero. There is nothing else in it: three steps by hand give bitwise identical weights.
 
 # %%
 by_hand, state, draws = start, adam_start(start), np.random.default_rng(7)
@@ -416,17 +438,22 @@ weights = fit(
 before = {name: accuracy(mlp(weights, x), truth) for name, (x, truth) in tests.items()}
 for name, share in before.items():
     print(f"{name:9} {share:6.1%} classified correctly")
-assert before["sans"] > 0.95 and max(before["fraktur"], before["lighting"], before["rotated"]) < 0.6
+assert before["sans"] > 0.97 and max(before["fraktur"], before["lighting"]) < 0.45
+assert 1 / 26 < before["rotated"] < 0.15
 
 # %% [markdown]
-# It reads nearly every letter of the source. On the targets it fails, and on rotated letters it is hardly better than
-# chance, which is 1 in 26.
+# It classifies nearly every letter of the source correctly. Of the targets it gets no more than some 4 in 10, and of
+# rotated letters only about 1 in 10. Chance is 1 in 26.
 #
 # ## Full fine-tuning
 #
 # So train on, with 40 rotated images of each letter. To keep the question simple, train the four square matrices and
 # leave all other arrays as they are. In Python that takes one operator: `weights | params` is the dict `weights` with
 # the entries of `params` put in their places.
+#
+# Full fine-tuning, and the training at low rank further down, use the same learning rate, 0.01. It was chosen
+# beforehand, on three other networks and other draws of letters, out of 0.001, 0.003, 0.01 and 0.03: it was the best of
+# the four for full fine-tuning and for rank 16, each time. At ranks 1 and 4, 0.01 and 0.03 took turns.
 
 # %%
 hidden = [f"layers.{layer}.W" for layer in range(4)]
@@ -444,7 +471,7 @@ tuned = fit(
     rng=rng,
     steps=400,
     batch=64,
-    lr=3e-3,
+    lr=1e-2,
 )
 
 
@@ -457,29 +484,33 @@ print(
     f"{sum(W.size for W in tuned.values()):,} parameters trained: "
     f"{before['rotated']:.1%} → {score(tuned):.1%}"
 )
-assert score(tuned) > 0.85 and score({}) == before["rotated"]
+assert score(tuned) > 0.9 and score({}) == before["rotated"]
 
 # %% [markdown]
 # ## How much of the update is of low rank?
 #
-# Here are the changes $\Delta W$, one for each layer. Each is roughly a fifth as large as the weight itself
-# (in the Frobenius norm). Is it of low rank? In the strict sense it is not: almost all 144 singular values are above
-# rounding.
+# Here are the changes $\Delta W$, one for each layer. Each is about half as large as the weight itself (in the
+# Frobenius norm), and nearly every entry has moved. (The others connect two units that are never active for the same
+# image, so they get no gradient.) Is $\Delta W$ of low rank? In the strict sense it is not: almost all 144 singular
+# values are above rounding.
 
 # %%
 delta = {name: tuned[name] - weights[name] for name in hidden}
 for name, change in delta.items():
     relative = np.linalg.norm(change) / np.linalg.norm(weights[name])
-    print(f"{name}: ‖ΔW‖/‖W‖ = {relative:.2f}, rank {np.linalg.matrix_rank(change)}")
-    assert 0.1 < relative < 0.5 and np.linalg.matrix_rank(change) > 120
+    moved = np.mean(change != 0)
+    rank = np.linalg.matrix_rank(change)
+    print(f"{name}: ‖ΔW‖/‖W‖ = {relative:.2f}, {moved:.0%} of the entries moved, rank {rank}")
+    assert 0.3 < relative < 0.7 and moved > 0.9 and rank > 130
 
 # %% [markdown]
 # In a looser sense it may be: a few singular values could hold most of it. By (2) and (3) the best rank-$k$ part holds
 # the share $\sum_{i \le k} \sigma_i^2 / \sum_i \sigma_i^2$ of $\lVert \Delta W \rVert_F^2$. It is called the *energy
 # captured*, and the library has it as `energy_captured`.
 #
-# A share means little without something to compare it with. Any matrix has unequal singular values. So shuffle the
-# entries of $\Delta W$: the same 20,736 numbers at random places. What structure there was is gone.
+# A share means little without something to compare it with. Even a matrix of random entries has unequal singular
+# values, so that its best rank-16 part holds more than 16/144 of the energy. So shuffle the entries of $\Delta W$: the
+# same 20,736 numbers at random places. What structure there was in their arrangement is gone.
 
 # %%
 shuffled = {
@@ -493,7 +524,7 @@ for name, change in delta.items():
         f"{name}: rank 1 holds {share[1]:.0%} of the energy, "
         f"rank 16 {share[16]:.0%}; shuffled {chance[16]:.0%}"
     )
-    assert share[1] > 0.07 and share[16] > 0.65 and chance[16] < 0.45
+    assert share[1] > 0.1 and share[16] > 0.7 and 16 / 144 < chance[16] < 0.42
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.2))
@@ -521,12 +552,13 @@ axes[1].legend(frameon=False, loc="lower right")
 plt.show()
 
 # %% [markdown]
-# So the update is far from random: with one ninth of the possible rank you get three quarters of the energy and more,
-# and chance gives a third. And yet its spectrum has no edge after which there is nothing.
+# So the update is far from random: with one ninth of the possible rank you get about three quarters of the energy or
+# more, and the shuffled entries give little more than a third. And yet the singular values have no edge after which
+# there is nothing.
 #
 # ## From energy to accuracy
 #
-# Energy is not the goal, reading letters is. Replace each $\Delta W$ by its best part of rank $k$ and measure.
+# Energy is not the goal, accuracy is. Replace each $\Delta W$ by its best part of rank $k$ and measure.
 # (`best_lora` is the library's truncated singular value decomposition. It returns the two thin matrices too, under the
 # name of the method that trains them.)
 
@@ -543,19 +575,21 @@ ranks = (1, 2, 4, 8, 16, 32, 64, 144)
 cut = {k: score(truncated(k)) for k in ranks}
 for k, share in cut.items():
     print(f"rank {k:3}: {share:.1%} of rotated letters classified correctly")
-assert cut[32] > score(tuned) - 0.05 and cut[4] < score(tuned) - 0.2 and cut[1] < 0.35
+assert cut[16] > score(tuned) - 0.05 and cut[32] > score(tuned) - 0.02
+assert cut[4] < score(tuned) - 0.35 and cut[1] < 0.2
 
 # %% [markdown]
-# From rank 16 or 32 on, the network reads as well as the fully tuned one. But at rank 1, where each layer keeps about a
-# tenth of the energy, next to nothing of the new skill is left, and at rank 4 much of it is still missing.
+# At rank 16 the network is within a few points of the fully tuned one, and at rank 32 within one or two. But at rank 1,
+# where each layer keeps about a sixth of the energy, next to nothing of the new skill is left, and at rank 4 half of it
+# is still missing.
 #
 # ## Is that the best that a rank can do?
 #
 # Eckart and Young's theorem says that no matrix of rank $k$ is nearer *to this $\Delta W$*. Nobody asked for this
-# $\Delta W$. You asked for a network that reads rotated letters. So do with the loss what you did with the image
-# above: write $\Delta W = B A$ and train $B$ and $A$ by gradient descent. $A$ starts at random and $B$ at zero, so that
-# training starts from the pretrained network. This is **LoRA**, low-rank adaptation, and the next tutorial takes it
-# apart.
+# $\Delta W$. You asked for a network that reads rotated letters. So do with the loss what you did with the image above:
+# write $\Delta W = B A$ and train $B$ and $A$. $A$ starts at random, with entries of variance $1/144$, so that those of
+# $A x$ are about as large as those of $x$. $B$ starts at zero, so that training starts from the pretrained network.
+# This is **LoRA**, low-rank adaptation, and the next tutorial takes it apart.
 
 
 # %%
@@ -579,7 +613,8 @@ for k in (1, 4, 16):
     print(
         f"rank {k:2}: trained at this rank {trained[k]:.1%}, cut down to it afterwards {cut[k]:.1%}"
     )
-assert trained[1] > cut[1] + 0.2 and trained[4] > cut[4] + 0.2 and trained[16] > score(tuned) - 0.08
+assert 0.1 < score(tuned) - trained[1] < 0.3
+assert trained[1] > cut[1] + 0.5 and trained[4] > cut[4] + 0.3 and trained[16] > score(tuned) - 0.04
 
 # %%
 figure, axis = plt.subplots(figsize=(7.2, 3.2))
@@ -596,9 +631,9 @@ plt.show()
 
 # %% [markdown]
 # The answer has two halves. Full fine-tuning does *not* make an update of very low rank, not in this network: you need
-# rank 16 or so to keep what it learned. But updates of very low rank that do the job *exist*: if training has to look
-# for one, it finds one, though at rank 1 with some loss. The truncated update is best for $\lVert \Delta W \rVert$, not
-# for the loss.
+# rank 16 or so to keep what it learned. But updates of low rank that do nearly the same *exist*: if training has to
+# look for one, it finds one, at rank 1 with a loss of some 20 points, at rank 16 with hardly any. Of all matrices of
+# rank $k$, the truncated update is the closest to $\Delta W$. That does not make it the best for the loss.
 #
 # ## Exercises
 
@@ -616,7 +651,8 @@ plt.show()
 # </details>
 
 # %% tags=["hide-cell"]
-# Solution 1: rotations, mirrors and reordered rows are orthogonal maps, so only shuffling all pixels changes anything.
+# Solution 1: to mirror or to reorder rows is to multiply with a permutation. To rotate by 90° is to mirror and to
+# transpose, which only exchanges the u and the v. So only shuffling all pixels changes anything.
 letter_sigma = np.linalg.svd(W, compute_uv=False)
 for name, changed in {
     "rotated by 90°": np.rot90(W),
@@ -632,9 +668,9 @@ for name, changed in {
 # %% [markdown]
 # ### Exercise 2 (medium): a low rank takes noise away
 #
-# Draw a clean letter (an image of $0$ and $1$ such as `W > 0.5` will do) and add Gaussian noise of 0.3 to each pixel.
-# Cut the noisy image down to rank $k$ and measure its distance to the *clean* one, for every $k$. Which $k$ is best,
-# and why neither the smallest nor the largest?
+# Draw a clean letter (an image of $0$ and $1$ such as `W > 0.5` will do) and add to each pixel Gaussian noise with the
+# standard deviation 0.3. Cut the noisy image down to rank $k$ and measure its distance to the *clean* one, for every
+# $k$. Which $k$ is best, and why neither the smallest nor the largest?
 
 # %% tags=["hide-cell"]
 # Solution 2: the first terms hold most of the letter, the later ones mostly noise, so the best k lies in between.
@@ -647,15 +683,16 @@ print(
     f"rank {best} {gaps[best]:.1f}, all 48 ranks {gaps[48]:.1f}"
 )
 assert np.isclose(gaps[48], np.linalg.norm(noisy - clean))
-assert 2 <= best <= 16 and gaps[best] < 0.8 * min(gaps[1], gaps[48])
+assert 3 <= best <= 8 and gaps[best] < 0.75 * min(gaps[1], gaps[48])
 
 # %% [markdown]
 # ### Exercise 3 (hard): cut where the data does not look
 #
-# The truncated $\Delta W$ is best if all inputs are equally likely. The inputs of a layer are not. Let $X$ `(n, d_in)`
-# hold those that the tuned network really sees, in rows. Find, for each layer, the matrix $M$ of rank $k$ for which the
-# *outputs* differ least, that is $\lVert X (\Delta W - M)^\top \rVert_F$ is smallest. Check on each layer that it beats
-# the truncated $\Delta W$ in this sense, and measure the accuracy. Does it reach what training at rank $k$ reached?
+# Let $X$ `(n, d_in)` hold the inputs that a layer of the tuned network really sees, in rows. Find, for each layer, the
+# matrix $M$ of rank $k$ for which the *outputs* differ least, that is $\lVert X (\Delta W - M)^\top \rVert_F$ is
+# smallest. If $X^\top X$ were a multiple of the identity (all directions of the input equally strong), this would be
+# the truncated $\Delta W$. It is not. Check on each layer that your $M$ beats the truncated $\Delta W$ in this sense,
+# and measure the accuracy at ranks 1, 4 and 8. Does it reach what training at rank $k$ reached?
 #
 # <details><summary>Hint</summary>
 #
@@ -665,7 +702,7 @@ assert 2 <= best <= 16 and gaps[best] < 0.8 * min(gaps[1], gaps[48])
 # </details>
 
 # %% tags=["hide-cell"]
-# Solution 3: M = VᵀV ΔW, with V from Y = X ΔWᵀ. It helps, but the loss still has not been asked.
+# Solution 3: M = VᵀV ΔW, with V from Y = X ΔWᵀ. It helps at ranks 4 and 8, but the loss still has not been asked.
 inputs, x = {}, rotated[0]
 for layer, name in enumerate(hidden):
     inputs[name] = x
@@ -677,10 +714,11 @@ for k in (1, 4, 8):
         M = Vt[:k].T @ (Vt[:k] @ delta[name])
         plain = cut_to_rank(delta[name], k)
         missed = [np.linalg.norm(linear(delta[name] - part, inputs[name])) for part in (M, plain)]
-        assert missed[0] < missed[1]
+        assert missed[0] < 0.9 * missed[1]
         aware[name] = weights[name] + M
     print(f"rank {k}: cut by ‖ΔW‖ {score(truncated(k)):.1%}, cut by the outputs {score(aware):.1%}")
-    assert k not in trained or score(aware) < trained[k] - 0.1
+    assert k == 1 or score(aware) > score(truncated(k)) + 0.04
+    assert k not in trained or score(aware) < trained[k] - 0.25
 
 # %% [markdown]
 # ## Where to go next

@@ -11,8 +11,9 @@
 #
 # $$y = W x + s \, B (A x). \tag{1}$$
 #
-# That is the whole method. Yet people who use it ask the same questions again and again, and most of the answers follow
-# from two lines of algebra. Here you write both lines, and then check the answers one by one.
+# People do not choose $s$ itself but a number $\alpha$, with $s = \alpha / r$. That is the whole method. Yet people who
+# use it ask the same questions again and again, and most of the answers follow from two lines of algebra. Here you
+# write both lines, and then check the answers one by one.
 
 # %%
 import os
@@ -53,7 +54,8 @@ rng = np.random.default_rng(0)
 # ## One layer
 #
 # Take one matrix, a frozen $W$, and data that a slightly different matrix has made: $W$ plus a change of rank 3. The
-# inputs are drawn so that their entries are exactly uncorrelated and of size 1. Then the loss measures the distance of
+# inputs are drawn so that their entries are exactly uncorrelated and of mean square 1: `qr` makes the columns of $X$
+# orthogonal and of length 1, and the factor $\sqrt n$ gives $X^\top X = n I$. Then the loss measures the distance of
 # the matrices, and you know from tutorial 1 what each rank can reach.
 
 # %%
@@ -69,7 +71,7 @@ assert np.linalg.matrix_rank(change) == true_rank
 
 # %% [markdown]
 # Equation (1) and a loss, as they stand. The order of the products matters for the cost: $A x$ has only $r$ entries, so
-# both products are thin, and no `(d_out, d_in)` matrix is made.
+# both products are thin, and no second `(d_out, d_in)` matrix is made.
 
 
 # %%
@@ -113,12 +115,12 @@ assert np.allclose(for_a, auto_a) and np.allclose(for_b, auto_b)
 print("gradient for A", for_a.shape, " gradient for B", for_b.shape)
 
 # %% [markdown]
-# ## Why one of them must start at zero, and not both
+# ## Why one of them starts at zero, and not both
 #
-# Training should start from the pretrained network, so $B A$ should be zero at first. There are three ways to get
-# that, and (2) says what each does at the first step. The gradient for $A$ has the factor $B$; the gradient for $B$ has
-# the factor $A$. So the one that is *not* zero gets no gradient, exactly none, and the one that is zero gets some. If
-# both are zero, nobody gets any.
+# Training should start from the pretrained network, so $B A$ should be zero at first. There are three ways to get that,
+# and (2) says what each does at the first step. The gradient for $A$ has the factor $B$; the gradient for $B$ has the
+# factor $A$. So the one that is *not* zero gets no gradient, exactly none, and the one that is zero gets some (unless
+# $G A^\top$ or $B^\top G$ happens to be zero). If both are zero, neither gets any.
 
 # %%
 some_a = rng.standard_normal((true_rank, d_in)) / np.sqrt(d_in)
@@ -153,7 +155,7 @@ curves = {name: descend(A, B, s=1.0, lr=0.1, steps=400) for name, (A, B) in star
 A, B, losses = curves["both zero"]
 assert not np.any(A) and not np.any(B) and losses[0] == losses[-1]
 assert curves["B zero"][2][0] == curves["A zero"][2][0] < curves["neither zero"][2][0]
-assert curves["B zero"][2][-1] < 1e-3 * losses[0] and curves["A zero"][2][-1] < 1e-3 * losses[0]
+assert all(curves[name][2][-1] < 1e-12 * losses[0] for name in starts if name != "both zero")
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.0))
@@ -166,16 +168,19 @@ figure.legend(frameon=False, loc="outside upper center", ncols=4)
 plt.show()
 
 # %% [markdown]
-# With both at zero nothing ever moves: it is a saddle point, and gradient descent sits on it forever. With neither at
-# zero training works too, but it starts from a *worse* network than the pretrained one. Zero $B$ or zero $A$ are both
-# fine. LoRA takes zero $B$, and so does this library.
+# With both at zero nothing ever moves: it is a saddle point (no slope, but some directions lead down), and gradient
+# descent sits on it forever. With neither at zero training works too, but it does not start from the pretrained
+# network, and here it starts from a *worse* one. Zero $B$ and zero $A$ both work on this layer. LoRA takes zero $B$,
+# and so does this library.
 #
 # The first step also says what the random $A$ is for. $A$ has no gradient yet, and $B$ becomes $-\eta s\, G A^\top$, so
 #
 # $$\Delta W = s B A = -\eta \, s^2 \, G \, A^\top A. \tag{3}$$
 #
 # That is the step of full fine-tuning, $-\eta G$, pressed into the $r$ directions of the input that $A$ happened to
-# draw.
+# draw. With zero $A$ it is $-\eta\, s^2 B B^\top G$: the $r$ directions of the *output* in the random $B$. From the
+# second step on the two differ by more than that. For wide networks and Adam, Hayou and others (2024) argue that zero
+# $B$ allows larger learning rates. This page does not test it.
 
 # %%
 A, B = starts["B zero"]
@@ -183,12 +188,16 @@ G = -(Y - linear(W, X)).T @ X / n
 A_1, B_1, _ = descend(A, B, s=0.5, lr=0.1, steps=1)
 assert np.array_equal(A_1, A)
 assert np.allclose(0.5 * B_1 @ A_1, -0.1 * 0.5**2 * G @ A.T @ A)
+A, B = starts["A zero"]
+A_1, B_1, _ = descend(A, B, s=0.5, lr=0.1, steps=1)
+assert np.allclose(0.5 * B_1 @ A_1, -0.1 * 0.5**2 * B @ B.T @ G)
 
 # %% [markdown]
 # ## The rank that a change needs
 #
 # How far does training get at each rank? A change of rank 3 needs rank 3. Below it, Eckart and Young's bound from
-# tutorial 1 is what remains, and gradient descent finds it. Above it, there is nothing left to gain.
+# tutorial 1 is the least that can remain, and in these runs gradient descent reaches it. Above it, there is nothing
+# left to gain.
 
 # %%
 sigma = np.linalg.svd(change, compute_uv=False)
@@ -197,20 +206,19 @@ for rank in (1, 2, 3, 4):
     A, B, losses = descend(A, np.zeros((d_out, rank)), s=1.0, lr=0.05, steps=4000)
     bound = 0.5 * np.sum(sigma[rank:] ** 2)
     print(f"rank {rank}: loss {losses[-1]:.6f}, Eckart and Young {bound:.6f}")
-    assert abs(losses[-1] - bound) < 1e-3 * losses[0]
+    assert abs(losses[-1] - bound) < 1e-12 * losses[0]
 
 # %% [markdown]
 # ## The same from the library
 #
 # `LoRA(rank, alpha)` has three functions. `init` draws what is trained (`params`) and keeps what is not (`frozen`).
-# `forward` is (1). `merge` gives $W' = W + s B A$ as one plain matrix. Its scale is $s = \alpha / r$, and without
-# `alpha` it is 1.
+# `forward` is (1). `merge` gives $W' = W + s B A$ as one plain matrix. Without `alpha`, $\alpha$ is $r$ and $s$ is 1.
 
 # %%
 adapter = LoRA(rank=3, alpha=6)
 params, frozen = adapter.init(rng, W)
 print(
-    {letter: array.shape for letter, array in params.items()},
+    {factor: array.shape for factor, array in params.items()},
     "largest entry of B:",
     np.max(np.abs(params["B"])),
 )
@@ -300,10 +308,11 @@ assert chain[first : first + 4] == ["mlp", "linear", "__call__", "forward"]
 #
 # ## Is α only a learning rate?
 #
-# Both make training faster, so people ask. For plain gradient descent the exact answer follows from (2). Scale $s$ by
-# some $c$, and scale $A$ and $B$ at the start by $1/\sqrt c$, so that $s B A$ stays the same. Then the gradients (2)
-# become $\sqrt c$ times as large, while the steps ought to be $\sqrt c$ times smaller. So the learning rate has to be
-# divided by $c$:
+# A larger $\alpha$ and a larger learning rate both make training faster (until it diverges), so people ask. The answer
+# depends on how many learning rates there are. Take one for $A$ and $B$ alike first. For plain gradient descent the
+# exact answer follows from (2). Scale $s$ by some $c$, and scale $A$ and $B$ at the start by $1/\sqrt c$, so that
+# $s B A$ stays the same. Then the gradients (2) become $\sqrt c$ times as large, while the steps ought to be $\sqrt c$
+# times smaller. So the learning rate has to be divided by $c$:
 #
 # $$(s, \ \eta, \ A_0) \quad \text{and} \quad (c\,s, \ \eta / c, \ A_0 / \sqrt{c}\,) \quad \text{train the same } W'
 # \text{ at every step.} \tag{4}$$
@@ -324,14 +333,20 @@ print(
 assert abs(other[10] - losses[10]) > 0.01 * losses[0]
 
 # %% [markdown]
-# So the answer is: no. $\alpha$ is the learning rate *and* the size of the start in one. If you change $\alpha$ and
-# adjust the learning rate alone, $A$ starts too large or too small in comparison. LoRA's authors say that to tune
-# $\alpha$ is roughly to tune the learning rate, if the start is scaled appropriately; (4) says what is appropriate.
-# Exercise 2 has the answer for those who keep the start.
+# So there are two answers, and both are right:
+#
+# - *One learning rate for $A$ and $B$:* no. $\alpha$ is the learning rate *and* the size of the start in one. If you
+#   change $\alpha$ and adjust the learning rate alone, $A$ starts too large or too small in comparison.
+# - *A learning rate of its own for each:* yes, $\alpha$ is the learning rate of $B$ alone, if $B$ starts at zero. Keep
+#   the start and $A$'s rate. Then $c\, s$ with $B$'s rate divided by $c^2$ trains the same $W'$ as $s$ (exercise 2). The
+#   square comes from $s$ entering twice, as it does in (3): it multiplies what $B$ does, and it multiplies $B$'s
+#   gradient.
 #
 # Adam divides each gradient by its typical size. Gradients that are $\sqrt c$ times as large then make no difference,
-# and for the smaller steps the learning rate is divided by $\sqrt c$ instead of $c$. The rest of (4) stays. (Adam adds
-# a tiny $\varepsilon$ to the size that it divides by. For bitwise equality it has to be scaled too.)
+# and for the smaller steps the learning rate is divided by $\sqrt c$ instead of $c$ (and $B$'s own rate by $c$ instead
+# of $c^2$). The rest of (4) stays. LoRA's authors write of Adam that to tune $\alpha$ is roughly to tune the learning
+# rate, if the start is scaled appropriately; $A_0 / \sqrt c$ is what is appropriate. (Adam adds a tiny $\varepsilon$ to
+# the size that it divides by. For bitwise equality it has to be scaled too.)
 
 
 # %%
@@ -360,15 +375,21 @@ assert not np.allclose(
 # be, so that training goes at the same pace?
 #
 # Look at the first step once more. $A$ is drawn from $N(0, 1/d_{in})$, so $A^\top A$ is $(r / d_{in})\, I$ on average,
-# and by (3) gradient descent moves by $s^2 r$ times a matrix that does not depend on the rank. Adam's first step has
-# the size $\eta$ in each entry, $B = -\eta \operatorname{sign}(G A^\top)$. Then each of the $r$ terms of $B A$ brings
-# on average the same, and $\Delta W$ is $s\,r$ times a matrix that does not depend on the rank:
+# and by (3) gradient descent moves on average by $s^2 r$ times a matrix that does not depend on the rank. Adam's first
+# step has the size $\eta$ in each entry, $B = -\eta \operatorname{sign}(G A^\top)$. Then each of the $r$ terms of $B A$
+# brings on average the same, and the mean of $\Delta W$ is $s\,r$ times a matrix that does not depend on the rank. (One
+# term of row $i$ is $-\eta \operatorname{sign}(g_i \cdot a)\, a$ with a random $a$. Across $g_i$ it is zero on average.
+# Along $g_i$ it is $-\eta\, |z|$, with $z$ normal of variance $1/d_{in}$, and the mean of $|z|$ is
+# $\sqrt{2 / (\pi\, d_{in})}$.)
 #
 # $$\text{gradient descent: } \ \mathbb{E}\,\Delta W = - \eta\, s^2 \frac{r}{d_{in}}\, G, \qquad
 # \text{Adam: } \ \mathbb{E}\,\Delta W_i = - \eta\, s\, r \sqrt{\frac{2}{\pi\, d_{in}}}\, \frac{g_i}{\lVert g_i \rVert},
 # \tag{5}$$
 #
-# where $g_i$ is row $i$ of $G$. Check both by drawing many $A$.
+# where $g_i$ is row $i$ of $G$, and $\mathbb{E}$ is the mean over the draws of $A$. This mean is what lowers the loss
+# at first. Around it there is a random part. It grows only like $\sqrt r$, and as long as $r$ is far below $d_{in}$, it
+# is the larger of the two. Check the means by drawing many $A$: call the part of $\Delta W$ along the mean the *pace*.
+# For gradient descent, check the whole size too.
 
 # %%
 d = 144
@@ -376,19 +397,25 @@ G = rng.standard_normal((10, d))
 units = G / np.linalg.norm(G, axis=1, keepdims=True)
 paces = {}
 for rank in (1, 4, 16, 64):
-    descent, signs = [], []
+    descent, signs, squares = [], [], []
     for _ in range(400):
         A = rng.standard_normal((rank, d)) / np.sqrt(d)
-        descent.append(np.sum((G @ A.T @ A) * G) / np.sum(G * G))  # how far along G, for s = η = 1
+        step = G @ A.T @ A
+        descent.append(np.sum(step * G) / np.sum(G * G))  # how far along G, for s = η = 1
         signs.append(np.sum((np.sign(G @ A.T) @ A) * units) / len(G))
+        squares.append(np.sum(step**2) / np.sum(G * G))
     paces[rank] = np.mean(descent), np.mean(signs)
-    assert np.allclose(paces[rank], (rank / d, rank * np.sqrt(2 / (np.pi * d))), rtol=0.1)
+    assert np.allclose(paces[rank], (rank / d, rank * np.sqrt(2 / (np.pi * d))), rtol=0.05)
+    # (r/d)² is the mean's, r (d + 1)/d² the random part's
+    assert np.isclose(np.mean(squares), (rank**2 + rank * (d + 1)) / d**2, rtol=0.06)
 
 # %% [markdown]
-# So if the pace is to be the same at all ranks, Adam wants $s \propto 1/r$, and gradient descent wants
-# $s \propto 1/\sqrt r$. LoRA's choice $s = \alpha / r$ is the first; the second is known as rsLoRA (its authors derive
-# it from how activations and gradients grow over the whole training, which is a stronger argument than a first step).
-# $s = \alpha$ is right for neither.
+# So if the pace of the first step is to be the same at all ranks, Adam needs $s \propto 1/r$, and gradient descent
+# needs $s \propto 1/\sqrt r$. LoRA's choice $s = \alpha / r$ is the first; the second is known as rsLoRA (its author
+# derives it from how the adapter's outputs and gradients grow with $r$ throughout training by gradient descent, which
+# is more than a first step). $s = \alpha$ is right for neither.
+#
+# The cell prints the pace of the first step at ranks 1, 4, 16 and 64, as multiples of that at rank 1.
 
 # %%
 for name, power in (("α", 0.0), ("α/r", 1.0), ("α/√r", 0.5)):
@@ -400,8 +427,6 @@ for name, power in (("α", 0.0), ("α/r", 1.0), ("α/√r", 0.5)):
 assert LoRA(rank=16, alpha=8, scaling=alpha_over_sqrt_rank).scale == 2.0
 
 # %% [markdown]
-# (The pace of the first step at ranks 1, 4, 16 and 64, as multiples of that at rank 1.)
-#
 # ## Ranks and scales on the letters
 #
 # A first step is not a training. So train 20 adapters on rotated letters, four ranks with five values of $\alpha$ each,
@@ -409,22 +434,23 @@ assert LoRA(rank=16, alpha=8, scaling=alpha_over_sqrt_rank).scale == 2.0
 
 
 # %%
-def train_briefly(rank, alpha, lr=1e-2):
-    attached = attach(
-        weights, {"layers.[0-3].W": LoRA(rank=rank, alpha=alpha)}, rng=np.random.default_rng(1)
-    )
+def train_briefly(adapters):
+    attached = attach(weights, adapters, rng=np.random.default_rng(1))
 
     def brief_loss(params, x, labels):
         return letters.mlp_loss(attached.bind(params), x, labels)
 
-    params = fit(
-        brief_loss, attached.params, data, rng=np.random.default_rng(2), steps=100, batch=64, lr=lr
-    )
+    how = {"rng": np.random.default_rng(2), "steps": 100, "batch": 64, "lr": 1e-2}
+    params = fit(brief_loss, attached.params, data, **how)
     return score(attached.bind(params), test)
 
 
 ranks, alphas = (1, 4, 16, 64), (1, 4, 16, 64, 256)
-grid = {(rank, alpha): train_briefly(rank, alpha) for rank in ranks for alpha in alphas}
+grid = {
+    (rank, alpha): train_briefly({"layers.[0-3].W": LoRA(rank=rank, alpha=alpha)})
+    for rank in ranks
+    for alpha in alphas
+}
 for rank in ranks:
     print(f"rank {rank:2}:", *(f"{grid[rank, alpha]:6.1%}" for alpha in alphas))
 
@@ -464,43 +490,72 @@ axes[1].set(xlabel="α = s r", title="the same runs by rank and α")
 plt.show()
 
 # %% [markdown]
-# Both panels show the same 20 runs. On the left, what works moves to smaller $s$ as the rank grows; the best scale at
-# rank 1 ruins rank 64, as one more run shows below. On the right the columns line up: a good $\alpha$ at one rank is a
-# good one at the others. That is what dividing by $r$ is for: choose $\alpha$ once, then change the rank. Look closely,
-# and the right end of what works still moves to larger $\alpha$ as the rank grows. So over a whole training something
-# between $1/r$ and $1/\sqrt r$ would line up best here.
+# Both panels show the same 20 runs, one for each pair: read differences of many points, not of two or three. On the
+# left, what works moves to smaller $s$ as the rank grows; the best scale at rank 1 ruins rank 64, as one more run shows
+# below. On the right the columns line up: in these runs $\alpha = 16$ is good at every rank. That is what dividing by
+# $r$ is for: choose $\alpha$ once, then change the rank. It does not line up everything. The right end of what works
+# moves to larger $\alpha$ as the rank grows: $\alpha = 256$ ruins ranks 1 and 4 and works at ranks 16 and 64. For this
+# end, a factor that falls more slowly than $1/r$ would fit better.
 
 # %%
 best = by_alpha.max(axis=1)
 print("best α for each rank:", dict(zip(ranks, np.array(alphas)[by_alpha.argmax(axis=1)].tolist())))
-assert np.all(by_alpha[:, alphas.index(16)] > best - 0.1)  # one α serves all
-kept = train_briefly(rank=64, alpha=16 * 64)
+assert np.all(by_alpha[:, alphas.index(16)] > best - 0.05)  # one α serves all
+kept = train_briefly({"layers.[0-3].W": LoRA(rank=64, alpha=16 * 64)})
 print(f"s = 16, good at rank 1 with {grid[1, 16]:.1%}, reaches {kept:.1%} at rank 64")
-assert kept < 0.4
-assert grid[64, 256] > grid[4, 256] + 0.2 and grid[1, 16] > grid[1, 256] + 0.2
+assert kept < 0.15
+assert min(grid[16, 256], grid[64, 256]) > max(grid[1, 256], grid[4, 256]) + 0.4
 
 # %% [markdown]
 # ## Which rank?
 #
-# Read the right panel from top to bottom. Accuracy grows with the rank, quickly at first and then hardly at all, while
-# the number of trainable parameters grows in proportion to the rank. So start with a small rank such as 4, double it
-# until the gain is no longer worth it, and keep $\alpha$. There is no rank that is right for all tasks: it depends on
-# how many directions the change needs, as it did on one layer above.
+# Read the right panel from top to bottom. The best accuracy of each row grows from rank 1 to 4 to 16, by less each
+# time. From 16 to 64 nothing is left that one run could show, while the number of trainable parameters grows in
+# proportion to the rank. So start with a small rank such as 4, double it until the gain is no longer worth it, and keep
+# $\alpha$. There is no rank that is right for all tasks: it depends on how many directions the change needs, as it did
+# on one layer above.
 
 # %%
 for rank, share in zip(ranks, best):
     trainable = attach(weights, {"layers.[0-3].W": LoRA(rank=rank)}, rng=rng).trainable
     print(f"rank {rank:2}: {trainable:6,} parameters, best accuracy after 100 steps {share:.1%}")
     assert trainable == 4 * rank * (144 + 144)
-assert best[0] + 0.1 < best[1] < best[3] < best[2] + 0.1
+assert best[0] + 0.2 < best[1] and best[1] + 0.03 < best[2] and abs(best[3] - best[2]) < 0.03
+
+# %% [markdown]
+# All four layers had the same rank so far. They need not: `attach` takes several patterns, each with an adapter of its
+# own. Which layers deserve the parameters? Try it with the 4,608 parameters of rank 4: rank 16 in the first layer only,
+# in the last hidden layer only, or rank 10 in the first and rank 2 in each of the others. ($\alpha = 16$ for all.)
+
+# %%
+rank_2, rank_10, rank_16 = (LoRA(rank=rank, alpha=16) for rank in (2, 10, 16))
+places = {
+    "rank 16 in layer 0": {"layers.0.W": rank_16},
+    "rank 16 in layer 3": {"layers.3.W": rank_16},
+    "rank 10 in layer 0, 2 in 1 to 3": {"layers.0.W": rank_10, "layers.[1-3].W": rank_2},
+}
+placed = {name: train_briefly(adapters) for name, adapters in places.items()}
+placed["rank 4 in each"] = grid[4, 16]
+for name, share in placed.items():
+    print(f"{name:31} {share:.1%}")
+for adapters in places.values():
+    assert attach(weights, adapters, rng=rng).trainable == 4608
+assert placed["rank 4 in each"] > placed["rank 16 in layer 0"] + 0.03
+assert placed["rank 16 in layer 0"] > placed["rank 16 in layer 3"] + 0.12
+
+# %% [markdown]
+# On this task a little in every layer beats much in one. And if it is to be one layer, the first is better than the
+# last. That is no law: rotated letters change what the *first* layer sees. Nor does one run say which of the last two
+# rows is better. For another task, measure again.
 
 # %% [markdown]
 # ## Merged and unmerged differ: bug or rounding?
 #
-# `forward` and `merge` compute the same in exact arithmetic. In floating point they do not, because they add the same
-# numbers in another order. How do you tell rounding from a mistake? Rounding shrinks with the precision, and a mistake
-# does not. So compute both in float64, float32 and float16. (`attach` refuses float16, in which nobody should train. So
-# attach first, and cast everything afterwards.) For comparison, do the same with a wrong merge: one that forgets $s$.
+# `forward` and `merge` compute the same in exact arithmetic. In floating point they do not, because they compute the
+# same sums in another order, with roundings at other places. How do you tell rounding from a mistake? Rounding shrinks
+# with the precision, and a mistake does not. So compute both in float64, float32 and float16. (`attach` refuses
+# float16, in which nobody should train. So attach first, and cast everything afterwards.) For comparison, do the same
+# with a wrong merge: one that forgets $s$.
 
 
 # %%
@@ -524,10 +579,11 @@ for dtype in precisions:
     merged = mlp(exact.merge(cast(params, dtype)), x.astype(dtype))
     wrong = mlp(without_s.merge(cast(params, dtype)), x.astype(dtype))
     assert logits.dtype == merged.dtype == dtype
-    gaps.append(float(np.max(np.abs(logits - merged))))
-    wrong_gaps.append(float(np.max(np.abs(logits - wrong))))
+    size = float(np.max(np.abs(logits)))  # all gaps relative to the largest logit
+    gaps.append(float(np.max(np.abs(logits - merged))) / size)
+    wrong_gaps.append(float(np.max(np.abs(logits - wrong))) / size)
     flips = np.sum(np.argmax(logits, axis=1) != np.argmax(merged, axis=1))
-    found = f"gap {gaps[-1]:.0e}, wrong merge {wrong_gaps[-1]:.0e}"
+    found = f"relative gap {gaps[-1]:.0e}, wrong merge {wrong_gaps[-1]:.0e}"
     print(f"{dtype.__name__}: {found}, answers changed: {flips} of {len(x)}")
 
 # %%
@@ -540,53 +596,64 @@ axis.text(eps[1] * 2, gaps[1] / 4, "the right merge", color=BLUE, va="top")
 labels = [f"{dtype.__name__}\n{spacing:.0e}" for dtype, spacing in zip(precisions, eps)]
 axis.set(
     xlabel="spacing of the numbers just above 1",
-    ylabel="largest gap of two logits",
-    ylim=(1e-15, 1e3),
+    ylabel="largest gap / largest logit",
+    ylim=(1e-17, 1e2),
 )
 axis.set_xticks(eps, labels)
 axis.set_xticks([], minor=True)
 plt.show()
-size = float(np.max(np.abs(logits)))
-assert all(gap < 100 * spacing * size for gap, spacing in zip(gaps, eps))
-assert gaps[2] > 1e10 * gaps[0] and min(wrong_gaps) > 1 and max(wrong_gaps) < 2 * min(wrong_gaps)
+assert all(gap < 15 * spacing for gap, spacing in zip(gaps, eps)) and gaps[2] > 1e11 * gaps[0]
+assert min(wrong_gaps) > 0.3 and max(wrong_gaps) < 1.1 * min(wrong_gaps)
 
 # %% [markdown]
 # The gap of the right merge falls with the precision, over more than ten orders of magnitude. That is rounding. The gap
 # of the wrong one stays: that is a bug. So when you see a gap, cast everything to float64 and look again.
 #
-# Which of the two is nearer to the truth, if the merged weights are kept in float16? You might fear for the merged
-# ones: $W + \Delta W$ is rounded to the float16 numbers near $W$, and a small entry of $\Delta W$ can be lost in that.
-# So compute with the same float16 numbers in float64, which is as good as exact, and compare. Make the update smaller
-# and smaller to see when it drowns.
+# Which of the two is nearer to the truth, if $W$ and the merged weights are kept in float16? You might fear for the
+# merged ones: $W + \Delta W$ is rounded to the float16 numbers near $W$, and a small entry of $\Delta W$ can be lost in
+# that. It depends on what else is in float16: $A$, $B$ and the activations, or none of these. So try both. The truth is
+# computed from the same numbers in float64, which is as good as exact. Make the update smaller and smaller to see when
+# it drowns.
 
 # %%
 short, short_x = cast(weights, np.float16), x.astype(np.float16)
 unchanged = mlp(cast(short, np.float64), short_x.astype(np.float64))
-for factor in (1.0, 0.1, 0.01, 0.001):
+
+
+def errors(dtype, factor):
+    """Merged and unmerged error: W is stored in float16, A, B and activations in dtype."""
     small = {name: {"A": own["A"], "B": factor * own["B"]} for name, own in params.items()}
-    small = cast(small, np.float16)
-    in_short = attach_in(np.float16, short, LoRA(rank=4, alpha=8))
-    in_full = attach_in(np.float64, short, LoRA(rank=4, alpha=8))
-    truth = mlp(in_full.bind(cast(small, np.float64)), short_x.astype(np.float64))
-    effect = np.linalg.norm(truth - unchanged)
-    merged = np.linalg.norm(mlp(in_short.merge(small), short_x) - truth) / effect
-    unmerged = np.linalg.norm(mlp(in_short.bind(small), short_x) - truth) / effect
+    small, inputs = cast(small, dtype), short_x.astype(dtype)
+    exact = attach_in(np.float64, short, LoRA(rank=4, alpha=8))
+    truth = mlp(exact.bind(cast(small, np.float64)), short_x.astype(np.float64))
+    attached = attach_in(dtype, short, LoRA(rank=4, alpha=8))
+    stored = cast(attached.merge(small), np.float16)
+    found = mlp(cast(stored, dtype), inputs), mlp(attached.bind(small), inputs)
+    return [np.linalg.norm(logits - truth) / np.linalg.norm(truth - unchanged) for logits in found]
+
+
+print("error, as a share of the update's effect")
+for factor in (1.0, 0.1, 0.01, 0.001):
+    merged, unmerged = errors(np.float16, factor)
+    merged_32, unmerged_32 = errors(np.float32, factor)
     print(
-        f"update × {factor:<5}: error {merged:7.2%} of the update's effect merged, "
-        f"{unmerged:7.2%} unmerged"
+        f"update × {factor:<5}: A, B and activations in float16: merged {merged:6.2%}, "
+        f"unmerged {unmerged:6.2%}; in float32: merged {merged_32:6.2%}, unmerged {unmerged_32:.1e}"
     )
-    assert 0.3 < merged / unmerged < 2
-assert merged > 0.02  # the smallest update is no longer exact to two digits
+    assert 0.6 < merged / unmerged < 1.3 and merged_32 > 100 * unmerged_32
+assert 0.05 < merged < 0.4 and 0.02 < merged_32 < 0.2  # of the smallest update
 
 # %% [markdown]
-# The error grows in comparison, as feared, but in both alike. Unmerged, the small update is added to the outputs $W x$,
-# and these are rounded to float16 as well. So in this network merging in float16 costs nothing that float16 has not
-# cost already.
+# The error of the merged weights grows as the update shrinks, as feared. If all is in float16, the unmerged error grows
+# alike: the small update is added to the outputs $W x$, and these are rounded to float16 as well. Then merging costs
+# nothing that float16 has not cost already. But if $A$, $B$ and the activations are in float32, as in most training,
+# unmerged is exact to four digits or more, and it is the rounding of the merged $W'$ to float16 that loses the small
+# update.
 #
 # ## Adding two adapters
 #
 # You have an adapter for rotated letters and train another one for Fraktur. Can one network have both? The updates can
-# be added: $W + s B_1 A_1 + s B_2 A_2$. What you must *not* do is to add the matrices letter by letter, for
+# be added: $W + s B_1 A_1 + s B_2 A_2$. What you must *not* do is to add the matrices factor by factor, for
 #
 # $$(B_1 + B_2)(A_1 + A_2) = B_1 A_1 + B_2 A_2 + \underbrace{B_1 A_2 + B_2 A_1}_{\text{cross terms}}. \tag{6}$$
 #
@@ -604,7 +671,8 @@ fraktur, fraktur_test = (
 second = fit(lora_loss, attached.params, fraktur, rng=rng, steps=400, batch=64, lr=1e-2)
 stacked, summed = {}, {}
 for name in params:
-    (A_1, B_1), (A_2, B_2) = params[name].values(), second[name].values()
+    A_1, B_1 = params[name]["A"], params[name]["B"]
+    A_2, B_2 = second[name]["A"], second[name]["B"]
     stacked[name] = {"A": np.concatenate([A_1, A_2]), "B": np.concatenate([B_1, B_2], axis=1)}
     summed[name] = {"A": A_1 + A_2, "B": B_1 + B_2}
     right, cross = B_1 @ A_1 + B_2 @ A_2, B_1 @ A_2 + B_2 @ A_1
@@ -640,7 +708,7 @@ results = {
     "rotated alone": attached.bind(params),
     "Fraktur alone": attached.bind(second),
     "side by side (7)": wide.bind(stacked),
-    "letter by letter (6)": attached.bind(summed),
+    "factor by factor (6)": attached.bind(summed),
     "trained on both": wide.bind(joint),
 }
 results = {
@@ -670,17 +738,18 @@ axis.set(yticks=places, yticklabels=results, xlabel="accuracy (%)", xlim=(0, 100
 axis.invert_yaxis()
 axis.legend(frameon=False, loc="upper right")
 plt.show()
-assert min(results["trained on both"]) > min(results["side by side (7)"]) + 0.3
-assert sum(results["side by side (7)"]) > sum(results["letter by letter (6)"])
+side, summed_shares = results["side by side (7)"], results["factor by factor (6)"]
+assert min(results["trained on both"]) > max(side) + 0.25
+assert sum(side) > sum(summed_shares) + 0.1
 alone = results["rotated alone"][0], results["Fraktur alone"][1]
-assert all(share < goal - 0.2 for share, goal in zip(results["side by side (7)"], alone))
-assert results["side by side (7)"][1] < results["no adapter"][1]
+assert all(share < goal - 0.3 for share, goal in zip(side, alone))
+assert side[1] < results["no adapter"][1] - 0.1
 
 # %% [markdown]
-# The sum (7) is what you asked for, and still it reads both poorly, Fraktur even worse than no adapter at all. Each
-# update was learned as if the other did not exist, and a network with ReLUs is not linear in its weights: two good
-# changes of the same layers disturb each other. The sum (6) is worse still. If one network is to do both, train on
-# both. If not, keep two adapters and switch: they are small.
+# The sum (7) is what you asked for, and still it does poorly on both, on Fraktur even worse than no adapter at all.
+# Each update was learned as if the other did not exist, but in the sum each acts on *all* inputs: what was learned for
+# Fraktur also changes what the network makes of rotated letters. The sum (6) is worse still. If one network is to do
+# both, train on both. If not, keep two adapters and switch: they are small.
 #
 # ## Exercises
 
@@ -699,14 +768,15 @@ other = {"A": np.linalg.solve(M, A), "B": B @ M}
 assert np.allclose(other["B"] @ other["A"], B @ A)
 apart = np.linalg.norm(other["A"] - A) / np.linalg.norm(A)
 print(f"the two A differ by {apart:.0%} of their size, the two updates by rounding")
-assert apart > 0.3
+assert apart > 0.4
 
 # %% [markdown]
 # ### Exercise 2 (medium): α is the learning rate of B
 #
-# In (4), $A$ has to start smaller. Keep its start this time, and give $A$ and $B$ (which starts at zero) learning rates
-# of their own. By which factors do you have to change them when $s$ becomes $4 s$, so that gradient descent trains a
-# bitwise identical $W'$? What are the factors for Adam?
+# In (4), with one learning rate, $A$ has to start smaller. Keep its start this time, and give $A$ and $B$ (which starts
+# at zero) learning rates of their own. By which factors do you have to change them when $s$ becomes $4 s$, so that
+# gradient descent trains a bitwise identical $W'$? What are the factors for Adam (whose $\varepsilon$ for $B$ has to be
+# scaled as well)?
 #
 # <details><summary>Hint</summary>
 #
@@ -717,7 +787,7 @@ assert apart > 0.3
 
 
 # %% tags=["hide-cell"]
-# Solution 2: A's rate stays, B's is divided by 16 (for Adam by 4): α is a learning rate of B alone.
+# Solution 2: A's rate stays, B's is divided by 16 (for Adam by 4). So where B has a rate of its own, α is nothing else.
 def descend_two_rates(A, B, s, lr_a, lr_b, steps):
     for _ in range(steps):
         for_a, for_b = gradients(A, B, s)
@@ -749,9 +819,9 @@ assert np.array_equal(A_c, A_s) and np.array_equal(4 * B_c, B_s)
 # %% [markdown]
 # ### Exercise 3 (hard): back to rank r
 #
-# Side by side, two adapters have rank $2r$, three have $3r$. Find the best adapter of rank $r$ for the sum without ever
-# making a `(d_out, d_in)` matrix, which for a large language model is big and slow to decompose. Check it against the
-# singular value decomposition of the sum.
+# Side by side, two adapters have rank $2r$, three have $3r$. Find the adapter of rank $r$ that is closest to the sum,
+# without ever making a `(d_out, d_in)` matrix, which for a large language model is big and slow to decompose. Check it
+# against the singular value decomposition of the sum. How much of the sum is lost?
 #
 # <details><summary>Hint</summary>
 #
@@ -786,3 +856,5 @@ for name in stacked:
 #   [arXiv 2312.03732](https://arxiv.org/abs/2312.03732).
 # - Soufiane Hayou, Nikhil Ghosh and Bin Yu, 2024, *LoRA+: Efficient Low Rank Adaptation of Large Models*,
 #   [arXiv 2402.12354](https://arxiv.org/abs/2402.12354).
+# - Soufiane Hayou, Nikhil Ghosh and Bin Yu, 2024, *The Impact of Initialization on LoRA Finetuning Dynamics*,
+#   [arXiv 2406.08447](https://arxiv.org/abs/2406.08447).

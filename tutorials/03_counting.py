@@ -7,8 +7,9 @@
 # run.
 #
 # LoRA trains "0.7 % of the parameters" of LLaMA 3, a language model of eight billion parameters. Does it then need
-# 0.7 % of the memory, and 0.7 % of the time? No, and no. The answers are about a fifth, and about two thirds. All of
-# this can be counted in advance. Here you count it by hand, and then you hold a clock beside it.
+# 0.7 % of the memory, and 0.7 % of the time? No, and no. In the setting counted below, the answers are about a fifth,
+# and about two thirds of the products. All of this can be counted in advance. Here you count it by hand, and then you
+# hold a clock beside it.
 
 # %%
 import os
@@ -24,7 +25,7 @@ import autograd.numpy as np  # NumPy, but autograd can differentiate through it
 import matplotlib.pyplot as plt
 from autograd import grad
 from autograd.core import VJPNode
-from autograd.tracer import new_box, trace_stack
+from autograd.tracer import new_box, toposort, trace_stack
 
 from minilora import (
     HRA,
@@ -93,9 +94,9 @@ assert lora_share(72, 144, 144) == 1  # at half of the full rank nothing is save
 # %% [markdown]
 # ## A model
 #
-# LLaMA-7B has 32 layers that are alike. Each has seven matrices. Four belong to the *attention*, by which the words of
-# a text look at each other: q, k, v and o, all $4096 \times 4096$. Three are an MLP: gate and up go from 4,096 numbers
-# to 11,008, down goes back. For counting, you need to know no more than that.
+# LLaMA-7B has 32 layers that are alike. Each has seven matrices. Four belong to the *attention*, by which the *tokens*
+# of a text (its words, or pieces of words) look at each other: q, k, v and o, all $4096 \times 4096$. Three are an MLP:
+# gate and up go from 4,096 numbers to 11,008, down goes back. For counting, you need to know no more than that.
 #
 # Adapt q, k, v, up and down with rank 32, as the authors of SBoRA (tutorial 4) did for their comparison. They report
 # 56.1 million parameters for LoRA.
@@ -108,8 +109,8 @@ print(f"{in_a_layer:,} in one layer, {by_hand:,} in all")
 assert by_hand == 56_098_816 and f"{by_hand / 1e6:.1f}" == "56.1"
 
 # %% [markdown]
-# The rest of the model is not much. Each word (or piece of one) that the model knows has a vector of 4,096 numbers at
-# the entrance and one more at the exit, for 32,000 of them. And there are two vectors of scales in each layer, and one
+# The rest of the model is not much. Each of the 32,000 tokens that the model knows has a vector of 4,096 numbers at the
+# entrance and one more at the exit. And there are two vectors of scales in each layer, and one
 # at the end. So "7B" is 6.7 billion, nearly all of them in those seven matrices.
 
 # %%
@@ -168,7 +169,7 @@ assert count_trainable(LoRA(rank=32), shapes) == by_hand
 # | LoRA | $A$ and $B$ | $r\,(d_{out} + d_{in})$ | [tutorial 2](02_lora_by_hand.py) |
 # | SBoRA-FA | only $B$; $A$ is frozen | $r\, d_{out}$ | [tutorial 4](04_sbora.py) |
 # | SBoRA-FB | only $A$; $B$ is frozen | $r\, d_{in}$ | [tutorial 4](04_sbora.py) |
-# | HRA | $r$ vectors that turn the input of $W$ | $r\, d_{in}$ | [tutorial 5](05_hra.py) |
+# | HRA | $r$ vectors that reflect the input of $W$ | $r\, d_{in}$ | [tutorial 5](05_hra.py) |
 # | CondLoRA | two matrices that *all* layers share | LoRA's, once for each kind | [tutorial 6](06_condlora.py) |
 #
 # LLaMA 3 has a surprise in store. Its k and v are narrower, $1024 \times 4096$, because several parts of q share one of
@@ -326,10 +327,10 @@ assert 4.1 < bits < 4.2 and round(16 * model.total / 1e9) == 128
 assert round(base16 + small, 1) == 17.0 and round(base4 + small, 1) == 6.6
 
 # %% [markdown]
-# A model that takes 128 GB to train fully takes 17 GB with LoRA. What has gone is not the model, it is the 14 extra
-# bytes for each of its parameters. And what is left is nearly all *frozen weights*: the adapter with all its company
-# takes 0.9 GB. So with LoRA in place, halving the rank saves almost nothing, while storing the base in four bits saves
-# the most. That is the step from LoRA to QLoRA.
+# A model that takes 128 GB by (2) to train fully takes 17 GB with LoRA. What has gone is not the model, it is the 14
+# extra bytes for each of its parameters. And what is left is nearly all *frozen weights*: the adapter with its gradient
+# and moments takes 0.9 GB. So with LoRA in place, halving the rank saves almost nothing, while storing the base in four
+# bits saves the most. That is the step from LoRA to QLoRA.
 #
 # ## The part that the rule forgets: activations
 #
@@ -359,8 +360,8 @@ for way, activations in kept.items():
         f"{way:21} trains {ways[way].trainable:9,} parameters, "
         f"the tape keeps {activations:.1f} activations"
     )
-assert 7.5 < kept["full"] < 9 and 0.95 < kept["LoRA"] / kept["full"] < 1.1
-assert kept["LoRA, last two layers"] < 0.5 * kept["full"]
+assert 7.8 < kept["full"] < 8.5 and 1 < kept["LoRA"] / kept["full"] < 1.07
+assert kept["LoRA, last two layers"] < 0.45 * kept["full"]
 
 # %% [markdown]
 # LoRA keeps as many activations as full fine-tuning: about one for each of the eight layers, and thin ones of $r$
@@ -368,15 +369,16 @@ assert kept["LoRA, last two layers"] < 0.5 * kept["full"]
 # needs the layer's input. Only if no early layer has an adapter is there nothing to keep for the early layers, as the
 # last row shows.
 #
-# For LLaMA 3, count what one layer must keep for one word at the least: inputs, sums and products, six vectors of width
-# $d$ (the inputs of the two scalings, their outputs, q, and the output of the attention), k and v, and three of the
-# MLP's hidden width (gate, up, and their product). In float16, for one text of 2,048 words:
+# For LLaMA 3, count what one layer keeps for one token: six vectors of width $d$ (the inputs of the two scalings,
+# called *RMSNorm*, their outputs, q, and the output of the attention), k and v, and three of the MLP's hidden width
+# (gate, up, and their product). This is the usual count if the attention does not keep its table of all pairs of
+# tokens. The logits at the end are left out. In float16, for one text of 2,048 tokens:
 
 # %%
-words = 2048
+tokens = 2048
 one_layer = 6 * d + 2 * kv + 3 * hidden
-activations = 2 * words * layers * one_layer / 1e9
-print(f"{one_layer:,} numbers for a word in a layer, {activations:.1f} GB for {words:,} words")
+activations = 2 * tokens * layers * one_layer / 1e9
+print(f"{one_layer:,} numbers for a token in a layer, {activations:.1f} GB for {tokens:,} tokens")
 thin = 5 * rank / one_layer
 print(f"LoRA on five matrices adds {thin:.2%}")
 assert one_layer == 69_632 and 9.0 < activations < 9.3 and thin < 0.003
@@ -385,7 +387,7 @@ assert one_layer == 69_632 and 9.0 < activations < 9.3 and thin < 0.003
 parts = {
     "weights in float16 or NF4": (base16, base16, base4),
     "trained in float32, gradient, Adam": (16 * model.total / 1e9 - base16, small, small),
-    "activations, 2,048 words": (activations,) * 3,
+    "activations, 2,048 tokens": (activations,) * 3,
 }
 figure, axis = plt.subplots(figsize=(7.2, 2.9))
 left = np.zeros(3)
@@ -406,19 +408,19 @@ axis.set(xlim=(0, 155), ylim=(2.85, -0.5))
 axis.legend(frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.48))
 plt.show()
 assert left[0] > 80 > left[1] > 24 > left[2]
-assert 0.15 < left[1] / left[0] < 0.25 and activations > base4 > small
+assert 0.18 < left[1] / left[0] < 0.2 and activations > base4 > small
 
 # %% [markdown]
 # LoRA needs about a fifth of what full fine-tuning needs, far from 0.7 %. And with QLoRA the activations are the
-# largest part. They grow with the number of words, in which adapters have no say. The usual remedy is to keep only the
+# largest part. They grow with the number of tokens, in which adapters have no say. The usual remedy is to keep only the
 # input of each layer, $d$ numbers instead of 69,632, and to compute the rest again when the backward pass gets there
 # (*checkpointing*). That costs one more forward pass.
 #
 # ## Time: count the products
 #
-# Nearly all of the time goes into matrix products. Multiplying `(n, d_in)` by `(d_in, d_out)` takes
+# In large models nearly all of the time goes into matrix products. Multiplying `(n, d_in)` by `(d_in, d_out)` takes
 # $n \, d_{in} \, d_{out}$ multiplications, each with an addition. Write one layer's forward and backward pass by hand,
-# with a product that counts. `slope` is what arrives from the layers above, the gradient for $y$.
+# with a product that counts. `slope` is what arrives from the later layers, the gradient for $y$.
 
 # %%
 counts = []
@@ -432,7 +434,7 @@ def product(X, Y):
 def full_layer(W, x, slope):
     y = product(x, W.T)
     for_w = product(slope.T, x)
-    for_x = product(slope, W)  # goes on to the layer below
+    for_x = product(slope, W)  # goes on to the layer before
     return y, for_w, for_x
 
 
@@ -477,13 +479,16 @@ print(f"multiplications: full {full_cost:,}, LoRA {lora_cost:,}, ratio {lora_cos
 # %% [markdown]
 # There is the whole answer. LoRA saves one product of three, the one that makes `for_w`. The other two have to be
 # computed: $W x$, because the network needs its output, and the product of the slope with $W$, because the adapters in
-# the layers below wait for their gradient. On top come the thin products. With the share $\rho$ of (1),
+# earlier layers need their gradient. On top come the thin products. With the share $\rho$ of (1), for a layer that
+# passes a gradient on,
 #
 # $$\frac{\text{LoRA's cost}}{\text{cost of full fine-tuning}} = \frac{2 + 3\rho}{3}. \tag{3}$$
 #
-# With adapters in every layer it cannot fall below two thirds, however few parameters are trained. And LLaMA 3? Two of
-# its seven matrices have no adapter, but they are frozen and must be passed through as well, so (3) holds for all seven
-# together, with $\rho$ the trainable parameters divided by all parameters in matrices.
+# For such a layer it cannot fall below two thirds, however few parameters are trained. (The first adapted layer passes
+# nothing on, so a whole network may be a little below.) And LLaMA 3? Two of its seven matrices have no adapter, but
+# they are frozen and must be passed through as well, so (3) holds for all seven together, with $\rho$ the trainable
+# parameters divided by all parameters in matrices. Where does LoRA become the more expensive way? Count with ranks near
+# a sixth of the width.
 
 # %%
 assert math.isclose(lora_cost / full_cost, (2 + 3 * lora_share(r, d_out, d_in)) / 3)
@@ -491,37 +496,45 @@ rho = count_trainable(LoRA(rank=32), llama3) / in_matrices
 ratio = (2 + 3 * rho) / 3
 share = count_trainable(LoRA(32), llama3) / model.total
 print(f"LoRA trains {share:.2%} of the parameters, computes {ratio:.1%} of the products")
-assert 0.66 < ratio < 0.68
-assert all((2 + 3 * lora_share(rank, 4096, 4096)) / 3 > 2 / 3 for rank in (1, 8, 32))
-# Above d/6 LoRA is dearer
-assert lora_share(4096 // 6, 4096, 4096) < 1 / 3 < lora_share(4096 // 6 + 1, 4096, 4096)
+assert math.isclose(ratio, 2 / 3 + rho) and 0.66 < ratio < 0.68
+d_square = 60
+inputs, square = np.ones((n, d_square)), np.ones((d_square, d_square))
+counts.clear()
+full_layer(square, inputs, inputs)
+full_square = sum(counts)
+for rank_here in (9, 10, 11):
+    counts.clear()
+    lora_layer(square, square[:rank_here], square[:, :rank_here], inputs, inputs)
+    print(f"rank {rank_here} of {d_square}: {sum(counts) / full_square:.3f} of full fine-tuning")
+    assert np.sign(sum(counts) - full_square) == np.sign(rank_here - d_square / 6)
 
 # %% [markdown]
-# (Below rank $d/6$ LoRA is cheaper than full fine-tuning, above it is dearer, as the last assert says for $d = 4096$.
-# The attention multiplies q, k and v with each other as well. No weight takes part in that, so it costs the same with
-# and without adapters, and the true ratio is a little closer to 1.)
+# For a square matrix LoRA takes fewer multiplications than full fine-tuning below rank $d/6$, and more above it. (The
+# attention multiplies q, k and v with each other as well. No weight takes part in that, so it costs the same with and
+# without adapters, and the true ratio is closer to 1, the more so the longer the text.)
 #
 # ## Time: look at the clock
 #
 # Back to the eight layers of width 512. Count in units of one product `(512, 512)` by `(512, 512)`. Full fine-tuning
-# has 8 forward, 8 for the weights, and 7 to pass on, since nobody waits below the first layer. LoRA saves 8 and adds
-# thin products. If only the last two layers have adapters, one product passes a gradient on from one to the other, and
-# that is all there is of the backward pass besides the thin ones.
+# has 8 forward, 8 for the weights, and 7 to pass on, since nothing before the first layer is trained. LoRA saves 8 and
+# adds thin products, six for each adapter, five for the first. If only the last two layers have adapters, one product
+# passes a gradient on from one to the other, and that is all there is of the backward pass besides the thin ones.
 
 # %%
 share = lora_share(8, 512, 512)
 predicted = {  # forward, passing gradients on, gradients of weights, thin products
     "full": (8, 7, 8, 0),
-    "LoRA": (8, 7, 0, 3 * 8 * share),
-    "LoRA, last two layers": (8, 1, 0, 3 * 2 * share),
+    "LoRA": (8, 7, 0, (6 * 8 - 1) * share / 2),
+    "LoRA, last two layers": (8, 1, 0, (6 * 2 - 1) * share / 2),
 }
 for way, products in predicted.items():
     print(f"{way:21} {sum(products):5.2f} products, {sum(products) / 23:.2f} of full fine-tuning")
-assert 2 / 3 < sum(predicted["LoRA"]) / 23 < 0.7
+assert 15 / 23 < sum(predicted["LoRA"]) / 23 < 0.69
 
 # %% [markdown]
-# Now measure. Clocks are shaky, so take turns (what disturbs one way then disturbs all), measure the processor's time
-# instead of the wall clock's, and take the median. Adam's step is timed apart.
+# Now measure. Clocks vary from run to run, so take turns (what disturbs one way then disturbs all), measure the
+# processor's time instead of the wall clock's, and take the median. Adam's step is timed apart. (The assertion leaves
+# room for a machine that is busy with other work.)
 
 
 # %%
@@ -575,7 +588,7 @@ assert trained_share == share == 1 / 32
 
 # %% [markdown]
 # A 32nd of the parameters, and more than half of the time. What decides is not how many parameters are trained, but how
-# far *down* the gradient has to go, as the last bar shows. And even there the forward pass has to be paid in full.
+# far *back* the gradient has to go, as the last bar shows. And even there the forward pass has to be paid in full.
 # (Biases, ReLUs and the tape itself take time too and are not in the count, so the diamonds do not sit exactly where
 # the bars end.)
 #
@@ -599,24 +612,38 @@ assert steps[8] > steps[512]
 
 # %% [markdown]
 # So in a notebook with a tiny batch LoRA may seem several times as fast. That is Adam (and this library's Adam makes
-# several passes over memory, where others make one). With thousands of words in a step, the products win and (3)
-# holds. On a graphics card two more things count. The thin products are too small to keep it busy, so they cost more
-# than their share. And the memory that LoRA saves can hold a larger batch, or saves you a second card; in this way LoRA
-# *can* make training faster.
+# several passes over memory, where others make one). With thousands of tokens in a step, the products dominate, and (3)
+# is the better guide. On a graphics card two more things count, which this page cannot measure. The thin products are
+# too small to keep it busy, so they cost more than their share. And the memory that LoRA saves can hold a larger batch,
+# or saves you a second card; in this way LoRA *can* make training faster.
 #
 # ## After training: no cost at all
 #
-# Left beside $W$, the adapter costs the share $\rho$ of (1) in additional products, and two more calls for each matrix.
-# Merged, it costs nothing: $W'$ is a matrix of the same shape as $W$, and the network does what it did before.
+# Left beside $W$, the adapter costs the share $\rho$ of (1) in additional multiplications, and two more products for
+# each matrix. Merged, it costs nothing: $W'$ is an array like $W$, and the network does the same operations as before.
+# Count them: put the input on a tape, and see how many notes the forward pass writes.
 
 # %%
 merged = everywhere.merge(everywhere.params)
-assert {name: (W.shape, W.dtype) for name, W in merged.items()} == {
-    name: (W.shape, W.dtype) for name, W in weights.items()
-}
 # Each has arrays of its own, so none warms another's cache
 own = {name: W.copy() for name, W in weights.items()}
 networks = {"no adapter": own, "merged": merged, "beside W": everywhere.bind(everywhere.params)}
+
+
+def operations(network):
+    with trace_stack.new_trace() as trace:
+        end = mlp(network, new_box(x, trace, VJPNode.new_root()))
+    return len(list(toposort(end._node))) - 1  # the input itself is no operation
+
+
+notes = {name: operations(network) for name, network in networks.items()}
+print("operations that an input passes:", notes)
+assert notes["merged"] == notes["no adapter"] < notes["beside W"]
+assert all(
+    isinstance(merged[name], np.ndarray)
+    and (merged[name].shape, merged[name].dtype) == (weights[name].shape, weights[name].dtype)
+    for name in weights
+)
 for n in (8, 512):
     found = {name: [] for name in networks}
     for _ in range(15):
@@ -632,17 +659,17 @@ for n in (8, 512):
     )
 
 # %% [markdown]
-# (Without an adapter and merged, the same products of the same size are computed, so what differs from 1.00 there is
-# the clock.) What you save on disk is real too, and there the share of the parameters is the share of the bytes. For
-# 100 tasks, compare 100 full copies of LLaMA 3 with one copy and 100 adapters, all in float16.
+# (Without an adapter and merged, the same operations on arrays of the same size are computed, so what differs from 1.00
+# there is the clock.) What you save on disk is real too, and there the share of the parameters is the share of the
+# bytes. For 100 tasks, compare 100 full copies of LLaMA 3 with one copy and 100 adapters, all in float16.
 
 # %%
 copies, adapters_too = 100 * base16, base16 + 100 * 2 * count_trainable(LoRA(rank=32), llama3) / 1e9
 print(f"100 models {copies:,.0f} GB, one model and 100 adapters {adapters_too:,.0f} GB")
-assert copies > 40 * adapters_too
+assert 50 < copies / adapters_too < 70
 
 # %% [markdown]
-# To sum up, for LLaMA 3 and LoRA of rank 32 on five matrices:
+# To sum up, for LLaMA 3, LoRA of rank 32 on five matrices, and one text of 2,048 tokens:
 #
 # | what | share of full fine-tuning | why |
 # | :-- | :-- | :-- |
@@ -685,7 +712,8 @@ for targets, best in (("q k v o gate up down", 21), ("q v", 132)):
 
 
 # %% tags=["hide-cell"]
-# Solution 2: it needs G, the very product that LoRA saves, so for n inputs it is dearer unless the rank is above d/6.
+# Solution 2: it needs G, the very product that LoRA saves. So it costs more, unless the rank is above d/6 and there are
+# enough inputs: n (6 r − d) > 3 r d.
 def merging_layer(W, A, B, x, slope):
     W = W + product(B, A)
     y, G, for_x = full_layer(W, x, slope)
@@ -718,25 +746,28 @@ for r_small in (4, 10, 15):
 # %% [markdown]
 # ### Exercise 3 (hard): how long a text fits?
 #
-# You have a card of 24 GB and want to train LLaMA 3 8B with QLoRA, rank 32 on the five matrices. How many words fit
-# into a step? How many if you keep only the input of each layer, and compute one layer at a time again? What does that
-# do to the ratio (3)? Then check the idea on the small network: for four, two and one adapted layers at the end, how
-# many activations does the tape keep?
+# You have a card of 24 GB and want to train LLaMA 3 8B with QLoRA, rank 32 on the five matrices. How many tokens fit
+# into a step, if you count (2), with the base in four bits, and the 69,632 numbers for each token and layer in float16?
+# How many if you keep only the input of each of the 32 layers, and compute one layer at a time again? What does that do
+# to the ratio (3)? What do the logits, 128,256 numbers for each token, change in your counts? Then check the idea on
+# the small network: for four, two and one adapted layers at the end, how many activations does the tape keep?
 #
 # <details><summary>Hint</summary>
 #
-# With checkpointing, one layer has to hold all its 69,632 numbers for each word while it is computed again, and the
-# others hold $d$ each. Full fine-tuning without checkpointing still costs 3.
+# With checkpointing, one layer has to hold all its 69,632 numbers for each token while it is computed again, and each
+# layer holds the $d$ numbers of its input. Full fine-tuning without checkpointing still costs 3.
 #
 # </details>
 
 # %% tags=["hide-cell"]
-# Solution 3: checkpointing lets about ten times as many words in, and uses up what LoRA saves in (3).
+# Solution 3: checkpointing lets about ten times as many tokens in, and uses up what LoRA saves in (3). The logits hardly
+# matter without it. With it they are a large part, unless the loss is computed for a few tokens at a time.
 free = 24e9 - (base4 + small) * 1e9
-plain = int(free // (2 * layers * one_layer))
-checkpointed = int(free // (2 * (layers * d + one_layer)))
-print(f"{plain:,} words, with checkpointing {checkpointed:,}")
-assert 3_500 < plain < 4_500 and 10 < checkpointed / plain < 12
+for logits in (0, 128_256):
+    plain = int(free // (2 * (layers * one_layer + logits)))
+    checkpointed = int(free // (2 * (layers * d + one_layer + logits)))
+    print(f"{logits:7,} logits: {plain:,} tokens, with checkpointing {checkpointed:,}")
+    assert (plain, checkpointed) == ((3_902, 43_326) if logits == 0 else (3_690, 26_434))
 recomputing = (3 + 3 * rho + rho) / 3  # one more W x, and one more B (A x): ρ of a product
 print(f"cost of (3): {ratio:.2f}, with checkpointing {recomputing:.2f}")
 assert math.isclose(recomputing, ratio + (1 + rho) / 3) and 1 < recomputing < 1.02
@@ -744,7 +775,7 @@ for first in (4, 6, 7):
     ways["end"] = attach(weights, {f"layers.[{first}-7].W": LoRA(rank=8)}, rng=rng)
     found = tape("end", x, labels)
     print(f"adapters in the last {8 - first} layers: {found:.1f} activations")
-    assert 8 - first <= found < 8 - first + 2
+    assert 8 - first + 0.9 < found < 8 - first + 1.3
 del ways["end"]
 
 # %% [markdown]

@@ -5,17 +5,17 @@
 #
 # - that freezing one of LoRA's two matrices to rows of the identity leaves ordinary training of a few columns (or rows)
 #   of $W$, with every other entry bitwise identical;
-# - when that beats LoRA at equal parameter counts, when it cannot, and what happens on real images;
+# - when that beats LoRA at equal parameter counts, when it does not, and what happens on real images;
 # - what two adapters in disjoint regions can and cannot do together;
 # - how a matrix is stored in four bits (NF4), how to train over it, and what goes wrong when you quantise it again.
 #
 # **Before this:** [tutorial 2](02_lora_by_hand.py) (LoRA, `attach`) and [tutorial 3](03_counting.py) (memory).
 # **Time:** 50 minutes to read, 12 seconds to run.
 #
-# LoRA trains two thin matrices, $B$ and $A$, and every entry of $W + BA$ differs from $W$. SBoRA (standard basis
-# low-rank adaptation, [Po et al., 2024](https://arxiv.org/abs/2407.05413)) asks: what if one of the two is as plain as
-# a matrix can be, rows of the identity, and never trained? You get half of the parameters, or twice the rank for as
-# many, and you know exactly which part of $W$ moves. Is that a better bargain than LoRA's?
+# LoRA trains two thin matrices, $B$ and $A$, and as a rule every entry of $W + BA$ differs from $W$. SBoRA (standard
+# basis low-rank adaptation, [Po et al., 2024](https://arxiv.org/abs/2407.05413)) asks: what if one of the two is as
+# plain as a matrix can be, rows of the identity, and never trained? For a square $W$ you get half of the parameters, or
+# twice the rank for as many, and you know exactly which part of $W$ moves. Is that a better bargain than LoRA's?
 
 # %%
 import os
@@ -104,8 +104,9 @@ assert np.allclose(fa.merge({"B": B}, fa_frozen), W + B @ A, atol=1e-15)
 assert np.allclose(fa.forward({"B": B}, fa_frozen, x), W @ x + B @ x[cols], atol=1e-14)
 
 # %% [markdown]
-# Here is where the entries of $W$ move, for a matrix of 24 × 24. All three have as many trainable parameters,
-# 192: LoRA of rank 4 touches every entry; SBoRA of rank 8 touches a third, and that third freely.
+# Here is which entries of $W$ an adapter can move, for a matrix of 24 × 24. Nothing is trained: the params are random
+# draws. All three have as many trainable parameters, 192: LoRA of rank 4 moves every entry; SBoRA of rank 8 moves a
+# third, and each of them freely.
 
 # %%
 square = np.zeros((24, 24))
@@ -118,6 +119,7 @@ for axis, (title, adapter) in zip(axes, shown.items()):
     axis.set(title=title, xticks=[], yticks=[], xlabel="column of W")
     axis.spines[:].set_visible(True)
     assert sum(array.size for array in start.values()) == 192
+    assert np.mean(adapter.merge(moved, frozen) != 0) == (1 if "LoRA" in title else 1 / 3)
 axes[0].set_ylabel("row of W")
 plt.show()
 
@@ -198,9 +200,10 @@ assert np.allclose(
 )
 
 # %% [markdown]
-# Adam treats every parameter by itself. So not only the first step but the whole training is the same: SBoRA-FA walks
-# the path of full fine-tuning with a mask over the gradient. The cell below writes that out: the masked matrix takes
-# its chosen columns from the params and all others from the frozen weights, so only the former have a gradient.
+# Adam treats every parameter by itself. So, with $s = 1$ (the default), not only the first step but the whole training
+# is the same: SBoRA-FA walks the path of full fine-tuning with a mask over the gradient. The cell below writes that
+# out: the masked matrix takes its chosen columns from the params and all others from the frozen weights, so only the
+# former have a gradient.
 
 # %%
 before = weights["layers.2.W"]
@@ -218,7 +221,7 @@ by_sbora = attached.merge(
 )["layers.2.W"]
 by_mask = fit(masked_loss, {"W": before}, (x, labels), rng=np.random.default_rng(1), **how)["W"]
 assert np.abs(by_sbora - before).max() > 0.01  # it has moved
-assert np.allclose(by_sbora, by_mask, atol=1e-9)
+assert np.allclose(by_sbora, by_mask, rtol=0, atol=1e-14)
 print(f"After 50 steps the two differ by {np.abs(by_sbora - by_mask).max():.0e} at most.")
 
 # %% [markdown]
@@ -257,7 +260,7 @@ assert np.isclose(np.linalg.norm(adapter.merge(params, frozen) - T), missed[best
 # %% [markdown]
 # Compare them at *equal parameter counts*: LoRA of rank $r$ against SBoRA-FA of rank $2r$, on square matrices of
 # width 128. Three kinds of wanted change: one without any structure (independent normal entries), one of rank 8, one
-# in 16 columns.
+# in 16 columns. SBoRA gets the best columns, which in training nobody tells it.
 
 
 # %%
@@ -303,10 +306,10 @@ axes[2].legend(frameon=False, loc="upper right")
 plt.show()
 
 # %% [markdown]
-# On the left LoRA is ahead while $r$ is small, but never by much, and then SBoRA overtakes it and reaches **zero** at
-# $r = d/2$, where LoRA still misses a third. Why? LoRA pays twice for some of its parameters: for every invertible $R$
-# of $r \times r$, $BR$ and $R^{-1}A$ give the same product, so $r^2$ of its $2dr$ parameters buy nothing. SBoRA wastes
-# none: at rank $d$ it *is* full fine-tuning.
+# On the left LoRA is ahead while $r$ is small, by a few points at most, and then SBoRA overtakes it and reaches
+# **zero** at $r = d/2$, where LoRA still misses a third. Why? LoRA pays twice for some of its parameters: for every
+# invertible $R$ of $r \times r$, $BR$ and $R^{-1}A$ give the same product, so $r^2$ of its $2dr$ parameters buy
+# nothing. SBoRA wastes none: at rank $d$ it *is* full fine-tuning.
 
 # %%
 lora, sbora = errors["without structure"]
@@ -316,19 +319,23 @@ print(
     f"At r = d/2 LoRA misses {lora[-1]:.0%}, SBoRA {sbora[-1]:.0%}."
 )
 print(f"At r/d = 1/16, LoRA misses {lora[d // 16 - 1]:.0%}, SBoRA {sbora[d // 16 - 1]:.0%}.")
+print(f"LoRA's largest lead: {100 * np.max(sbora - lora):.1f} points.")
 assert 0.33 < crossing < 0.45 and sbora[-1] == 0 and 0.28 < lora[-1] < 0.37
+assert 0.02 < np.max(sbora - lora) < 0.08
 B, A, R = rng.standard_normal((d, 4)), rng.standard_normal((4, d)), rng.standard_normal((4, 4))
 # 16 of LoRA's parameters change nothing
 assert np.allclose((B @ R) @ (np.linalg.inv(R) @ A), B @ A)
 
 # %% [markdown]
 # The other two panels say what the first cannot: **structure decides**. A change of rank 8 is LoRA's at $r = 8$,
-# exactly, and SBoRA has missed most of it by then. A change in 16 columns is SBoRA's at rank 16 and LoRA's only at
-# rank 16 too, which takes twice the parameters. And a change in 16 *rows* is nothing for FA: that one is FB's.
+# exactly, and SBoRA with as many parameters still misses most of it. A change in 16 columns is SBoRA's at rank 16 and
+# LoRA's only at rank 16 too, which takes twice the parameters. And a change in 16 *rows* is nothing for FA: that one is
+# FB's.
 
 # %%
 lora, sbora = errors["of rank 8"]
-assert lora[7] < 1e-6 and sbora[7] > 0.8
+print(f"change of rank 8, r = 8: LoRA misses {lora[7]:.0%}, SBoRA of rank 16 misses {sbora[7]:.0%}")
+assert lora[7] < 1e-6 and 0.8 < sbora[7] < 0.92
 lora, sbora = errors["in 16 columns"]
 assert sbora[7] < 1e-6 and lora[7] > 0.5 and lora[15] < 1e-6
 rows = in_16_columns(d).T
@@ -342,13 +349,16 @@ for find, rank in ((best_lora, 8), (best_sbora_fa, 16), (best_sbora_fb, 16)):
 # %% [markdown]
 # Two warnings before you take this to a network. You do not know $E$, so you do not know its longest columns: random
 # ones catch, on average, just the share $r/d$ of $\lVert E\rVert^2$ (SBoRA's rank over the width), and exercise 3 looks
-# for something better. And real adapters live at $r/d$ of 1/100, at the left edge, where LoRA is ahead.
+# for something better. And real adapters live at $r/d$ of 1/100, at the left edge. Who is ahead there depends on the
+# structure of the change: LoRA in the first two panels, SBoRA in the third, from the first rank on.
 #
 # ## On letters: double rank does not beat LoRA
 #
 # The paper reports SBoRA with double rank ahead of LoRA at equal parameter counts, on large language models. Here is
 # the same comparison at our size: the network of tutorial 1 reads sans letters; adapters on its four hidden matrices
-# adapt it to three domains, each method with a learning rate that suits it, all with 4,608 trainable parameters.
+# adapt it to three domains, all with 4,608 trainable parameters. All three methods have the same learning rate, 0.03.
+# It was chosen beforehand on three other networks, by the mean accuracy over the three domains, out of 0.003, 0.01,
+# 0.03 and 0.1: for LoRA and for FA it was the best each time, for FB 0.03 and 0.1 took turns.
 
 # %%
 network = letters.pretrain(rng, letters.USUAL)
@@ -369,46 +379,45 @@ print("Before adapting:", ", ".join(f"{name} {reads(network, name):.1%}" for nam
 
 
 # %%
-def adapt(adapters, name, lr, base=network):
-    """The attached adapters and their params after 300 steps on one domain."""
+def adapt(adapters, name, lr, base=network, steps=300):
+    """The attached adapters and their params after some steps on one domain."""
     attached = attach(base, adapters, rng=rng)
 
     def loss(params, x, labels):
         return letters.mlp_loss(attached.bind(params), x, labels)
 
-    return attached, fit(loss, attached.params, to_adapt[name], rng=rng, steps=300, batch=64, lr=lr)
+    params = fit(loss, attached.params, to_adapt[name], rng=rng, steps=steps, batch=64, lr=lr)
+    return attached, params
 
 
-rivals = {
-    "LoRA r=4": (LoRA(4), 1e-2),
-    "SBoRA-FA r=8": (SBoRAFA(8), 3e-2),
-    "SBoRA-FB r=8": (SBoRAFB(8), 3e-2),
-}
+rivals = {"LoRA r=4": LoRA(4), "SBoRA-FA r=8": SBoRAFA(8), "SBoRA-FB r=8": SBoRAFB(8)}
 results = {}
-for method, (adapter, lr) in rivals.items():
+for method, adapter in rivals.items():
     for name in to_adapt:
-        attached, params = adapt({letters.HIDDEN: adapter}, name, lr)
+        attached, params = adapt({letters.HIDDEN: adapter}, name, lr=3e-2)
         assert attached.trainable == 4608
         results[method, name] = reads(attached.bind(params), name)
     print(f"{method:13}", "  ".join(f"{name} {results[method, name]:.1%}" for name in to_adapt))
 
 # %% [markdown]
-# On average over the three LoRA is ahead, FA follows and FB is last. Theory agrees: at $r/d = 4/144$ we are at the
-# left edge of the first panel, and a random set of columns is worse than the best one. So the claim "double rank,
-# equal parameter counts, better" does **not** hold here. It need not be wrong where it was measured; it is not a law.
+# On average over the three LoRA is ahead, FA follows and FB is last, with gaps of several points. That is in line with
+# what (2) says of a change of low rank and of random columns. It is no more than that: (2) speaks of the distance to
+# one given matrix, and nobody asked for one (tutorial 1). The claim "double rank, equal parameter counts, better" does
+# **not** hold here. It need not be wrong where it was measured; it is not a law.
 
 # %%
 mean = {method: np.mean([results[method, name] for name in to_adapt]) for method in rivals}
 print({method: f"{value:.1%}" for method, value in mean.items()})
-assert mean["LoRA r=4"] > mean["SBoRA-FA r=8"] + 0.02
-assert mean["SBoRA-FA r=8"] > mean["SBoRA-FB r=8"]
+assert mean["LoRA r=4"] > mean["SBoRA-FA r=8"] + 0.04
+assert mean["SBoRA-FA r=8"] > mean["SBoRA-FB r=8"] + 0.04
 
 # %% [markdown]
 # ## Two tasks in one matrix
 #
-# What the regions are good for is company. Give task 1 some columns and task 2 others. Merge both, in either order: the
-# results are bitwise identical, because nothing is added to an entry twice. With two LoRAs every entry takes two sums,
-# and the order shows in the rounding. First by hand, then with `merge_all`, which also refuses regions that overlap.
+# Regions let several adapters share one matrix. Give task 1 some columns and task 2 others. Merge both, in either
+# order: the results are bitwise identical, because nothing is added to an entry twice. With two LoRAs every entry takes
+# two sums, and the order shows in the rounding. First by hand, then with `merge_all`, which also refuses regions that
+# overlap.
 
 # %%
 W = rng.standard_normal((24, 24)).astype(np.float32)
@@ -432,7 +441,7 @@ assert same_bits(merge_all(parts[::-1]), one_two).all()
 delta1, delta2 = (B @ rng.standard_normal((3, 24)).astype(np.float32) for B in (B1, B2))
 agree = same_bits(W + delta1 + delta2, W + delta2 + delta1)
 print(f"Two LoRAs, either order: {agree.mean():.0%} of the entries have the same bits.")
-assert agree.mean() < 0.95
+assert 0.6 < agree.mean() < 0.9
 rows = np.array([2, 4])
 parts.append((SBoRAFB(2, rows=(2, 4)), {"A": np.ones((2, 24), np.float32)}, {"W": W, "rows": rows}))
 try:
@@ -478,23 +487,25 @@ for merged, half in zip((networks["Fraktur alone"], networks["light alone"]), ha
         assert same_bits(both[name], merged[name])[:, half].all()
 
 # %% [markdown]
-# Every number that either task has learned is in the merged network, bitwise identical. But the merged network reads
-# light much worse than the light adapter alone, and Fraktur worse than the Fraktur adapter alone. The reason is that
-# **weights in disjoint regions still meet in the activations**: the second task changes the vectors that enter the next
-# layer, and the first task's columns were not trained on those. For one layer, the exact statement is small: task 2
-# does not disturb an input $x$ if $x$ is zero at task 2's columns.
+# Every number that either task has learned is in the merged network, bitwise identical. But the merged network does
+# much worse on light than the light adapter alone, and worse on Fraktur than the Fraktur adapter alone. The reason is
+# that **weights in disjoint regions still meet in the activations**: in each layer the second task's columns add to the
+# outputs, also for the first task's inputs, and the next layer gets vectors that the first task was not trained on. For
+# one layer, the exact statement is small: task 2 does not disturb an input $x$ if $x$ is zero at task 2's columns.
 
 # %%
 assert read["both"][0] < read["Fraktur alone"][0] - 0.05
-assert read["both"][1] < read["light alone"][1] - 0.2
+assert read["both"][1] < read["light alone"][1] - 0.3
 x = rng.standard_normal(24).astype(np.float32)
+task_1, both_tasks = merge_all(parts[:1]), merge_all(parts[:2])
+assert not np.allclose(linear(both_tasks, x), linear(task_1, x), atol=0.1)
 x[second] = 0
-assert np.allclose(linear(merge_all(parts[:2]), x), linear(merge_all(parts[:1]), x), atol=1e-5)
+assert np.allclose(linear(both_tasks, x), linear(task_1, x), atol=1e-6)
 
 # %% [markdown]
-# So what are disjoint regions worth? Book-keeping, and that is not nothing: you can put adapters in, take one out, and
-# exchange it, in any order, and what stays is exactly what was trained. For *tasks* that must work at the same time,
-# train on them together.
+# So what are disjoint regions worth? They keep the books simple: you can put adapters in, take one out (if you have
+# kept the original columns), and exchange it, in any order, and what stays is exactly what was trained. For *tasks*
+# that must work at the same time, train on them together.
 
 # %%
 without_light = both["layers.1.W"].copy()
@@ -506,11 +517,12 @@ assert same_bits(without_light, networks["Fraktur alone"]["layers.1.W"]).all()
 # ## A base in four bits
 #
 # An adapter leaves $W$ alone. So $W$ need not be stored in a form that training can change, and it can be stored
-# coarsely: as one of 16 values for each entry, which takes four bits. Which 16? Weights of trained networks look much
-# like draws from a normal distribution, so the values should lie close together where such draws are many. NF4
+# coarsely: as one of 16 values for each entry, which takes four bits. Which 16? Weights of trained networks often look
+# much like draws from a normal distribution, so the values should lie close together where such draws are many. NF4
 # ("normal float", [Dettmers et al., 2023](https://arxiv.org/abs/2305.14314)) takes quantiles of the normal
-# distribution: seven below 0, the zero itself, and eight above, all divided by the last, so that they span $[-1, 1]$.
-# (The quantile of probability 1 is infinite; they stop a little before it, at the odd number in the code.)
+# distribution at equal steps of probability: seven below 0, the zero itself, and eight above, all divided by the last,
+# so that they span $[-1, 1]$. (The quantile of probability 1 is infinite; they stop a little before it, at the number
+# `last` in the code, which the authors chose.)
 
 # %%
 last = 1 - (1 / 30 + 1 / 32) / 2
@@ -541,12 +553,20 @@ small = quantize(W)
 assert np.allclose(np.asarray(small), by_hand, atol=1e-6)
 half_gap = np.diff(levels).max() / 2
 assert np.all(np.abs(W - by_hand).reshape(-1, 64) <= half_gap * absmax * (1 + 1e-6))
-print(f"half the widest gap: {half_gap:.3f} of absmax; error of the whole matrix: ", end="")
-print(f"{np.linalg.norm(W - by_hand) / np.linalg.norm(W):.1%} of its norm")
+relative = np.linalg.norm(W - by_hand) / np.linalg.norm(W)
+off = np.abs(by_hand / W - 1)
+print(
+    f"half the widest gap: {half_gap:.3f} of absmax; error of the matrix: {relative:.1%} of its norm"
+)
+print(f"one entry: half of them are off by more than {np.median(off):.0%} of their size, ", end="")
+print(f"{np.mean(off > 0.5):.0%} by more than half, {np.mean(by_hand == 0):.0%} have become 0")
+assert 0.08 < relative < 0.1 and 0.08 < np.median(off) < 0.12
+assert 0.05 < np.mean(by_hand == 0) < np.mean(off > 0.5) < 0.2
 
 # %% [markdown]
-# That is not little: every weight is off by about a tenth of its size. The picture shows why it is not more: the levels
-# stand where the weights are.
+# That is not little. The error is a tenth of the matrix, in the Frobenius norm. It is not a tenth of every entry: small
+# entries can be off by half of their size or more, and those nearest to zero become zero. The picture shows why it is
+# not worse: the levels stand where the weights are.
 
 # %%
 figure, axis = plt.subplots(figsize=(7.2, 2.5))
@@ -572,28 +592,34 @@ assert bits[0] == 4.5 and 4.126 < bits[1] < 4.128
 #
 # `quantize(W)` returns an object that `linear` accepts in the place of a matrix. So nothing new is needed to train over
 # it: put it into the weights and attach any adapter. With LoRA this is called QLoRA, with SBoRA it is **QSBoRA**. Does
-# the adapter suffer from a base in which every weight is off by a tenth?
+# the adapter suffer from a base that is off by a tenth? Such a question needs more than one run: train three times on
+# rotated letters, with other columns and other batches, and give the mean and the standard deviation.
+
 
 # %%
+def mean_and_spread(adapters, name, lr, base=network):
+    """Mean and standard deviation of the accuracy of three runs of 200 steps."""
+    runs = []
+    for _ in range(3):
+        attached, params = adapt(adapters, name, lr, base, steps=200)
+        runs.append(reads(attached.bind(params), name))
+    return np.mean(runs), np.std(runs, ddof=1)
+
+
 hidden = [f"layers.{layer}.W" for layer in range(4)]
 coarse = network | {name: quantize(network[name]) for name in hidden}
 print(f"sans letters: {accuracy(mlp(network, old_test[0]), old_test[1]):.1%} in float32, ", end="")
 print(f"{accuracy(mlp(coarse, old_test[0]), old_test[1]):.1%} in four bits")
 reached = {}
 for title, base in (("float32", network), ("four bits", coarse)):
-    for name in to_adapt:
-        attached, params = adapt({letters.HIDDEN: SBoRAFA(32)}, name, lr=1e-2, base=base)
-        reached[title, name] = reads(attached.bind(params), name)
-    print(
-        f"SBoRA-FA r=32 over {title:9}",
-        "  ".join(f"{name} {reached[title, name]:.1%}" for name in to_adapt),
-    )
-for name in to_adapt:
-    assert abs(reached["four bits", name] - reached["float32", name]) < 0.05
+    reached[title] = mean_and_spread({letters.HIDDEN: SBoRAFA(32)}, "rotated", lr=1e-2, base=base)
+    print(f"SBoRA-FA r=32 over {title:9} rotated {reached[title][0]:.1%} ± {reached[title][1]:.1%}")
+assert abs(reached["four bits"][0] - reached["float32"][0]) < 0.03
 
 # %% [markdown]
-# It does not: the differences are as large as those between two seeds. The adapter is trained *with* the coarse matrix
-# in place, so it makes up for the error as far as it matters.
+# On this task and in these runs, not by more than a point or two, which is about what one run differs from another. A
+# reason is at hand: the adapter is trained *with* the coarse matrix in place, so it can make up for a part of the
+# error.
 #
 # ## The trap: quantise again after merging
 #
@@ -601,24 +627,28 @@ for name in to_adapt:
 # memory is back to 32 bits, so you quantise it once more. Then the entries of a block share a new absmax, and if that
 # has changed, *all 64* are rounded anew, also those that no adapter has touched. A block is a run of entries *along a
 # row*. SBoRA-FB changes whole rows, so all other blocks keep their absmax and come back bitwise identical, if the block
-# length divides $d_{in}$. SBoRA-FA changes a few entries in *every* row, and so in nearly every block.
+# length divides $d_{in}$ (and without double quantisation, in which 256 blocks share a number). SBoRA-FA changes a few
+# entries in *every* row, and so in many more blocks.
 
 # %%
 base = quantize(rng.standard_normal((128, 128)).astype(np.float32))
-dense, changed = np.asarray(base), {}
+dense, changed, shares = np.asarray(base), {}, {}
 for adapter in (SBoRAFA(4), SBoRAFB(4)):
     start, frozen = adapter.init(rng, base)
-    moved = {
-        name: 2 * rng.standard_normal(array.shape).astype(np.float32)
-        for name, array in start.items()
-    }
-    again = np.asarray(quantize(adapter.merge(moved, frozen)))
     touched = np.zeros(dense.shape, bool)
     touched[adapter.region(frozen)] = True
-    changed[type(adapter).__name__] = np.where(touched, 2, ~same_bits(again, dense))
-    share = changed[type(adapter).__name__][~touched].mean()
-    print(f"{type(adapter).__name__}: {share:.0%} of the untouched entries have changed")
-    assert share == 0 if adapter == SBoRAFB(4) else share > 0.2
+    kind = type(adapter).__name__
+    for size in (0.1, 2):
+        moved = {
+            name: (size * rng.standard_normal(array.shape)).astype(np.float32)
+            for name, array in start.items()
+        }
+        again = np.asarray(quantize(adapter.merge(moved, frozen)))
+        changed[kind] = np.where(touched, 2, ~same_bits(again, dense))
+        shares[kind, size] = changed[kind][~touched].mean()
+        print(f"{kind}, entries of {size}: {shares[kind, size]:.1%} of the untouched have changed")
+assert shares["SBoRAFB", 0.1] == shares["SBoRAFB", 2] == 0
+assert 0.002 < shares["SBoRAFA", 0.1] < 0.1 and 0.25 < shares["SBoRAFA", 2] < 0.6
 
 # %%
 colours = ListedColormap(["#f3f4f6", ORANGE, BLUE])
@@ -633,9 +663,9 @@ figure.suptitle(
 plt.show()
 
 # %% [markdown]
-# (The update is twice as large as the weights here, to show the effect; a small one disturbs fewer entries.) So after
-# QSBoRA-FA, keep the adapter beside the base, or quantise $W^\top$, whose blocks run along columns, or store the
-# touched columns in full precision beside the rest.
+# (In the picture the update is twice as large as the weights, to show the effect. One a tenth of their size disturbs
+# far fewer entries, but some.) So after QSBoRA-FA, keep the adapter beside the base, or quantise $W^\top$, whose blocks
+# run along columns, or store the touched columns in full precision beside the rest.
 #
 # ## Exercises
 
@@ -684,7 +714,7 @@ print(
     f"by subtraction {lost[:, cols].mean():.0%} of the "
     "entries in the region come back with other bits"
 )
-assert lost[:, cols].mean() > 0.2 and not np.delete(lost, cols, axis=1).any()
+assert lost[:, cols].mean() > 0.5 and not np.delete(lost, cols, axis=1).any()
 kept = W[:, cols].copy()
 back = merged.copy()
 back[:, cols] = kept
@@ -695,7 +725,9 @@ assert same_bits(back, W).all() and kept.size == B.size
 #
 # Random columns catch a random share of what full fine-tuning wants to change. Look first: compute the gradient of
 # the loss with respect to the full matrices, once, on all of the data to adapt on, and let SBoRA-FA take the columns
-# of each matrix where this gradient is longest. Compare with random columns at rank 8 on all three domains.
+# of each matrix where this gradient is longest. Compare with random columns at rank 8, on Fraktur and under uneven
+# light, after 200 steps, with `mean_and_spread`. Is the difference larger than the spread? Would it be the same with
+# another network?
 #
 # <details><summary>Hint</summary>
 #
@@ -705,24 +737,24 @@ assert same_bits(back, W).all() and kept.size == B.size
 # </details>
 
 # %% tags=["hide-cell"]
-# Solution 3: one look at the gradient helps where the shape of the letters changes, and mostly harms under uneven
-# light.
-gain = []
-for name in to_adapt:
+# Solution 3: on Fraktur one look at the gradient helps by more than the spread. Under light the network decides.
+gain = {}
+for name in ("fraktur", "lighting"):
     _, gradient = value_and_grad(letters.mlp_loss, network, *to_adapt[name])
     chosen = {}
     for layer in hidden:
         longest = np.argsort(-np.linalg.norm(gradient[layer], axis=0))[:8]
         chosen[layer] = SBoRAFA(8, cols=tuple(longest.tolist()))
-    attached, params = adapt(chosen, name, lr=3e-2)
-    by_choice = reads(attached.bind(params), name)
-    gain.append(by_choice - results["SBoRA-FA r=8", name])
+    drawn, drawn_spread = mean_and_spread({letters.HIDDEN: SBoRAFA(8)}, name, lr=3e-2)
+    picked, picked_spread = mean_and_spread(chosen, name, lr=3e-2)
+    gain[name] = picked - drawn
     print(
-        f"{name:9} random columns {results['SBoRA-FA r=8', name]:.1%}, "
-        f"chosen by the gradient {by_choice:.1%}"
+        f"{name:9} random columns {drawn:.1%} ± {drawn_spread:.1%}, "
+        f"chosen by the gradient {picked:.1%} ± {picked_spread:.1%}"
     )
-# Fraktur and rotated; on light, most seeds show a loss: one step says little about 300
-assert gain[0] + gain[1] > 0
+assert gain["fraktur"] > 0.01 and abs(gain["lighting"]) < 0.1
+# These runs differ in columns and batches, not in the network. With some other networks the chosen columns lose under
+# light: pretrain a few before you believe the sign.
 
 # %% [markdown]
 # ## Where to go next

@@ -176,8 +176,8 @@ assert np.allclose(adapter.forward({"U": U}, {"W": W}, x), W @ (H @ x), atol=1e-
 #
 # A row of $W$ is what one output neuron looks for. $WH$ turns all rows together, like a rigid body:
 # $(WH)(WH)^{\mathsf T} = W H H^{\mathsf T} W^{\mathsf T} = W W^{\mathsf T}$. That matrix holds every row's length
-# and every angle between two rows, and its eigenvalues are the squares of the singular values of $W$. All of this
-# stays. So does anything that is computed from it, such as the **hyperspherical energy**, the sum of
+# and every angle between two rows, and its eigenvalues are the squares of the singular values of $W$ (and zeros, if
+# $W$ has more rows than columns). All of this stays. So does anything that is computed from it, such as the **hyperspherical energy**, the sum of
 # $1/\text{distance}$ over all pairs of rows at unit length: small if the neurons look in well spread directions. (To
 # keep it is the idea of a whole family of methods, *orthogonal fine-tuning*.)
 
@@ -201,8 +201,8 @@ assert abs(energies[2] - energies[0]) > 1e-3  # the side matters
 # %% [markdown]
 # ## The order of the mirrors matters
 #
-# Reverse the chain. Every invariant above is the same again, for the reversed product is orthogonal too. But it is
-# another map. Remember that when you test code of your own: *tests of invariants are blind to the order*. Only
+# Reverse the chain. Every invariant above is the same again, for the reversed product is orthogonal too. But unless
+# the mirrors happen to commute it is another map. Remember that when you test code of your own: *tests of invariants are blind to the order*. Only
 # applying the mirrors to a vector, one by one, tells the two apart.
 
 # %%
@@ -324,8 +324,10 @@ plt.show()
 #    = I - U\,\Gamma\,U^{\mathsf T}, \qquad
 #    \Gamma = \begin{pmatrix} 2 & -4u_1^{\mathsf T}u_2 \\ 0 & 2 \end{pmatrix}. \tag{2} $$
 #
-# This holds for any number of mirrors, and $\Gamma$ is the inverse of something you can read off: the upper triangle
-# of $U^{\mathsf T}U$, with half of its diagonal. (The *compact WY* form of numerical linear algebra.)
+# The form $I - U\,\Gamma\,U^{\mathsf T}$ holds for any number of mirrors. Multiply it by one more, with a unit vector
+# $u$: $\Gamma$ gets a column $-2\,\Gamma\,U^{\mathsf T}u$ over a 2. And $\Gamma^{-1}$ gets a column $U^{\mathsf T}u$ over
+# $\tfrac12$ (multiply the two to see it), so it can be read off: it is the upper triangle of $U^{\mathsf T}U$, with half
+# of its diagonal. (The *compact WY* form of numerical linear algebra.)
 
 
 # %%
@@ -367,8 +369,8 @@ assert np.allclose(disguised, hra_network["layers.2.W"], atol=1e-4)
 #
 # Before training, the adapted network should be the frozen one. LoRA has $B = 0$ for that. A mirror has no such
 # setting: no $u$ makes $H$ the identity. But *two equal mirrors cancel*. So `HRA` starts with random unit vectors in
-# equal pairs, next to each other. Not $u_1, u_2, u_1, u_2$: two equal mirrors cancel only if nothing stands between
-# them, or nothing that is left over.
+# equal pairs, next to each other. Not $u_1, u_2, u_1, u_2$: that is a rotation by four times the angle between the
+# two vectors, and only for parallel or orthogonal ones the identity.
 
 # %%
 adapter = HRA(rank=4)
@@ -382,7 +384,8 @@ assert not np.allclose(interleaved, W, atol=0.01)
 
 # %% [markdown]
 # Does training ever leave a pair? If the two vectors moved alike, they would cancel forever. They do not: their
-# gradients are exactly opposite, and not zero. The first step opens the pair like a book. What opens is a small
+# gradients are opposite, and for most targets not zero (the end of this page has one for which they are). The first
+# step opens the pair like a book. What opens is a small
 # rotation: with an angle $\theta$ between the two mirrors,
 #
 # $$ \lVert H_1 H_2 - I \rVert_F = 2\sqrt2\,\lvert\sin\theta\rvert. \tag{4} $$
@@ -412,8 +415,8 @@ for theta in (1e-6, 0.01, 0.3, np.pi / 2):
 # An odd product has determinant $-1$, and the identity has $+1$. The determinant of a product of mirrors cannot
 # drift from one to the other. An odd $H$ always turns some vector into its negative, so that
 # $\lVert H - I \rVert_2 = 2$, however you train. More: $r$ mirrors reach exactly those orthogonal $Q$ for which
-# $Q - I$ has rank $r$, $r-2$, $r-4$, … Below, the target is $WQ$ with $Q$ made of two mirrors. More mirrors help
-# only in steps of two; with the wrong parity the error, measured by the largest singular value, stays at
+# $Q - I$ has rank $r$, $r-2$, $r-4$, … Below, the target is $WQ$ with $Q$ made of two mirrors. Every even number of
+# mirrors hits it, and no odd one comes near: with the wrong parity the error, measured by the largest singular value, stays at
 # $2\sigma_\text{min}(W)$ or above.
 
 # %%
@@ -445,8 +448,8 @@ axis.legend(frameon=False, loc="upper center", ncols=2)
 plt.show()
 
 # %% [markdown]
-# The library refuses an odd rank unless you insist, because training would not start from $W$. How bad is that on
-# real images? Here is what the network still reads of its *own* letters before a single step of training.
+# The library refuses an odd rank unless you insist, because training would not start from $H = I$. How bad is that on
+# images of letters? Here is what the network still reads of its *own* letters before a single step of training.
 
 # %%
 try:
@@ -468,8 +471,9 @@ assert abs(start["8 in pairs"] - reads(network, known)) < 0.002
 assert start["9, one without a partner"] > start["8, all different"] + 0.05
 
 # %% [markdown]
-# One mirror in 144 dimensions is a small disturbance, and so it costs little here; eight at random cost much. What
-# is lost is the safe start, not more: trained on the rotated letters, the odd chain arrives where the even one does.
+# One mirror in 144 dimensions is a small disturbance, and so it costs little here; eight at random cost much. In this
+# run nothing but the safe start is lost: trained on the rotated letters, the odd chain reads about as well as the even
+# one. (Runs of one and the same method differ by as much, as you will see.)
 
 # %%
 odd_network, _ = adapt(HRA(9, odd=True), "rotated", rates["rotated"][1])
@@ -548,7 +552,8 @@ assert broken > 0 and np.nanmedian(off) > 0.5
 # An "orthogonal" matrix that is off by more than a half, or NaN, before training has begun. And where it happens to
 # work, the second mirror is a random direction that depends on your processor's rounding. There is no good pair
 # start for the strict variant, because by (5) there is no identity to start from. `HRAStrict` starts elsewhere,
-# computes $P$ without Gram–Schmidt in `forward`, and refuses columns that are dependent.
+# computes $P$ without Gram–Schmidt in `forward`, and refuses columns that are dependent or nearly so: for two, when
+# less than 0.8° lies between their lines.
 
 # %%
 try:
@@ -589,7 +594,8 @@ assert np.abs(slope["U"]).max() < 1e-12
 # %% [markdown]
 # What does the penalty trade? Every mirror pushed away from all others does full work, so $H$ is pushed away from
 # the identity, towards $\lVert H - I\rVert_F = 2\sqrt 8 \approx 5.66$ by (5). You give up small rotations. In return
-# no two mirrors cancel each other, so that no parameter is wasted. Sweep $\lambda$ on the rotated letters:
+# no two mirrors cancel each other. (It is not that more parameters count: in the limit only the span of the $u_i$
+# does.) Sweep $\lambda$ on the rotated letters, with three runs each, from other starts and batches:
 
 
 # %%
@@ -603,53 +609,59 @@ def describe(weights, params):
     return reads(weights, to_test["rotated"]), np.mean(penalty), np.mean(moved)
 
 
-sweep = {0.0: describe(hra_network, hra_params)}
-for strength in (0.01, 0.1, 1.0):
-    sweep[strength] = describe(*adapt(HRA(8), "rotated", 3e-2, strength))
-strict_network, strict_params = adapt(HRAStrict(8), "rotated", 3e-2)
-for strength, (share, penalty, moved) in sweep.items():
-    print(f"λ = {strength:<5} reads {share:.1%}   penalty {penalty:7.4f}   ‖H − I‖ {moved:.2f}")
-print(
-    f"strict    reads {reads(strict_network, to_test['rotated']):.1%}   "
-    f"penalty {0:7.4f}   ‖H − I‖ {2 * 8**0.5:.2f}"
-)
+sweep = {0.0: [describe(hra_network, hra_params)]}
+for strength in (0.0, 0.0, 0.1, 0.1, 0.1, 1.0, 1.0, 1.0):
+    run = describe(*adapt(HRA(8), "rotated", 3e-2, strength))
+    sweep.setdefault(strength, []).append(run)
+strict_shares = [
+    reads(adapt(HRAStrict(8), "rotated", 3e-2)[0], to_test["rotated"]) for _ in range(3)
+]
+for strength, runs in sweep.items():
+    shares, penalties, sizes = zip(*runs)
+    print(f"λ = {strength:<5} reads", "  ".join(f"{share:.1%}" for share in shares), end="")
+    print(f"   penalty {np.mean(penalties):7.4f}   ‖H − I‖ {np.mean(sizes):.2f}")
+print("strict    reads", "  ".join(f"{share:.1%}" for share in strict_shares), end="")
+print(f"   penalty {0:7.4f}   ‖H − I‖ {2 * 8**0.5:.2f}")
 
 # %%
-share, penalty, moved = (np.array(column) for column in zip(*sweep.values()))
-assert np.all(np.diff(penalty) < 0) and penalty[0] > 0.5 and penalty[2] < 0.05
-assert np.all(np.diff(moved) > 0) and abs(moved[-1] - 2 * np.sqrt(8)) < 0.01
-strict_share = reads(strict_network, to_test["rotated"])
-assert np.ptp(share[:3]) < 0.04 and abs(strict_share - share[0]) < 0.04
-assert share[3] < min(share[0], strict_share)
+shares, penalty, moved = np.moveaxis([*sweep.values()], 2, 0)  # each (λ, run)
+assert np.all(np.diff(penalty.mean(axis=1)) < 0) and penalty[0].min() > 0.5
+assert penalty[1].max() < 0.01
+assert np.all(np.diff(moved.mean(axis=1)) > 0) and abs(moved[-1] - 2 * np.sqrt(8)).max() < 0.01
+averages = [*shares.mean(axis=1), np.mean(strict_shares)]
+assert np.ptp([averages[0], averages[1], averages[3]]) < 0.02
+assert averages[2] < min(averages[0], averages[1], averages[3]) - 0.01
 
 # %% [markdown]
-# The penalty does what it says: the columns become orthogonal, and $\lVert H - I\rVert_F$ arrives at its limit. The
-# accuracy hardly notices up to $\lambda = 0.1$. At $\lambda = 1$ it drops. Are orthogonal mirrors worse, then? No:
-# the strict variant has nothing but orthogonal mirrors and reads as well as the free one. More likely the penalty,
-# at $\lambda = 1$, drowns the loss that you care about while the network trains. On these letters you need not tune
-# $\lambda$; the paper tunes it, on large models. (The authors' code adds the norm itself, not its square: their
-# $\lambda$ is not on this scale.)
+# The penalty does what it says: the columns become orthogonal, and $\lVert H - I\rVert_F$ arrives at its limit. At
+# $\lambda = 0.1$ the accuracy is what it is at 0, up to what the runs of one row differ by. At $\lambda = 1$ it is
+# lower. Are orthogonal mirrors worse, then? No: the strict variant has nothing but orthogonal mirrors and reads as well
+# as the free one. More likely the penalty, at $\lambda = 1$, drowns the loss that you care about while the network
+# trains; we have not shown that. In these runs you need not tune $\lambda$; the paper tunes it, on large models. (The authors' code adds the norm
+# itself, not its square: their $\lambda$ is not on this scale.)
 #
 # ## Which tasks suit mirrors?
 #
-# Two runs of each method on each of two domains, all with 4,608 trainable parameters.
+# Two or three runs of each method on each of two domains, all with 4,608 trainable parameters.
 
 # %%
-shares = {}
-for name, (lora_rate, hra_rate) in rates.items():
-    for method, adapter, lr in (("LoRA r=4", LoRA(4), lora_rate), ("HRA r=8", HRA(8), hra_rate)):
-        shares[method, name] = [reads(adapt(adapter, name, lr)[0], to_test[name]) for _ in range(2)]
+hra_rotated = [share for share, _, _ in sweep[0.0]]
+lora_rotated = [
+    reads(weights, to_test["rotated"])
+    for weights in (lora_network, adapt(LoRA(4), "rotated", rates["rotated"][0])[0])
+]
+shares = {("LoRA r=4", "rotated"): lora_rotated, ("HRA r=8", "rotated"): hra_rotated}
+for method, adapter, lr in zip(("LoRA r=4", "HRA r=8"), (LoRA(4), HRA(8)), rates["lighting"]):
+    runs = [adapt(adapter, "lighting", lr)[0] for _ in range(2)]
+    shares[method, "lighting"] = [reads(weights, to_test["lighting"]) for weights in runs]
 for (method, name), values in shares.items():
     print(f"{method:8} {name:8}", "  ".join(f"{value:.1%}" for value in values))
-ahead = {
-    name: np.mean(shares["HRA r=8", name]) - np.mean(shares["LoRA r=4", name]) for name in domains
-}
-print({name: f"HRA ahead by {100 * gap:+.1f} points" for name, gap in ahead.items()})
-assert ahead["rotated"] > 0.01
-assert ahead["rotated"] > ahead["lighting"] + 0.01
+assert np.mean(hra_rotated) > np.mean(lora_rotated) + 0.02
+assert max(shares["HRA r=8", "lighting"]) < min(shares["LoRA r=4", "lighting"])
 
 # %% [markdown]
-# HRA is ahead on rotated letters and behind under uneven light. Look at what the two domains ask for; you can see it
+# HRA is ahead on rotated letters and, by less, behind under uneven light. (The second is a point or two, so we looked:
+# on five other networks, two runs each, the signs were the same.) Look at what the two domains ask for; you can see it
 # without training.
 
 # %%
@@ -689,11 +701,14 @@ assert U.shape[1] == np.linalg.matrix_rank(turn.T - np.eye(144)) == 108
 assert abs(by_mirrors - reads(network, known)) < 0.02
 
 # %% [markdown]
+# So the rotation itself is within reach of mirrors and of nothing with a small rank. Mind the step to the runs above:
+# they had 8 mirrors in each of four matrices, not 108 in the first. What these found is not this solution, and that
+# HRA is ahead *because* the task is a rotation is a guess.
+#
 # Uneven light is another kind of change: it *adds* three patterns to the image, in random amounts: a constant, a
 # left–right ramp, a top–bottom ramp. The cure is to make $W$ blind to these three directions,
-# $W' = W(I - QQ^{\mathsf T})$. That is an update of rank 3: LoRA can do it. Mirrors cannot make a matrix blind to
-# anything, because all singular values stay. (A letter has a share in these directions too. Its mean goes into the
-# bias.)
+# $W' = W(I - QQ^{\mathsf T})$. That is an update of rank 3: LoRA can do it. (A letter has a share in these directions
+# too. Its mean goes into the bias.)
 
 # %%
 Q, _ = np.linalg.qr(patterns)
@@ -701,33 +716,62 @@ W0, mean_letter = (
     network["layers.0.W"].astype(np.float64),
     draw_letters(rng, SOURCE, 40)[0].mean(axis=0),
 )
+bias, seen = network["layers.0.b"], Q @ (Q.T @ mean_letter)
+
+
+def reads_in_uneven_light(first_layer):
+    """The accuracy with another first layer, which treats the mean letter as before."""
+    corrected = bias + (W0 - first_layer) @ seen
+    layer = {"layers.0.W": first_layer, "layers.0.b": corrected}
+    own = {name: array.astype(np.float32) for name, array in layer.items()}
+    return reads({**network, **own}, to_test["lighting"])
+
+
 blind = LoRA(3).merge({"A": Q.T, "B": -W0 @ Q}, {"W": W0})
-bias = network["layers.0.b"] + W0 @ (Q @ (Q.T @ mean_letter))
 assert np.abs(blind @ patterns).max() < 1e-10
-by_blindness = reads(
-    {**network, "layers.0.W": blind.astype(np.float32), "layers.0.b": bias.astype(np.float32)},
-    to_test["lighting"],
-)
+by_blindness = reads_in_uneven_light(blind)
 print(
     f"LoRA of rank 3 in the first layer, no training: reads {by_blindness:.1%} under uneven light"
 )
 assert by_blindness > 0.9
 
 # %% [markdown]
+# Can mirrors do that? Not exactly: all singular values stay, and $W$ has none that is 0. But it has small ones. What
+# lies along its last three right-singular vectors $v_i$ it hardly sees. So exchange these directions with those of the
+# patterns: one mirror each, along $q_i - v_i$ (with $v_i$ made orthogonal to the patterns).
+
+# %%
+v = np.linalg.svd(W0)[2][-3:].T
+v, _ = np.linalg.qr(v - Q @ (Q.T @ v))
+exchanged = HRA(3, odd=True).merge({"U": Q - v}, {"W": W0})
+by_exchange = reads_in_uneven_light(exchanged)
+sizes = [np.linalg.norm(first_layer @ Q) for first_layer in (W0, exchanged, blind)]
+print("what W, three mirrors and LoRA let through: {:.2f}, {:.2f}, {:.0e}".format(*sizes))
+print(f"three mirrors in the first layer, no training: reads {by_exchange:.1%}")
+assert 0.02 * sizes[0] < sizes[1] < 0.2 * sizes[0]
+assert 0.8 < by_exchange < by_blindness - 0.02
+
+# %% [markdown]
+# Nearly blind is not blind, and the mirrors now show the rest of the network what $W$ overlooked before. So mirrors have
+# a remedy against uneven light too, but not LoRA's.
+#
 # ## Representable is not the same as trained
 #
 # The next task is HRA's own: a *teacher* network equals the frozen student, but each matrix is $WQ$, with $Q$ made
 # of four mirrors. `rotated` makes $Q$ from two rotations by about 53°. `reflected` makes it from four mirrors in
-# random directions. Four mirrors are enough for both, `factor` finds them. Does training?
+# random directions. Four mirrors are enough for both, `factor` finds them. Does training, which starts at $H = I$? The
+# cell also measures how far from there it has to go, in $\lVert Q - I\rVert_F \le 2\sqrt 4$.
 
 
 # %%
 def error_after(change, widths):
-    """‖y' − y‖ / ‖y‖ before training, and after 800 steps of HRA of rank 4 on the teacher's y."""
+    """‖Q − I‖, and ‖y' − y‖ / ‖y‖ before and after 800 steps of HRA of rank 4 on the teacher's y."""
     student, teacher, x, y = teacher_task(rng, change, 4, widths)
+    sizes = []
     for name in (name for name in student if name.endswith("W")):
-        # The teacher's Q, taken apart into mirrors
-        U = factor(np.linalg.solve(student[name], teacher[name]))
+        Q = np.linalg.solve(student[name], teacher[name])
+        sizes.append(np.linalg.norm(Q - np.eye(12)))
+        U = factor(Q)  # the teacher's Q, taken apart into mirrors
         assert np.allclose(HRA(4).merge({"U": U}, {"W": student[name]}), teacher[name], atol=1e-8)
         assert U.shape[1] == 4
     attached = attach(student, {"layers.*.W": HRA(4)}, rng=rng)
@@ -736,10 +780,9 @@ def error_after(change, widths):
         return anp.sum((mlp(attached.bind(params), x) - y) ** 2) / y.size
 
     params = fit(loss, attached.params, (x, y), rng=rng, steps=800, batch=64, lr=3e-2)
-    return [
-        np.linalg.norm(mlp(weights, x) - y) / np.linalg.norm(y)
-        for weights in (student, attached.bind(params))
-    ]
+    models = (student, attached.bind(params))
+    errors = [np.linalg.norm(mlp(weights, x) - y) / np.linalg.norm(y) for weights in models]
+    return [np.mean(sizes), *errors]
 
 
 # %%
@@ -748,20 +791,27 @@ for widths, label in (((12, 12), "one layer"), ((12, 12, 12, 12), "three layers"
     for change in (rotated, reflected):
         reached[label, change.__name__] = [error_after(change, widths) for _ in range(2)]
         runs = "   ".join(
-            f"{before:.2f} → {after:.0e}" for before, after in reached[label, change.__name__]
+            f"‖Q − I‖ {size:.1f}: {before:.2f} → {after:.0e}"
+            for size, before, after in reached[label, change.__name__]
         )
         print(f"{label:13} {change.__name__:10} {runs}")
 
 # %%
-after = {key: [late for _, late in runs] for key, runs in reached.items()}
+sizes = {
+    name: [run[0] for key in reached if key[1] == name for run in reached[key]]
+    for name in ("rotated", "reflected")
+}
+assert max(sizes["rotated"]) < min(sizes["reflected"])
+after = {key: [late for *_, late in runs] for key, runs in reached.items()}
 assert max(after["one layer", "rotated"] + after["one layer", "reflected"]) < 0.05
 assert np.mean(after["three layers", "reflected"]) > 2 * np.mean(after["three layers", "rotated"])
 
 # %% [markdown]
-# With one layer training finds both. With three layers it comes close for rotations and is far away, after as many
-# steps, for the full mirrors, although it could represent them exactly. (More steps help, but slowly: try 3,000.)
-# Training starts at $H = I$, rotations by 53° are near it, and four full mirrors in each of three layers are far. A
-# statement about what an adapter *can represent* is not one about what training *finds*.
+# With one layer training finds both. With three layers, after as many steps, about a tenth of the output is still wrong
+# for the rotations, and much more for the mirrors, although HRA could represent both exactly. (With 3,000 steps the
+# rotations get a good deal nearer, the mirrors only sometimes: try it.) The mirrors are also farther from $H = I$,
+# nearly as far as four mirrors can be. That this is the whole reason we do not claim; [tutorial 10](10_reach.py) has
+# more. A statement about what an adapter *can represent* is not one about what training *finds*.
 #
 # ## What HRA cannot see
 #

@@ -1,10 +1,10 @@
 # %% [markdown]
-# # CondLoRA: one small layer computes the adapters of all layers, and two controls ask why that works
+# # CondLoRA: one pair of small matrices makes the adapters of all layers, and controls ask why that works
 #
 # **You will learn**
 #
 # - how to ask whether the adapters of different layers are made from their weights in the same way, and why the answer
-#   means nothing before you know what chance gives;
+#   means nothing before you know what chance gives, and what other weights give;
 # - how CondLoRA computes $A$ and $B$ of every layer from its $W$ with *one* pair of small matrices;
 # - how a control experiment separates two explanations: is it $W$ that helps, or the sharing alone?
 # - what shared adapters cannot represent.
@@ -15,8 +15,8 @@
 # A network with $N$ layers of a kind has $N$ LoRA adapters, each with an $A$ and a $B$ of its own. Are they really
 # $N$ different things? [Kim et al. (2024)](https://arxiv.org/abs/2403.14946) look at how each layer's $A$ and $B$
 # can be had from its own $W$, find that the recipe is similar from layer to layer, and train one recipe for all
-# layers instead. It takes $N$ times fewer parameters. You will repeat both steps here, the look and the method, and
-# find that the method works although the look shows nothing.
+# layers instead. At equal rank it takes $N$ times fewer parameters. You will repeat both steps here on small networks,
+# the look and the method, and find that the method works although the look shows next to nothing.
 
 # %%
 import os
@@ -24,15 +24,22 @@ import os
 # Matrices this small run faster on one thread. NumPy reads this when it is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import time
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, permutations
+from typing import NamedTuple
 
 import autograd.numpy as anp
 import matplotlib.pyplot as plt
 import numpy as np
 
 from minilora import CondLoRA, LoRA, accuracy, attach, fit, kind, linear, mlp, own_name
-from minilora.analysis import conversion_matrices, random_similarity, subspace_similarity
+from minilora.analysis import (
+    conversion_matrices,
+    published_conversion_matrices,
+    random_similarity,
+    subspace_similarity,
+)
 from minilora.cli import letters
 from minilora.cli.comparison import Length
 from minilora.cli.output import survive_any_output
@@ -59,7 +66,7 @@ rng = np.random.default_rng(0)
 # "layers of a kind". Train LoRA of rank 8 on them, for three domains.
 
 # %%
-LENGTH = Length(images=200, pretrain_steps=600, adapt_steps=400)
+LENGTH = Length(images=200, pretrain_steps=400, adapt_steps=250)
 network = letters.pretrain(rng, LENGTH)
 domains = {domain.name: domain for domain in (FRAKTUR, LIGHTING, ROTATED)}
 to_adapt = {name: draw_letters(rng, domain, 40) for name, domain in domains.items()}
@@ -80,21 +87,33 @@ print(
 
 
 # %%
+class Run(NamedTuple):
+    """What `attach` made, the trained params, the accuracy on the domain, seconds of training."""
+
+    attached: object
+    params: dict
+    accuracy: float
+    seconds: float
+
+
 def adapt(network, adapter, key, lr, name):
-    """What `attach` made, the trained params, and the accuracy on the domain after training."""
+    """Adapt a network to a domain."""
     attached = attach(network, {letters.HIDDEN: adapter}, rng=rng, key=key)
 
     def loss(params, x, labels):
         return letters.mlp_loss(attached.bind(params), x, labels)
 
+    started = time.process_time()
     params = fit(
         loss, attached.params, to_adapt[name], rng=rng, steps=LENGTH.adapt_steps, batch=64, lr=lr
     )
-    return attached, params, reads(attached.merge(params), to_test[name])
+    seconds = time.process_time() - started
+    return Run(attached, params, reads(attached.merge(params), to_test[name]), seconds)
 
 
-lora = {name: adapt(network, LoRA(8), own_name, 1e-2, name) for name in domains}
-print("LoRA r=8:", ", ".join(f"{name} {share:.1%}" for name, (_, _, share) in lora.items()))
+LORA_RATES = {"fraktur": 3e-2, "lighting": 3e-2, "rotated": 1e-2}
+lora = {name: adapt(network, LoRA(8), own_name, LORA_RATES[name], name) for name in domains}
+print("LoRA r=8:", ", ".join(f"{name} {run.accuracy:.1%}" for name, run in lora.items()))
 
 # %% [markdown]
 # ## From W to A and B
@@ -107,21 +126,42 @@ print("LoRA r=8:", ", ".join(f"{name} {share:.1%}" for name, (_, _, share) in lo
 # The paper calls them **conversion matrices**. If $W$ is invertible they always exist: $\Theta_A = A W^{-1}$ and
 # $\Theta_B = (W^{-1} B)^{\mathsf T}$. So that a layer *has* them says nothing. The question is whether they are *the
 # same* from layer to layer.
+#
+# But $A$ is not only what training made of it. $B$ starts at zero, $A$ starts at random, in each layer anew, and at
+# the end it still carries its start $A_0$. How much of it?
 
 # %%
-names = list(lora["fraktur"][1])  # the four adapted matrices
+names = list(lora["fraktur"].params)  # the four adapted matrices
 Ws = {name: network[name].astype(np.float64) for name in names}
-conversions = {}
-for domain, (_, params, _) in lora.items():
+As, starts, Bs = {}, {}, {}
+for domain, run in lora.items():
     for name in names:
-        A, B = (params[name][letter].astype(np.float64) for letter in "AB")
-        conversions[domain, name] = A @ np.linalg.inv(Ws[name]), (np.linalg.inv(Ws[name]) @ B).T
-        by_library = conversion_matrices(Ws[name], A, B)
-        for ours, theirs in zip(conversions[domain, name], by_library):
-            assert np.allclose(ours, theirs, rtol=1e-6, atol=1e-6 * np.abs(ours).max())
-        Theta_A, Theta_B = by_library
-        assert np.allclose(Theta_A @ Ws[name], A, atol=1e-8)
-        assert np.allclose(Ws[name] @ Theta_B.T, B, atol=1e-8)
+        A, B = (run.params[name][letter].astype(np.float64) for letter in "AB")
+        A_0 = run.attached.params[name]["A"].astype(np.float64)
+        As[domain, name], starts[domain, name], Bs[domain, name] = A, A_0, B
+ratio = [np.linalg.norm(starts[at]) / np.linalg.norm(As[at] - starts[at]) for at in As]
+kept = [subspace_similarity(As[at].T, starts[at].T, 8, 8) for at in As]
+print(f"size of A_0 / size of A - A_0: {min(ratio):.2f} to {max(ratio):.2f}")
+print(
+    f"how alike the rows of A and of A_0 are (1: the same space): {min(kept):.2f} to {max(kept):.2f}"
+)
+assert 0.3 < min(ratio) < max(ratio) < 1.6 and max(kept) > 0.4
+
+# %% [markdown]
+# Two layers would differ by their starts alone. So take $A - A_0$, what training made, in the place of $A$.
+# `conversion_matrices` does that when it is given `A_0`.
+
+# %%
+conversions = {}
+for at in As:
+    W = Ws[at[1]]
+    Theta_A, Theta_B = conversion_matrices(W, As[at], Bs[at], A_0=starts[at])
+    by_hand = (As[at] - starts[at]) @ np.linalg.inv(W), (np.linalg.inv(W) @ Bs[at]).T
+    for ours, theirs in zip(by_hand, (Theta_A, Theta_B)):
+        assert np.allclose(ours, theirs, rtol=1e-6, atol=1e-6 * np.abs(ours).max())
+    assert np.allclose(Theta_A @ W, As[at] - starts[at], atol=1e-8)
+    assert np.allclose(W @ Theta_B.T, Bs[at], atol=1e-8)
+    conversions[at] = Theta_A, Theta_B
 
 # %% [markdown]
 # ## When are two of them alike?
@@ -133,7 +173,7 @@ for domain, (_, params, _) in lora.items():
 #
 # $$ \varphi = \frac{\lVert U_1^{\mathsf T} U_2 \rVert_F^2}{\min(i, j)}, \tag{2} $$
 #
-# the mean squared cosine between them: 1 if one lies in the other, 0 if they are orthogonal.
+# the mean squared cosine between them: 1 just if one lies in the other, 0 just if they are orthogonal.
 
 
 # %%
@@ -153,9 +193,9 @@ assert np.isclose(phi(M, other), subspace_similarity(M, other, 3, 4))
 # %% [markdown]
 # ## What chance gives
 #
-# Two random subspaces are not orthogonal. A random direction has the squared length $i/d$ inside a subspace of $i$
-# dimensions, so $\varphi$ of two random subspaces is $\max(i, j)/d$ on average. `random_similarity` knows that, and
-# the standard deviation. The same number can be a finding or nothing at all:
+# Two random subspaces are not orthogonal. On average a random direction has the squared length $i/d$ inside a subspace
+# of $i$ dimensions, so $\varphi$ of two random subspaces is $\max(i, j)/d$ on average. `random_similarity` knows that,
+# and the standard deviation. The same number can be a finding or nothing at all:
 
 # %%
 for d, i, j in ((144, 8, 8), (144, 8, 72), (16, 8, 8), (8, 8, 8)):
@@ -168,10 +208,10 @@ for d, i, j in ((144, 8, 8), (144, 8, 72), (16, 8, 8), (8, 8, 8)):
     assert np.isclose(mean, max(i, j) / d) and abs(np.mean(tries) - mean) < 0.4 * deviation + 1e-9
 
 # %% [markdown]
-# Eight directions in a space of eight are *everything*, and $\varphi = 1$ says nothing. In a space of 144,
+# Eight directions in a space of eight are *everything*, and $\varphi = 1$ says nothing. For eight in a space of 144,
 # $\varphi = 0.1$ would already be far above chance. Whoever reports a $\varphi$ has to say what chance gives. (The
-# authors' analysis code does: it draws the map of random matrices beside its own.) And now ours: every pair of
-# layers, three domains.
+# authors' analysis code does: it draws the map of random matrices beside its own.) And now ours, $\varphi$ for the six
+# pairs of layers, in three domains:
 
 # %%
 mean, deviation = random_similarity(144, 8, 8)
@@ -181,20 +221,64 @@ for domain in domains:
     for side, letter in enumerate("AB"):
         spaces = {name: conversions[domain, name][side].T for name in names}
         found[domain, letter] = [phi(spaces[one], spaces[two]) for one, two in pairs]
-        print(
-            f"{domain:9} Θ_{letter}  φ of six pairs:",
-            " ".join(f"{value:.3f}" for value in found[domain, letter]),
-        )
+        values = " ".join(f"{value:.3f}" for value in found[domain, letter])
+        print(f"{domain:9} Θ_{letter}   {values}")
 everything = np.concatenate(list(found.values()))
-print(
-    f"mean of all {everything.size}: {everything.mean():.4f}; "
-    f"by chance {mean:.4f} ± {deviation:.4f} for each"
-)
-assert abs(everything.mean() - mean) < deviation and everything.max() < 0.15
+print(f"mean of all {everything.size}: {everything.mean():.4f} ± {everything.std():.4f}")
+print(f"by chance       {mean:.4f} ± {deviation:.4f}")
+assert abs(everything.mean() - mean) < 0.4 * deviation and everything.max() < 0.1
 
 # %% [markdown]
-# It is what chance gives. **The conversion matrices of our layers are not alike**; the paper's finding, made on
-# RoBERTa, does not show here. Before you believe a "no", ask whether this measure could have said "yes".
+# It is what chance gives: **by this measure the conversion matrices of our layers are not alike**.
+#
+# ## As the authors do it
+#
+# Are we fair? The authors' analysis script differs from (1) in some ways. It compares three matrices, all with $W^{-1}$
+# on the left: $W^{-1}A^{\mathsf T}$, $W^{-1}B$ and $W^{-1}BA$, with $A$ as it is. It takes left or right singular
+# vectors, and the first $i$ and $j$ of them as you like. `published_conversion_matrices` gives these three. At
+# $i = j = r$ the third tells you nothing new: its columns span what those of $W^{-1}B$ span, and its rows what the rows
+# of $A$ span, without $W$. At $i < r$ it does: there it is the only one of the three that does not depend on $R$.
+
+
+# %%
+def similarity_of_layers(made, i):
+    """The mean φ(i, i) over six pairs of layers and three domains."""
+    values = [
+        subspace_similarity(made[domain, one], made[domain, two], i, i)
+        for domain in domains
+        for one, two in pairs
+    ]
+    return np.mean(values)
+
+
+def smaller(M):
+    """A matrix (d, 8) with the left singular vectors and the singular values of M, of rank 8."""
+    U, values, _ = np.linalg.svd(M)
+    return U[:, :8] * values[:8]
+
+
+as_it_is = {at: published_conversion_matrices(Ws[at[1]], As[at], Bs[at]) for at in As}
+learned = {at: published_conversion_matrices(Ws[at[1]], As[at], Bs[at], starts[at]) for at in As}
+rows = {
+    "W⁻¹ Aᵀ": {at: made["A"] for at, made in as_it_is.items()},
+    "W⁻¹ (A - A_0)ᵀ": {at: made["A"] for at, made in learned.items()},
+    "W⁻¹ B": {at: made["B"] for at, made in learned.items()},
+    "W⁻¹ B A": {at: smaller(made["BA"]) for at, made in learned.items()},
+    "right vectors": {at: smaller(made["BA"].T) for at, made in learned.items()},
+}
+print("i = j              1     2     4     8")
+for label, made in rows.items():
+    row = [similarity_of_layers(made, i) for i in (1, 2, 4, 8)]
+    print(f"{label:16}", " ".join(f"{value:.3f}" for value in row))
+    for i, value in zip((1, 2, 4, 8), row):
+        assert abs(value - i / 144) < random_similarity(144, i, i)[1]
+print(f"{'chance':16}", " ".join(f"{i / 144:.3f}" for i in (1, 2, 4, 8)))
+both = (similarity_of_layers(rows[label], 8) for label in ("W⁻¹ B", "W⁻¹ B A"))
+assert np.isclose(*both, rtol=1e-4)
+
+# %% [markdown]
+# It stays at what chance gives. The paper's finding, made on RoBERTa, does not show in these four layers. Before you
+# believe a "no", ask whether this measure could have said "yes".
 #
 # ## Could it have said yes? A planted answer
 #
@@ -204,6 +288,7 @@ assert abs(everything.mean() - mean) < deviation and everything.max() < 0.15
 # %%
 condition = [np.linalg.cond(W) for W in Ws.values()]
 print("condition numbers of the layers:", ", ".join(f"{value:.0f}" for value in condition))
+assert min(condition) > 200
 shared = rng.standard_normal((8, 144)) / 12
 noises, planted, left_over = [0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1], [], []
 
@@ -215,52 +300,86 @@ def noisy(A, share):
 
 
 for share in noises:
-    As = {name: noisy(shared @ W, share) for name, W in Ws.items()}
-    spaces = {name: np.linalg.solve(W.T, As[name].T) for name, W in Ws.items()}  # Θ_Aᵀ
+    made = {name: noisy(shared @ W, share) for name, W in Ws.items()}
+    spaces = {name: np.linalg.solve(W.T, made[name].T) for name, W in Ws.items()}  # Θ_Aᵀ
     planted.append(np.mean([phi(spaces[one], spaces[two]) for one, two in pairs]))
 print("φ:", "  ".join(f"{value:.2f} at {share:.1%}" for share, value in zip(noises, planted)))
-assert planted[0] > 0.99 and planted[5] < 0.6 and planted[6] < 0.25 and planted[7] < 2 * mean
+assert planted[0] > 0.99 and 0.3 < planted[5] < 0.6 and planted[6] < 0.2 and planted[7] < 1.5 * mean
 
 # %% [markdown]
-# So yes, the measure works: without noise it says 1. But noise of a tenth halves it, and noise of a third brings it
-# close to chance, because $A W^{-1}$ blows up what lies along the small singular values of $W$, and the largest
+# So yes, the measure works: without noise it says 1. But noise of a tenth halves it, and noise of a third leaves little
+# of it, because $A W^{-1}$ blows up what lies along the small singular values of $W$, and the largest
 # singular value of our layers is hundreds of times the smallest. What remains are those directions, and they have
-# nothing to do with each other. The question "is there one $\Theta$ for all layers?" has a direct form that needs no
-# inverse: *fit one*, by least squares, and look at what is left:
+# nothing to do with each other. (That is also why $A_0$ had to go. It would be noise of the size printed first, a third
+# of $A - A_0$ or more; with that, $\Theta_A$ could hardly have said yes.) So $\varphi$ at chance excludes one $\Theta$
+# for all layers, but not one under noise of a third.
+#
+# The question "is there one $\Theta$ for all layers?" has a direct form that needs no inverse: *fit one*, by least
+# squares, and look at what is left:
 #
 # $$ \text{residual}^2 = \min_\Theta \, \sum_l \lVert A_l - \Theta W_l \rVert_F^2 \;\Big/\;
 #    \sum_l \lVert A_l \rVert_F^2. \tag{3} $$
 #
-# $\Theta$ has as many numbers as *one* of the $N$ matrices $A_l$, so for random $A_l$ it can meet one of $N$
-# equations: chance is $\sqrt{1 - 1/N}$, here 0.87.
+# $\Theta$ has as many numbers as *one* of the $N$ matrices $A_l$, so it can meet one of $N$ equations: if the $W_l$ are
+# square and invertible, and the $A_l$ random, independent and of one size, chance is $\sqrt{1 - 1/N}$, here 0.87.
+#
+# Our $A_l - A_{0,l}$ and $B_l$ are not of one size, and not random in any known way. A better control keeps them all
+# and changes the one thing that matters: **give every layer another layer's $W$**. For four layers there are nine ways
+# to do that so that none keeps its own. If $W_l$ has a part in $B_l$, the right pairing leaves less than the wrong.
 
 
 # %%
 def one_for_all(inputs, outputs):
     """The relative residual of the one least-squares Θ with input_l Θᵀ ≈ output_l for all l."""
     system, wanted = np.concatenate(inputs), np.concatenate(outputs)
-    theta = np.linalg.lstsq(system, wanted, rcond=None)[0]
-    return np.linalg.norm(system @ theta - wanted) / np.linalg.norm(wanted)
+    Q, _ = np.linalg.qr(system)  # the residual is what is orthogonal to the columns of the system
+    return np.linalg.norm(wanted - Q @ (Q.T @ wanted)) / np.linalg.norm(wanted)
 
 
 # %%
 for share in noises:
-    As = [noisy(shared @ W, share) for W in Ws.values()]
-    left_over.append(one_for_all([W.T for W in Ws.values()], [A.T for A in As]))
-residuals = {"A": [], "B": []}
-for domain, (_, params, _) in lora.items():
-    residuals["A"].append(
-        one_for_all([W.T for W in Ws.values()], [params[name]["A"].T for name in names])
-    )
-    residuals["B"].append(one_for_all(list(Ws.values()), [params[name]["B"] for name in names]))
-    print(
-        f"{domain:9} one Θ for four layers leaves {residuals['A'][-1]:.3f} of A, "
-        f"{residuals['B'][-1]:.3f} of B"
-    )
+    made = [noisy(shared @ W, share) for W in Ws.values()]
+    left_over.append(one_for_all([W.T for W in Ws.values()], [A.T for A in made]))
+assert left_over[3] < 0.03 and planted[3] < 0.95  # 1 % of noise: nothing to the fit, much to φ
+
+wrong_ways = [
+    order for order in permutations(names) if all(one != two for one, two in zip(order, names))
+]
+assert len(wrong_ways) == 9
+residuals, wrong = {"A": [], "B": []}, {"A": [], "B": []}
+for letter in "AB":
+    for domain in domains:
+        if letter == "A":
+            outputs = [(As[domain, name] - starts[domain, name]).T for name in names]
+            inputs = {name: W.T for name, W in Ws.items()}
+        else:
+            outputs, inputs = [Bs[domain, name] for name in names], Ws
+        own = one_for_all([inputs[name] for name in names], outputs)
+        others = [one_for_all([inputs[name] for name in way], outputs) for way in wrong_ways]
+        residuals[letter].append(own)
+        wrong[letter].append(np.mean(others))
+        what = {"A": "A - A_0", "B": "B      "}[letter]
+        print(
+            f"{domain:9} {what} one Θ leaves {own:.3f}; "
+            f"paired wrongly {np.mean(others):.3f} ± {np.std(others):.3f}"
+        )
+        if letter == "B":
+            assert own < (np.mean(others) if domain == "fraktur" else min(others))
 print(f"chance: {(1 - 1 / 4) ** 0.5:.3f}")
+of_wrong_ways = []
+for way in wrong_ways:
+    for domain in domains:
+        spaces = [np.linalg.solve(Ws[W], Bs[domain, name]) for W, name in zip(way, names)]
+        of_wrong_ways += [phi(one, two) for one, two in combinations(spaces, 2)]
+right_way = np.mean([found[domain, "B"] for domain in domains])
+print(
+    f"φ of Θ_B: {right_way:.4f}; paired wrongly "
+    f"{np.mean(of_wrong_ways):.4f} ± {np.std(of_wrong_ways):.4f} for each pair"
+)
+assert abs(right_way - np.mean(of_wrong_ways)) < np.std(of_wrong_ways)
 values = [*residuals["A"], *residuals["B"]]
-assert min(values) > 0.7 and max(values) < 0.88 and np.mean(values) < 0.86
-assert left_over[3] < 0.05 and planted[3] < 0.95  # 1 % of noise: nothing to the fit, much to φ
+assert min(values) > 0.72 and max(values) < 0.88
+assert np.mean(residuals["A"]) < np.mean(wrong["A"])
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.1))
@@ -278,30 +397,33 @@ for axis, curve, chance, trained, title in (
         label="planted Θ plus noise",
     )
     axis.axhline(chance, color=GREY, linestyle="--", linewidth=1, label="chance")
-    axis.plot([4] * 3, trained["A"], "D", color=ORANGE, markersize=5, label="trained LoRA, A")
+    axis.plot([4] * 3, trained["A"], "D", color=ORANGE, markersize=5, label="trained LoRA, A - A_0")
     axis.plot([8] * 3, trained["B"], "s", color=GREEN, markersize=5, label="trained LoRA, B")
     axis.set(title=title, xlabel="noise / size of A", ylim=(-0.05, 1.05))
     axis.set_xticks([0.0002, 0.001, 0.01, 0.1, 1, 6], ["0", "0.001", "0.01", "0.1", "1", "LoRA"])
+axes[1].plot([5.6] * 6, [*wrong["A"], *wrong["B"]], "x", color=GREY, label="with other layers' W")
 axes[1].legend(frameon=False, loc="upper left", bbox_to_anchor=(0.02, 0.8))
 plt.show()
 
 # %% [markdown]
-# With 1 % of noise the fit says "one $\Theta$, and 1 % left". For the trained adapters it says: one $\Theta$ for
-# four layers explains about 30 % of them (the residual squared is what is left), where chance explains 25 %. A
-# trace, not a likeness.
+# With 1 % of noise the fit says "one $\Theta$, and 1 % left". For the trained adapters one $\Theta$ explains little
+# more (the residual squared is what is left) than it does when every layer has another's $W$. But a little more it is:
+# for $B$, under uneven light and on rotated letters, the right pairing leaves less than each of the nine wrong ones (on
+# Fraktur less than their mean). So $W_l$ has left a trace in $B_l$, which $\varphi$ does not see. A trace, not a
+# likeness.
 #
 # That does **not** mean that one $\Theta$ cannot solve the task. LoRA found *one* solution for each layer, out of
 # very many; nobody asked it to find alike ones. So ask for it.
 #
-# ## One linear layer for all: by hand
+# ## One pair for all layers: by hand
 #
 # Turn (1) around. Make $\Theta_A$ and $\Theta_B$ the things that you train, *one pair for all layers of a kind*, and
 # let every layer compute its $A$ and $B$ from its own frozen $W$:
 #
 # $$ W_l' = W_l + W_l\,\Theta_B^{\mathsf T}\,\Theta_A W_l \qquad \text{for all layers } l. \tag{4} $$
 #
-# $\Theta_B$ starts at zero, so $W_l' = W_l$, as in LoRA. The forward pass needs no $A$ and no $B$:
-# $A x = \Theta_A (W x)$, and $W x$ is there anyway.
+# $\Theta_B$ starts at zero, so $W_l' = W_l$, as in LoRA. The forward pass needs no $A$: $A x = \Theta_A (W x)$, and
+# $W x$ is there anyway.
 
 # %%
 W = rng.standard_normal((5, 7))
@@ -344,8 +466,8 @@ updates = [merged[name] - network[name] for name in names]
 assert min(np.linalg.norm(one - two) for one, two in combinations(updates, 2)) > 0.1
 
 # %% [markdown]
-# How much does it save? $r(d_\text{out} + d_\text{in})$ parameters *once* for each kind of layer, whatever their
-# number. The example of the paper, query and value matrices of RoBERTa-base, twelve layers, rank 8:
+# How much does it save? $r(d_\text{out} + d_\text{in})$ parameters *once* for each kind of layer, however many there
+# are. The example of the paper, query and value matrices of RoBERTa-base, twelve layers, rank 8:
 
 # %%
 blank = np.zeros((768, 768), np.float32)
@@ -359,11 +481,11 @@ assert by_lora == 294_912 and by_condlora == 24_576
 # ## Is it W that helps? Two controls
 #
 # Say CondLoRA does well. There are at least two explanations. The paper's: the frozen $W$ tells each layer what its
-# adapter should be. The sober one: it is enough to share *something*; a few well-used parameters go a long way. A
+# adapter should be. The other: it is enough to share *something*, and what is shared has little to do with $W$. A
 # **control** is a variant that has one ingredient less:
 #
 # - **tied**: one $A$ and one $B$ for all layers. Sharing, and no $W$ at all: LoRA with `key=kind`.
-# - **on noise**: CondLoRA's formula, but every layer gets a random matrix $G_l$ of the size of its $W_l$, drawn once
+# - **on noise**: CondLoRA's formula, but every layer gets a random matrix $G_l$ of the norm of its $W_l$, drawn once
 #   and frozen, in the place of $W_l$ in $A$ and $B$. The layers differ, but not in a way that $W_l$ has a part in.
 #
 # All have the same 2,304 trainable parameters. The second takes about fifteen lines. An adapter is a frozen dataclass
@@ -404,96 +526,173 @@ assert np.allclose(
 assert np.isclose(np.linalg.norm(frozen["G"]), np.linalg.norm(W))
 
 # %% [markdown]
-# Two networks, each pretrained anew, and three domains. All four methods train 2,304 parameters. For each method and
-# domain the learning rate is the better one of 0.01 and 0.03, found on other seeds: on unequal rates you would
-# compare the rates.
+# Three networks, each pretrained anew, and three domains. All methods but LoRA of rank 8 train 2,304 parameters. For
+# each method and domain the learning rate is the better one of 0.01 and 0.03 on other networks: on unequal rates you
+# would compare the rates.
 
 # %%
-rivals = {"LoRA r=2": (LoRA(2), own_name), "CondLoRA r=8": (CondLoRA(8), kind)}
-rivals |= {"tied r=8": (LoRA(8), kind), "on noise r=8": (OnNoise(8), kind)}
+rivals = {
+    "LoRA r=8": (LoRA(8), own_name),
+    "LoRA r=2": (LoRA(2), own_name),
+    "CondLoRA r=8": (CondLoRA(8), kind),
+    "tied r=8": (LoRA(8), kind),
+    "on noise r=8": (OnNoise(8), kind),
+}
 # 0.01, the others 0.03
 slower = {
+    ("LoRA r=8", "rotated"),
     ("CondLoRA r=8", "lighting"),
     ("CondLoRA r=8", "rotated"),
     ("tied r=8", "rotated"),
+    ("on noise r=8", "lighting"),
 }
-networks = [network, letters.pretrain(rng, LENGTH)]
-shares = {}
+networks = [network, letters.pretrain(rng, LENGTH), letters.pretrain(rng, LENGTH)]
+runs = {("LoRA r=8", domain): [lora[domain]] for domain in domains}
 for method, (adapter, key) in rivals.items():
     for domain in domains:
         lr = 1e-2 if (method, domain) in slower else 3e-2
-        runs = [adapt(one, adapter, key, lr, domain) for one in networks]
-        assert all(attached.trainable == 2304 for attached, _, _ in runs)
-        shares[method, domain] = [share for _, _, share in runs]
-    cells = (
-        domain + "".join(f" {share:6.1%}" for share in shares[method, domain]) for domain in domains
-    )
-    print(f"{method:13}", "    ".join(cells))
+        some = runs.setdefault((method, domain), [])
+        some += [adapt(one, adapter, key, lr, domain) for one in networks[len(some) :]]
+        trainable = 9216 if method == "LoRA r=8" else 2304
+        assert all(run.attached.trainable == trainable for run in some)
+shares = {at: 100 * np.array([run.accuracy for run in some]) for at, some in runs.items()}
+
+
+def three(values):
+    """Three networks' numbers in each of the three domains."""
+    return "   ".join(f"{name} " + " ".join(f"{v:5.1f}" for v in values[name]) for name in domains)
+
+
+for method in rivals:
+    print(f"{method:13}", three({domain: shares[method, domain] for domain in domains}))
 
 # %%
-colours = dict(zip(rivals, (GREY, BLUE, ORANGE, GREEN)))
-figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.6), sharey=True)
+colours = dict(zip(rivals, ("black", GREY, BLUE, ORANGE, GREEN)))
+figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.8), sharex=True, sharey=True)
 for axis, domain in zip(axes, domains):
     for place, method in enumerate(rivals):
-        values = 100 * np.array(shares[method, domain])
+        values = shares[method, domain]
         axis.plot(
-            values, [-place] * len(values), "o", color=colours[method], markersize=6, alpha=0.8
+            values, [-place] * len(values), "o", color=colours[method], markersize=6, alpha=0.7
         )
         axis.plot(
             np.mean(values), -place, "|", color=colours[method], markersize=18, markeredgewidth=2
         )
-    axis.axvline(100 * lora[domain][2], color=GREY, linestyle="--", linewidth=1)
-    axis.set(title=domain, xlabel="accuracy (%)", ylim=(-3.6, 0.9))
+    axis.set(title=domain, xlabel="accuracy (%)", ylim=(-4.6, 0.6))
     axis.grid(axis="x", alpha=0.25)
 axes[0].set_yticks([-place for place in range(len(rivals))], list(rivals))
-axes[0].text(100 * lora["fraktur"][2], 0.85, "LoRA r=8 ", color=GREY, size=9, ha="right", va="top")
 plt.show()
 
 # %% [markdown]
-# Each dot is one network, a bar is the mean; the dashed line is LoRA of rank 8 without sharing, 9,216 parameters, on
-# the first network.
+# Each dot is one network, a bar is the mean of three. Compare two methods on the *same* network: by how many points is
+# CondLoRA better, and is it on all three?
 
 # %%
-reference = {domain: lora[domain][2] for domain in domains}
-mean_share = {key: np.mean(values) for key, values in shares.items()}
-gaps = {"LoRA r=8": {d: 100 * (shares["CondLoRA r=8", d][0] - reference[d]) for d in domains}}
-for rival in ("LoRA r=2", "tied r=8", "on noise r=8"):
-    gaps[rival] = {d: 100 * (mean_share["CondLoRA r=8", d] - mean_share[rival, d]) for d in domains}
-for rival, by_domain in gaps.items():
-    print(
-        f"CondLoRA against {rival:13}",
-        "   ".join(f"{domain} {gap:+5.1f}" for domain, gap in by_domain.items()),
-    )
-assert abs(gaps["tied r=8"]["lighting"]) < 5
-assert np.mean(list(gaps["LoRA r=2"].values())) > 0.5
-assert gaps["LoRA r=8"]["rotated"] < -1
-assert min(gaps["LoRA r=8"]["fraktur"], gaps["LoRA r=8"]["lighting"]) > -4
-assert abs(gaps["tied r=8"]["fraktur"]) < 3
-assert gaps["tied r=8"]["rotated"] - gaps["on noise r=8"]["rotated"] > 1
-assert gaps["on noise r=8"]["lighting"] > 1.5 and gaps["on noise r=8"]["rotated"] < 0
-assert abs(gaps["on noise r=8"]["fraktur"]) < 3
+gaps = {}
+for rival in rivals:
+    if rival != "CondLoRA r=8":
+        for domain in domains:
+            gaps[rival, domain] = shares["CondLoRA r=8", domain] - shares[rival, domain]
+        print(
+            f"CondLoRA minus {rival:13}", three({domain: gaps[rival, domain] for domain in domains})
+        )
+seconds = {
+    method: min(run.seconds for domain in domains for run in runs[method, domain])
+    for method in ("LoRA r=8", "CondLoRA r=8")
+}
+for method, shortest in seconds.items():
+    print(f"{method:13} {shortest:.2f} seconds of training, the shortest of nine runs")
 
 # %% [markdown]
-# Read it line by line.
+# Read it line by line. Three networks are few: trust a large gap that has one sign on all three, and no other.
 #
-# - **LoRA of the same rank**, with four times the parameters: CondLoRA is on par on Fraktur and under uneven light, and
-#   loses some points on rotated letters. With *equally many* parameters (rank 2) CondLoRA is ahead on average. So the
-#   paper's main claim, on par with far fewer parameters, mostly holds.
-# - **Fraktur**: tied, on $W$, on noise, all alike. It is the sharing that works here, and $W$ has no part in it.
-# - **Uneven light**: noise is clearly worse than $W$. Here $W$ helps.
-# - **Rotated letters**: noise does *better* than $W$, and clearly better than a tied pair, which is a gamble here:
-#   level with $W$ on some networks, far behind on others (try another seed). What helps is that each layer gets
-#   something of its own, not what $W$ says.
+# - **LoRA of the same rank**, with four times the parameters: CondLoRA is clearly behind on rotated letters, and one to
+#   three points on the others. The paper's main claim, on par with far fewer parameters, holds here nearly in two cases
+#   of three, after training as short as this. (With more steps the gap on rotated letters narrows; try 400.)
+# - **LoRA with equally many parameters** (rank 2): CondLoRA is ahead on Fraktur, and less so under uneven light. On
+#   rotated letters it is behind with these three networks, and ahead with others that we tried.
+# - **Fraktur**: tied, on $W$, on noise, all much alike. It is the sharing that works here; we see no part of $W$ in it.
+# - **Uneven light**: noise is clearly worse than $W$. Here $W$ helps. A tied pair without $W$ is only a little behind.
+# - **Rotated letters**: noise is clearly *better* than $W$, and than a tied pair. What helps is that each layer gets
+#   something of its own, not what $W$ says. A tied pair is a gamble here: level with $W$ on some networks, far behind
+#   on others. Three networks are too few to see that; try other seeds.
 #
-# "A single linear layer yields task-adapted matrices": yes, mostly. "Because $W$ tells it how": in one case of
-# three, and even there a tied pair without $W$ is not far behind. A method can work for another reason than the one
-# it was built on. Only a control can tell.
+# As for **time**: a step takes about as long as one of LoRA. Fewer trainable parameters save memory, not products.
+#
+# "A single linear layer yields task-adapted matrices": yes, mostly. "Because $W$ tells it how": in one case of three. A
+# method can work for another reason than the one it was built on. Only a control can tell.
+
+# %%
+assert all(gaps["LoRA r=8", "rotated"] < -3)
+for domain in ("fraktur", "lighting"):
+    assert -5 < np.mean(gaps["LoRA r=8", domain]) < 0
+assert all(gaps["LoRA r=2", "fraktur"] > 0.5) and np.mean(gaps["LoRA r=2", "lighting"]) > 0
+assert np.mean(gaps["LoRA r=2", "rotated"]) < 1
+for control in ("tied r=8", "on noise r=8"):
+    assert abs(np.mean(gaps[control, "fraktur"])) < 2.5
+assert all(gaps["on noise r=8", "lighting"] > 2) and all(gaps["on noise r=8", "rotated"] < -1)
+assert all(shares["on noise r=8", "rotated"] - shares["tied r=8", "rotated"] > 1.5)
+assert 0 < np.mean(gaps["tied r=8", "lighting"]) < 4
+assert 0.5 < seconds["CondLoRA r=8"] / seconds["LoRA r=8"] < 2
+
+# %% [markdown]
+# ## Do LoRA and CondLoRA find the same update?
+#
+# The authors also compare what was trained: LoRA's $A$ with CondLoRA's $A$, $B$ with $B$ and $BA$ with $BA$, layer by
+# layer, by $\varphi$, next to random matrices. (They take $A$ as it is. We add $A - A_0$.) Again, chance is not the
+# only number to compare with. Add one from below, LoRA's matrices of a layer with CondLoRA's of the *next*, and one
+# from above: LoRA with LoRA, from another start.
+
+
+# %%
+def trained_matrices(run, name):
+    """{label: matrix} of one layer; their left singular vectors are what is compared."""
+    if name in run.params:  # LoRA
+        A_0, A, B = run.attached.params[name]["A"], run.params[name]["A"], run.params[name]["B"]
+    else:  # CondLoRA
+        before, after = (own["layers.*.W"] for own in (run.attached.params, run.params))
+        A_0, A = (own["Theta_A"] @ Ws[name] for own in (before, after))
+        B = Ws[name] @ after["Theta_B"].T
+    A_0, A, B = (M.astype(np.float64) for M in (A_0, A, B))
+    triangle = np.linalg.qr(A.T)[1]  # A = triangleᵀ Qᵀ, so BA has those of B triangleᵀ
+    return {"A": A.T, "A - A_0": (A - A_0).T, "B": B, "BA": B @ triangle.T}
+
+
+again = {name: adapt(network, LoRA(8), own_name, LORA_RATES[name], name) for name in domains}
+versus = {"CondLoRA": 0, "next layer": 1, "LoRA again": 0}  # and by how many layers it is shifted
+alike = {}
+for label in ("A", "A - A_0", "B", "BA"):
+    for rival, shift in versus.items():
+        for i in (1, 8):
+            values = []
+            for domain in domains:
+                other = again[domain] if rival == "LoRA again" else runs["CondLoRA r=8", domain][0]
+                for k, name in enumerate(names):
+                    one = trained_matrices(lora[domain], name)[label]
+                    two = trained_matrices(other, names[(k + shift) % 4])[label]
+                    values.append(subspace_similarity(one, two, i, i))
+            alike[label, rival, i] = np.mean(values)
+for i in (1, 8):
+    print(f"φ({i}, {i}) of LoRA with", ", ".join(versus), f"(chance {i / 144:.3f})")
+    for label in ("A", "A - A_0", "B", "BA"):
+        cells = (f"{alike[label, rival, i]:.3f}" for rival in versus)
+        print(f"    {label:8}", "   ".join(cells))
+
+for label in ("A", "A - A_0", "B", "BA"):
+    below, own, above = (
+        alike[label, rival, 8] for rival in ("next layer", "CondLoRA", "LoRA again")
+    )
+    assert below < 0.1 and 1.2 * below < own < 0.8 * above
+
+# %% [markdown]
+# By every line LoRA and CondLoRA agree more than chance has it, and more than with the next layer. But two LoRAs from
+# two starts agree far more. CondLoRA does not find LoRA's update: it finds another one.
 #
 # ## What CondLoRA cannot represent
 #
 # First, in one layer. By (4) the update is $W(\dots)W$. Its columns lie in the column space of $W$, its rows in the
 # row space. So what $W$ maps to zero, $W'$ maps to zero, whatever you train, and the rank of $W'$ is at most that of
-# $W$. LoRA has no such limit.
+# $W$. LoRA has no such limit. (Neither has CondLoRA in one layer if $W$ is invertible: conversion matrices exist.)
 
 # %%
 W = rng.standard_normal((6, 3)) @ rng.standard_normal((3, 8))  # rank 3
@@ -511,32 +710,35 @@ assert np.linalg.norm(by_condlora @ ignored) < 1e-10 < 0.1 < np.linalg.norm(by_l
 # %% [markdown]
 # Second, between layers. Say that layer $l$ needs the update $\Delta_l$. One $M = \Theta_B^{\mathsf T}\Theta_A$ has
 # to serve all, $W_l M W_l = \Delta_l$. For invertible $W_l$ that is possible only if all $W_l^{-1}\Delta_l W_l^{-1}$
-# are the same matrix. `solve_shared_conversion` finds the best $M$ (of any rank) and what it leaves. With updates that
-# have nothing in common it is chance again: $\sqrt{1 - 1/N}$.
+# are the same matrix. `solve_shared_conversion` finds the best $M$ (of any rank) and what it leaves. With random
+# updates of one size that have nothing in common, and square $W_l$, it is about $\sqrt{1 - 1/N}$ again.
 
 # %%
 for count in (1, 2, 4, 8):
-    layers = [rng.standard_normal((8, 8)) for _ in range(count)]
-    common = rng.standard_normal((8, 8))
-    _, agreeing = solve_shared_conversion(layers, [W @ common @ W for W in layers])
-    _, independent = solve_shared_conversion(layers, [rng.standard_normal((8, 8)) for _ in layers])
+    agreeing, independent = [], []
+    for _ in range(5):
+        layers = [rng.standard_normal((8, 8)) for _ in range(count)]
+        common = rng.standard_normal((8, 8))
+        needs = [rng.standard_normal((8, 8)) for _ in layers]
+        agreeing.append(solve_shared_conversion(layers, [W @ common @ W for W in layers])[1])
+        independent.append(solve_shared_conversion(layers, needs)[1])
     chance = (1 - 1 / count) ** 0.5
     print(
-        f"{count} layers: one M leaves {agreeing:.0e} if they agree, "
-        f"{independent:.2f} if not; chance {chance:.2f}"
+        f"{count} layers: one M leaves {max(agreeing):.0e} if they agree, "
+        f"{np.mean(independent):.2f} if not; chance {chance:.2f}"
     )
-    assert agreeing < 1e-9 and abs(independent - chance) < 0.25
+    assert max(agreeing) < 1e-11 and abs(np.mean(independent) - chance) < 0.08
 
 # %% [markdown]
-# That is the price: with $N$ layers and nothing in common between them, a shared adapter does little more than serve
-# one layer. Why does it cost so little on the letters? Because a network has many good sets of updates, and training
-# looks for one among those that can be shared.
+# That is the price: with $N$ layers and nothing in common between them, a shared adapter explains about one $N$-th of
+# what they need, as if it served one layer. Why does it cost so little on the letters? A likely reason, which we do
+# not prove: a network has many good sets of updates, and training looks for one among those that can be shared.
 #
 # ## A note on the published code
 #
 # The authors' released code sends the *rows of $W$* through both linear layers. Written in our letters that gives
 # $W M W^{\mathsf T}$ in the place of $W M W$ in (4). For a square $W$ it is another adapter with as many
-# parameters. For any other shape it does not fit.
+# parameters, and $W^{-1}A^{\mathsf T}$ above is *its* $\Theta_A^{\mathsf T}$. For any other shape it does not fit.
 
 # %%
 square = rng.standard_normal((5, 5))
@@ -584,16 +786,15 @@ assert (lora_count, condlora_count, rank_for_the_same) == (4_194_304, 131_072, 2
 # %% tags=["hide-cell"]
 # Solution 2: φ compares spaces and is blind to R; one Θ for all must hit the matrices themselves.
 R = {name: rng.standard_normal((8, 8)) for name in names}
-old = {name: lora["fraktur"][1][name]["A"].astype(np.float64) for name in names}
-B = lora["fraktur"][1][names[0]]["B"].astype(np.float64)
-assert np.allclose(
-    B @ np.linalg.inv(R[names[0]]) @ (R[names[0]] @ old[names[0]]), B @ old[names[0]], atol=1e-8
-)
+old = {name: As["fraktur", name] for name in names}
+for name in names:
+    B = Bs["fraktur", name]
+    assert np.allclose(B @ np.linalg.inv(R[name]) @ (R[name] @ old[name]), B @ old[name], atol=1e-8)
 outcome = {}
-for made, As in (("trained", old), ("planted", {name: shared @ W for name, W in Ws.items()})):
+for made, given in (("trained", old), ("planted", {name: shared @ W for name, W in Ws.items()})):
     for turned, version in (
-        ("as it is", As),
-        ("turned by R", {name: R[name] @ A for name, A in As.items()}),
+        ("as it is", given),
+        ("turned by R", {name: R[name] @ A for name, A in given.items()}),
     ):
         spaces = {name: np.linalg.solve(Ws[name].T, version[name].T) for name in names}
         similarity = np.mean([phi(spaces[one], spaces[two]) for one, two in pairs])
@@ -612,18 +813,18 @@ assert outcome["planted", "as it is"][1] < 1e-8 and outcome["planted", "turned b
 #
 # `teacher.shared_conversion` makes a teacher with $W_l + W_l M W_l$, one $M$ of rank $k$ for all layers. Train
 # CondLoRA of rank 2 with `key=kind` on `teacher_task(rng, teacher.shared_conversion, 2, widths=(12, 12, 12, 12))`,
-# and tied LoRA with as many parameters. Which one gets near? Does CondLoRA find the *same* $M$, or another
-# one that does as well?
+# and tied LoRA with as many parameters, both for 1,000 steps of 64 points at the rate 0.03. Which one gets near? Does
+# CondLoRA find the *same* $M$, or another one that does as well?
 #
 # <details><summary>Hint</summary>
 #
-# The true $M$ is $W^{-1}(W' - W)W^{-1}$ in any layer. Compare column spaces with `subspace_similarity`; chance is
-# 2/12.
+# The true $M$ is $W^{-1}(W' - W)W^{-1}$ in any layer, and the trained one is $\Theta_B^{\mathsf T}\Theta_A$. Compare
+# them entry by entry: here nothing is free, for $\Theta_B^{\mathsf T}R^{-1}R\,\Theta_A$ is the same $M$.
 #
 # </details>
 
 # %% tags=["hide-cell"]
-# Solution 3: CondLoRA gets near the teacher and finds its M; a tied pair, with as many parameters, cannot.
+# Solution 3: CondLoRA becomes the teacher and finds its very M; a tied pair, with as many parameters, stays far off.
 student, taught, x, y = teacher.teacher_task(
     rng, teacher.shared_conversion, 2, widths=(12, 12, 12, 12)
 )
@@ -636,16 +837,15 @@ for label, adapter in (("CondLoRA", CondLoRA(2)), ("tied LoRA", LoRA(2))):
     def squares(params, x, y, attached=attached):
         return anp.sum((mlp(attached.bind(params), x) - y) ** 2) / y.size
 
-    params = fit(squares, attached.params, (x, y), rng=rng, steps=800, batch=64, lr=3e-2)
+    params = fit(squares, attached.params, (x, y), rng=rng, steps=1000, batch=64, lr=3e-2)
     trained[label] = params["layers.*.W"]
     result = attached.bind(params)
     errors[label] = np.linalg.norm(mlp(result, x) - y) / np.linalg.norm(y)
     print(f"{label:9} {attached.trainable} parameters: error {errors[label]:.1e}")
-same = subspace_similarity(
-    trained["CondLoRA"]["Theta_B"].T @ trained["CondLoRA"]["Theta_A"], M, 2, 2
-)
-print(f"φ of the column spaces of the found M and the true one: {same:.3f} (chance {2 / 12:.2f})")
-assert errors["CondLoRA"] < 0.5 * errors["tied LoRA"] and same > 0.6
+found_matrix = trained["CondLoRA"]["Theta_B"].T @ trained["CondLoRA"]["Theta_A"]
+print(f"relative error of M itself: {np.linalg.norm(found_matrix - M) / np.linalg.norm(M):.1e}")
+assert np.linalg.norm(found_matrix - M) < 1e-5 * np.linalg.norm(M)
+assert errors["CondLoRA"] < 1e-5 and errors["tied LoRA"] > 0.2
 
 # %% [markdown]
 # ## Where to go next

@@ -3,18 +3,18 @@
 #
 # **You will learn**
 #
-# - how near low-rank adapters on several matrices in a row can bring the product to a target: a number that is known
-#   before anything is trained;
+# - the smallest error that low-rank adapters on several linear layers can reach; it is known before anything is
+#   trained;
 # - how to compute the best adapters in closed form, first by hand for two layers, then for any number;
 # - the bug that nearly everyone writes on the way, and the difference between what exists and what training finds.
 #
 # **Before this:** [tutorial 1](01_one_matrix.py) for singular values and Eckart–Young,
-# [tutorial 2](02_lora_by_hand.py) for LoRA. **Time:** 45 minutes to read, 5 seconds to run.
+# [tutorial 2](02_lora_by_hand.py) for LoRA. **Time:** 50 minutes to read, 15 seconds to run.
 #
-# For one matrix everything is known: an adapter of rank $r$ changes $W$ by a matrix of rank $r$, and the best one is a
-# truncated SVD. A network has many layers, each with an adapter of its own. Do two adapters of rank 2 do the work of
-# one of rank 4, or less, or more? Networks without activation functions give a complete answer, and the next two
-# tutorials carry it to ReLU networks and to attention.
+# For one matrix everything is known: an adapter of rank $r$ changes $W$ by a matrix of rank $r$ at most, and the best
+# one is a truncated SVD. A network has many layers, each with an adapter of its own. Do two adapters of rank 2 do the
+# work of one of rank 4, or less, or more? For networks of square, invertible matrices without activation functions the
+# answer is complete, and the next two tutorials carry it to ReLU networks and to attention.
 
 # %%
 import os
@@ -30,7 +30,7 @@ import matplotlib.pyplot as plt
 from minilora import adam, adam_start, learning_rate, value_and_grad
 from minilora.cli.output import survive_any_output
 from minilora.theorems.chain import Unsolvable, add_adapters, chain_product
-from minilora.theorems.linear import adapt_product, predicted_error
+from minilora.theorems.linear import adapt_product, obstacle, predicted_error
 
 survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
 plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
@@ -43,7 +43,8 @@ rng = np.random.default_rng(0)
 #
 # Take a network of three linear layers and nothing between them: $y = W_2 W_1 W_0 x$. To the outside it is one matrix,
 # the product $P = W_2 W_1 W_0$. Somebody wants another matrix, the target $\bar W$. We may give each layer an adapter,
-# $W'_l = W_l + B_l A_l$ with $B_l A_l$ of rank $R_l$, and want the new product $P' = W'_2 W'_1 W'_0$ near $\bar W$.
+# $W'_l = W_l + B_l A_l$ with $B_l A_l$ of rank at most $R_l$, and want the new product $P' = W'_2 W'_1 W'_0$ near $\bar
+# W$.
 #
 # The random matrices here have singular values between ½ and 2, so that they stretch no direction much and shrink none
 # much. The section on lost digits shows what happens otherwise.
@@ -60,7 +61,7 @@ def layer(d_out, d_in):
 
 
 D = 8
-Ws = [layer(D, D) for _ in range(3)]  # bottom first: Ws[0] sees x
+Ws = [layer(D, D) for _ in range(3)]  # the earliest first: Ws[0] sees x
 target = layer(D, D)
 P = Ws[2] @ Ws[1] @ Ws[0]
 E = target - P
@@ -78,15 +79,15 @@ assert np.linalg.matrix_rank(E) == D
 #
 # ## No adapters do better: a telescoping sum
 #
-# Change the layers one at a time, bottom first. Each step changes one layer, which has only *adapted* layers below it
-# and only *frozen* layers above it:
+# Change the layers one at a time, the earliest first. Each step changes one layer, which has only *adapted* layers
+# before it and only *frozen* layers after it:
 #
 # $$W_2 W_1 W_0 \;\to\; W_2 W_1 W'_0 \;\to\; W_2 W'_1 W'_0 \;\to\; W'_2 W'_1 W'_0$$
 #
 # The total change is the sum of the steps, and each step is a product with $B_l A_l$ in its middle:
 #
-# $$P' - P = \sum_l S_l \, B_l A_l \, X_l, \qquad S_l = W_{2} \cdots W_{l+1} \text{ (above, frozen)}, \quad
-#   X_l = W'_{l-1} \cdots W'_0 \text{ (below, adapted)} \tag{1}$$
+# $$P' - P = \sum_l S_l \, B_l A_l \, X_l, \qquad S_l = W_{2} \cdots W_{l+1} \text{ (later, frozen)}, \quad
+#   X_l = W'_{l-1} \cdots W'_0 \text{ (earlier, adapted)} \tag{1}$$
 #
 # Try it with random adapters of rank 2.
 
@@ -96,9 +97,9 @@ new = [W + B @ A for W, B, A in zip(Ws, Bs, As)]
 change = new[2] @ new[1] @ new[0] - P
 
 steps = [
-    Ws[2] @ Ws[1] @ (Bs[0] @ As[0]),  # bottom: S = W_2 W_1, X = I
-    Ws[2] @ (Bs[1] @ As[1]) @ new[0],  # middle
-    (Bs[2] @ As[2]) @ new[1] @ new[0],  # top: S = I, X = W'_1 W'_0
+    Ws[2] @ Ws[1] @ (Bs[0] @ As[0]),  # first layer: S = W_2 W_1, X = I
+    Ws[2] @ (Bs[1] @ As[1]) @ new[0],  # second: S = W_2, X = W'_0
+    (Bs[2] @ As[2]) @ new[1] @ new[0],  # third: S = I, X = W'_1 W'_0
 ]
 assert np.allclose(change, sum(steps), atol=1e-10)
 print("rank of each step:     ", [int(np.linalg.matrix_rank(step)) for step in steps])
@@ -141,11 +142,11 @@ assert min(found) >= spectral
 # ## Two layers by hand
 #
 # Two layers $W_1 W_0$, adapters of rank 4 on each: $4 + 4 = 8 = D$, so (2) allows error zero. Start from the end: write
-# the change that is needed as a product of a tall and a wide matrix, $E = Q\,C$, and cut both in two,
+# the change that is wanted as a product of a tall and a wide matrix, $E = Q\,C$, and split both in two,
 #
 # $$E = Q_0 C_0 + Q_1 C_1, \qquad Q_0, Q_1 \text{ of shape } (8, 4), \quad C_0, C_1 \text{ of shape } (4, 8).$$
 #
-# The lower layer is to contribute $Q_0 C_0$, the upper one $Q_1 C_1$. The SVD gives such a cut.
+# The first layer is to contribute $Q_0 C_0$, the second one $Q_1 C_1$. The SVD gives such a split.
 
 # %%
 W0, W1 = layer(D, D), layer(D, D)
@@ -157,49 +158,54 @@ C0, C1 = C[:4], C[4:]
 assert np.allclose(Q0 @ C0 + Q1 @ C1, goal - W1 @ W0)
 
 # %% [markdown]
-# **Lower layer.** By (1) its step is $W_1\, B_0 A_0$. That should be $Q_0 C_0$. Choose $A_0 = C_0$, then $B_0$ has to
+# **First layer.** By (1) its step is $W_1\, B_0 A_0$. That should be $Q_0 C_0$. Choose $A_0 = C_0$, then $B_0$ has to
 # solve $W_1 B_0 = Q_0$.
 
 # %%
 A0 = C0
 B0 = np.linalg.solve(W1, Q0)
-lower = W0 + B0 @ A0
-assert np.allclose(W1 @ lower, W1 @ W0 + Q0 @ C0)  # half of the change is done
+first = W0 + B0 @ A0
+assert np.allclose(W1 @ first, W1 @ W0 + Q0 @ C0)  # half of the change is done
 
 # %% [markdown]
-# **Upper layer.** Nothing is above it, so its step is $B_1 A_1\, W'_0$: the layer below is already the *adapted* one.
-# That should be $Q_1 C_1$. Choose $B_1 = Q_1$, then $A_1$ has to solve $A_1 W'_0 = C_1$. (`solve` has the unknown on
-# the right, so we solve the transposed equation.)
+# **Second layer.** Nothing comes after it, so its step is $B_1 A_1\, W'_0$: the layer before it is already the
+# *adapted* one. That should be $Q_1 C_1$. Choose $B_1 = Q_1$, then $A_1$ has to solve $A_1 W'_0 = C_1$. (`solve` has
+# the unknown on the right, so we solve the transposed equation.) This takes more than the first step: $W_1$ is
+# invertible because it was made so, but is $W'_0$? For these random matrices it is. The last section has an example in
+# which it is not.
 
 # %%
 B1 = Q1
-A1 = np.linalg.solve(lower.T, C1.T).T
-upper = W1 + B1 @ A1
-error = np.linalg.norm(upper @ lower - goal, 2)
+A1 = np.linalg.solve(first.T, C1.T).T
+second = W1 + B1 @ A1
+error = np.linalg.norm(second @ first - goal, 2)
+print(f"smallest singular value of W'_0: {np.linalg.svd(first, compute_uv=False)[-1]:.2f}")
 print(f"‖W'_1 W'_0 − W̄‖ = {error:.0e} with rank 4 on each of two 8 × 8 layers")
-assert error < 1e-11
+assert np.linalg.svd(first, compute_uv=False)[-1] > 0.1
+assert error < 1e-13
 
 # %% [markdown]
-# That is the whole proof of the theorem for two layers, in six lines: expand the brackets and see
+# That is the whole calculation, in six lines: expand the brackets and see
 #
 # $$W'_1 W'_0 = W_1 W_0 + \underbrace{W_1 B_0 A_0}_{Q_0 C_0} + \underbrace{B_1 A_1 W'_0}_{Q_1 C_1} = P + E = \bar W .$$
 #
-# Two random matrices, frozen except for adapters of half the rank, have become *any* matrix you like.
+# Two random matrices, frozen except for adapters of half the rank, have become a third one that has nothing to do with
+# them.
 #
 # ## The bug that nearly everyone writes
 #
-# It is tempting to treat both layers alike, and to solve the second equation with the *frozen* lower layer,
+# It is tempting to treat both layers alike, and to solve the second equation with the *frozen* first layer,
 # $A_1 W_0 = C_1$. After all, adapters are small changes, and each layer's share was computed from the frozen network.
 
 # %%
 A1_wrong = np.linalg.solve(W0.T, C1.T).T
-wrong = (W1 + Q1 @ A1_wrong) @ lower
-print(f"with the frozen lower layer:  ‖P' − W̄‖ = {np.linalg.norm(wrong - goal, 2):.2f}")
+wrong = (W1 + Q1 @ A1_wrong) @ first
+print(f"with the frozen first layer:  ‖P' − W̄‖ = {np.linalg.norm(wrong - goal, 2):.2f}")
 print(f"without any adapters:         ‖P − W̄‖  = {np.linalg.norm(W1 @ W0 - goal, 2):.2f}")
-assert np.linalg.norm(wrong - goal, 2) > 0.1
+assert np.linalg.norm(wrong - goal, 2) > 0.5
 
 # %% [markdown]
-# It misses, and we can say by what: the upper adapter also sees the *change* of the lower layer. The product contains
+# It misses, and we can say by what: the second adapter also sees the *change* of the first layer. The product contains
 # the extra term $B_1 A_1 \cdot B_0 A_0$, adapter times adapter.
 #
 # The bug hides well. It is not there if only one layer has an adapter. And if the target is near the frozen product,
@@ -222,10 +228,45 @@ assert np.isclose(misses[1] / misses[2], 100)
 # %% [markdown]
 # ## Any number of layers, any ranks
 #
-# For $L$ layers the recipe is the same, bottom first. Layer $l$ solves $S_l B_l = Q_l$ with the frozen layers above it
-# and $A_l X_l = C_l$ with the adapted ones below. If the ranks add up to less than the rank of $E$, keep its $k$
-# largest singular triples only: then $P' = P + E_k$, and by (2) nothing can be nearer. `adapt_product` does this. Step
-# into it, in `minilora/theorems/linear.py`: it is the two equations and a loop.
+# For $L$ layers the recipe is the same, the earliest layer first. Write the $k$ largest singular triples of $E$ as
+# $E_k = Q\,C$ and give layer $l$ the columns $Q_l$ of $Q$ and the rows $C_l$ of $C$, $R_l$ of each. It solves
+#
+# $$S_l\, B_l = Q_l \quad \text{(with the later layers, frozen)}, \qquad
+#   A_l\, X_l = C_l \quad \text{(with the earlier layers, adapted)}, \tag{3}$$
+#
+# and if all layers succeed, the sum (1) is $\sum_l Q_l C_l = E_k$.
+#
+# > **Theorem** (after Zeng and Lee, 2023). Let $E = \bar W - P$, and let the adapters have ranks $R_l$ with the sum
+# > $k$.
+# >
+# > 1. For layers of any shapes and any adapters, $\lVert P' - \bar W \rVert_2 \ge \sigma_{k+1}(E)$.
+# > 2. If all $W_l$ are square and invertible, some adapters have $P' = P + E_k$, and with them 1 is an equality (and so
+# >    is the bound in the Frobenius norm).
+# >
+# > So with square, invertible layers $P' = \bar W$ can be reached if and only if $\sum_l R_l \ge \mathrm{rank}(E)$.
+#
+# We have proved 1: for three layers, and more make no difference. For 2, the left equation in (3) has a solution, as
+# $S_l$ is a product of invertible matrices. The right one has a solution exactly if $C_l v = 0$ for every $v$ with $X_l
+# v = 0$. It is here that a split can fail. But there are many: $E_k = QC = (QG)(G^{-1}C)$ for every invertible $G$ of
+# $k \times k$, and **almost every $G$ works**.
+#
+# *Proof.* Take a $v$ with $X_l v = 0$. Let the index $<$ stand for the directions of the layers before $l$, and $\ge$
+# for all others. The earlier layers have solved (3), so with them alone adapted the product is $S_l W_l X_l = P + Q_<
+# C_<$. It maps $v$ to 0. With $w = C_< v$ this says $v = -P^{-1} Q_< w$. Now apply the $k \times k$ matrix $K = I + C
+# P^{-1} Q$ to the vector that has $w$ for the earlier directions and 0 for the others:
+#
+# $$K \, (w, 0) = (w, 0) + C P^{-1} Q_< w = (w, 0) - C v = (0, \, -C_\ge v).$$
+#
+# So $K$ takes something from the span of the earlier directions into the span of the others. With $QG$ and $G^{-1}C$,
+# $K$ becomes $G^{-1} K G$, and the two spans are those of the first columns of $G$ and of its other columns. $K$ times
+# the first columns spans no more dimensions than they do, so the two have at most $k$ dimensions together. Columns that
+# are drawn at random then meet it in 0 only, whatever the first ones are. Hence $C_\ge v = 0$, and $C_l v = 0$ is a
+# part of this. ∎
+#
+# The paper has equal ranks, asks that all $P + E_r$ be invertible too, and hands out the singular triples largest
+# first; any ranks and the random $G$ are ours. `adapt_product` starts from $G = I$, and if that fails and you gave
+# it a random generator, from random $G$. It is in `minilora/theorems/linear.py`: the two equations, a loop, and a
+# choice of directions that is the subject of a section below.
 
 # %%
 params = adapt_product(Ws, target, ranks=[2, 2, 2])
@@ -236,8 +277,8 @@ print(f"achieved {achieved:.12f}\npossible {spectral:.12f}")
 assert np.isclose(achieved, spectral, rtol=1e-9)
 
 # %% [markdown]
-# So the answer to the question is $\sigma_7$: **the ranks of the layers add up**, no less and no more. The best error
-# is met, not approached.
+# So the answer to the question is $\sigma_7$: for invertible layers, **the ranks add up**, no less and no more. The
+# best error is met, not approached.
 #
 # Now for every rank and for one, two and four layers. All targets are $P + E$ with the *same* $E$, whose 12 singular
 # values go from 3 down to 0.001, so that the figures can be compared. Lines are predicted from the singular values of
@@ -259,9 +300,9 @@ exact = [key for key in predicted if predicted[key] == 0]
 worst = max(abs(achieved[key] / predicted[key] - 1) for key in below)
 print(f"below the threshold: {len(below)} cases, achieved / predicted − 1 is {worst:.0e} at most")
 print("from it on:", ", ".join(f"L = {L}, R = {R}: error {achieved[L, R]:.0e}" for L, R in exact))
-assert worst < 1e-8
+assert worst < 1e-11
 assert exact == [(1, 12), (2, 6), (4, 3)]
-assert max(achieved[key] for key in exact) < 1e-9
+assert max(achieved[key] for key in exact) < 1e-11
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.2), sharey=True)
@@ -282,14 +323,14 @@ plt.show()
 
 # %% [markdown]
 # Left: each depth falls off its own cliff, at $R = 12$, $6$ and $3$. Right: plotted against the *sum* of the ranks, all
-# depths lie on one curve. Half the rank on twice the layers is the same power.
+# depths lie on one curve. Half the rank on twice the layers reaches the same error.
 #
 # This is a statement about rank, not about saving parameters: with $\sum R_l = D$, the adapters hold $\sum 2 D R_l = 2
 # D^2$ parameters, twice as many as the target itself has. What is saved in practice is saved *below* the cliff, where a
 # target is so near to the frozen network that a few singular values are most of $E$.
 #
-# The ranks need not be equal, and need not be where you expect them. Six in all, on three layers, in any split, give
-# the same error; a layer without an adapter is no loss, as long as the others carry its share.
+# The ranks need not be equal, and need not be where you expect them. Six in all, on three invertible layers, give the
+# same error however they are shared out; a layer without an adapter is no loss, as long as the others carry its share.
 
 # %%
 for ranks in ([2, 2, 2], [6, 0, 0], [0, 0, 6], [1, 2, 3], [5, 1, 0]):
@@ -304,38 +345,15 @@ for ranks in ([2, 2, 2], [6, 0, 0], [0, 0, 6], [1, 2, 3], [5, 1, 0]):
 #
 # The theorem says which adapters *exist*. Does training find them? Three layers, rank 2 each, from LoRA's start: `A`
 # random, `B` zero. The loss is the squared Frobenius distance to the target, with no data and no noise, and Adam takes
-# 1,000 steps at each of three learning rates. The closed form says what the best possible loss is.
-
-
-# %%
-def descend(Ws, target, rank, lr, steps=1000):
-    params = {
-        f"{number}": {"A": start(rank, W), "B": np.zeros((len(W), rank))}
-        for number, W in enumerate(Ws)
-    }
-
-    def loss(params):
-        P = np.eye(len(target))
-        for W, own in zip(Ws, params.values()):
-            P = W @ P + own["B"] @ (own["A"] @ P)
-        return np.sum((P - target) ** 2)
-
-    state, errors = adam_start(params), []
-    for step in range(steps):
-        value, grads = value_and_grad(loss, params)
-        params, state = adam(params, grads, state, learning_rate(step, steps, lr))
-        errors.append(np.sqrt(value))
-    return np.array(errors)
-
-
-def start(rank, W):
-    return rng.standard_normal((rank, W.shape[1])) / W.shape[1] ** 0.5
-
-
-# %% [markdown]
+# 1,000 steps at each of three learning rates, each from five starts. The closed form says what the best possible error
+# is.
+#
 # Twice: once with the well-behaved frozen matrices from above, once with frozen matrices whose singular values go from
-# 10 down to 0.1. The *condition number*, the largest singular value over the smallest, is 4 at most in the first case
-# and 100 in the second. The theorem makes no difference between them.
+# 5.5 down to 0.18. The *condition number*, the largest singular value over the smallest, is 4 at most in the first case
+# and 30 in the second. The theorem makes no difference between them.
+#
+# To save time, all cases and starts run as one array with a product of matrices for each. Their losses are added up, so
+# no gradient sees the others, and Adam treats each entry by itself.
 
 
 # %%
@@ -343,57 +361,110 @@ def conditioned(number, d):
     return with_values(np.geomspace(number**0.5, number**-0.5, d), d, d)
 
 
-cases = {
-    "condition number below 4": Ws,
-    "condition number 100": [conditioned(100, 8) for _ in range(3)],
-}
-rates = {0.01: BLUE, 0.03: ORANGE, 0.1: GREEN}
-curves = {}
-for name, frozen in cases.items():
-    possible = predicted_error(frozen, target, ranks=2)[1]
-    for lr in rates:
-        curves[name, lr] = descend(frozen, target, rank=2, lr=lr) / possible
-    best = min(curves[name, lr][-1] for lr in rates)
-    solved = np.linalg.norm(
-        chain_product(add_adapters(frozen, adapt_product(frozen, target, ranks=2))) - target
-    )
-    print(
-        f"{name}: closed form {solved / possible:.8f}, "
-        f"best of three descents {best:.4f} × the best possible error"
-    )
-assert min(curve.min() for curve in curves.values()) > 1 - 1e-9  # nothing passes below the bound
-assert min(curves["condition number below 4", lr][-1] for lr in rates) < 1.2
-assert min(curves["condition number 100", lr][-1] for lr in rates) > 1.5
+def distances(params, stacks, targets):
+    P = np.eye(targets.shape[-1])
+    for W, own in zip(stacks, params.values()):
+        P = (W + own["B"] @ own["A"]) @ P
+    return np.sqrt(np.sum((P - targets) ** 2, axis=(-2, -1)))  # (cases, starts)
+
+
+def descend(cases, targets, rank, lr, steps, starts):
+    stacks = [np.stack(Ws)[:, None] for Ws in zip(*cases)]  # one for each layer
+    params = {}
+    for number, W in enumerate(stacks):
+        d_out, d_in = W.shape[2:]
+        A = rng.standard_normal((len(cases), starts, rank, d_in)) / d_in**0.5
+        params[f"{number}"] = {"A": A, "B": np.zeros((len(cases), starts, d_out, rank))}
+    targets = np.stack(targets)[:, None]
+
+    def loss(params):
+        return np.sum(distances(params, stacks, targets) ** 2)
+
+    state, errors = adam_start(params), []
+    for step in range(steps):
+        if step % 20 == 0:
+            errors.append(distances(params, stacks, targets))
+        _, grads = value_and_grad(loss, params)
+        params, state = adam(params, grads, state, learning_rate(step, steps, lr))
+    return np.array([*errors, distances(params, stacks, targets)])  # (recorded, cases, starts)
+
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.2), sharey=True)
-for axis, name in zip(axes, cases):
-    for lr, colour in rates.items():
-        axis.plot(curves[name, lr], color=colour, label=f"lr {lr}")
+cases = {
+    "condition number below 4": Ws,
+    "condition number 30": [conditioned(30, 8) for _ in range(3)],
+}
+possible = np.array([predicted_error(frozen, target, ranks=2)[1] for frozen in cases.values()])
+for frozen, best in zip(cases.values(), possible):
+    params = adapt_product(frozen, target, ranks=2)
+    closed_form = np.linalg.norm(chain_product(add_adapters(frozen, params)) - target)
+    assert np.isclose(closed_form, best, rtol=1e-9)
+
+rates = {0.1: BLUE, 0.3: ORANGE, 1.0: GREEN}
+curves = {}
+for lr in rates:
+    errors = descend(list(cases.values()), [target] * 2, rank=2, lr=lr, steps=1000, starts=5)
+    curves[lr] = errors / possible[:, None]
+for case, name in enumerate(cases):
+    print(f"{name}, error / best possible error:")
+    for lr in rates:
+        print(f"  lr {lr}: five starts end at", *np.sort(curves[lr][-1, case]).round(3))
+assert min(np.min(curve) for curve in curves.values()) > 1 - 1e-9  # nothing passes below the bound
+assert np.max(curves[0.1][-1, 0]) < 1.001
+ends = {lr: np.max(curves[lr][-1, 1]) for lr in rates}
+assert min(ends, key=ends.get) == 0.3  # the worst start is best at the rate in the middle
+
+# %% [markdown]
+# At the largest rate some starts fly off. In the first case all five arrive at a smaller one. In the second case they
+# do not, not even at 0.3, the best of the three rates for the worst start. Are they stuck, or only slow? Four times as
+# many steps at this rate tell.
+
+# %%
+longer = descend([cases["condition number 30"]], [target], rank=2, lr=0.3, steps=4000, starts=5)
+longer = longer[:, 0] / possible[1]
+short = curves[0.3][:, 1]
+print("condition number 30, lr 0.3, five starts:")
+print("  1,000 steps:", *np.sort(short[-1]).round(3))
+print("  4,000 steps:", *np.sort(longer[-1]).round(3))
+assert np.median(short[-1]) > 1.1
+assert np.median(longer[-1]) < 1.02 and np.max(longer[-1]) < 1.1
+
+# %%
+figure, axes = plt.subplots(1, 3, figsize=(7.2, 3.2), sharey=True)
+panels = [(axes[case], lr, curves[lr][:, case]) for case in (0, 1) for lr in rates]
+for axis, lr, curve in [*panels, (axes[2], 0.3, longer)]:
+    steps = 20 * np.arange(len(curve))
+    axis.fill_between(
+        steps, np.min(curve, axis=1), np.max(curve, axis=1), color=rates[lr], alpha=0.25, lw=0
+    )
+    axis.plot(steps, np.median(curve, axis=1), color=rates[lr], label=f"lr {lr}")
+for axis, title in zip(axes, ("condition below 4", "condition 30", "condition 30, longer")):
     axis.axhline(1, color="black", ls="--", lw=1)
-    axis.set(title=name, xlabel="step", yscale="log")
+    axis.set(title=title, xlabel="step", yscale="log", ylim=(0.5, 500))
 axes[0].set(ylabel="error / best possible error")
 axes[0].legend(frameon=False)
-axes[1].annotate("closed form", (1000, 0.9), ha="right", va="top")
-axes[0].set_ylim(bottom=0.5)
+axes[2].annotate("closed form", (4000, 0.9), ha="right", va="top")
 axes[0].set_yticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
 plt.show()
 
 # %% [markdown]
-# On the left the best of the descents arrives at the theorem's number. On the right none is near it, although adapters
-# with that error exist and one call computes them. So when a LoRA run stops improving, there are two possible reasons,
-# and they ask for different cures: the rank is too small (*representation*: raise it), or descent is slow or stuck
+# (Lines are medians over the five starts, bands go from the best to the worst of them.) Here descent was slow, not
+# stuck: with more steps all five starts come to the theorem's number. That is what these matrices and starts show; we
+# do not prove that descent always arrives. When a LoRA run stops improving, there are two possible reasons, and they
+# ask for different cures: the rank is too small (*representation*: raise it), or descent is slow or stuck
 # (*optimisation*: other learning rate, other scaling, more steps). Where a closed form exists, it tells you which.
 #
-# ## Where digits go, and why weak directions go up
+# ## Where digits go, and why weak directions go to later layers
 #
 # The construction solves $S_l B_l = Q_l$. Where $S_l$ shrinks a direction by 100, $B_l$ must be 100 times as large, and
 # the rounding errors of a matrix with large entries are large. Over several layers such factors multiply.
 #
-# But there is a freedom that costs nothing. *Which* four directions the lower layer takes is ours to choose: any cut
-# $E = \sum_l Q_l C_l$ will do. The top layer has $S = I$ and can place any direction for free. So let each layer take
-# the directions that the frozen layers above carry best, and leave the weak ones to layers higher up. That is what
-# `adapt_product` does. Compare it with the order of the published proof: largest singular triples first, by inverses.
+# But there is a freedom that costs nothing. *Which* directions a layer takes is ours to choose: almost any split $E_k =
+# \sum_l Q_l C_l$ will do. The singular values of $S_l$ say what the later layers carry well: a left singular vector
+# with a large singular value needs a small $B_l$, one with a small value a large $B_l$. The last layer has $S = I$ and
+# can place any direction for free. So a layer takes directions of $E_k$ that have no part in the weakest left
+# singular vectors of its $S_l$, and leaves the others to later layers, as many as they have rank for. That is what
+# `adapt_product` does. Compare it with the order of the paper: largest singular triples first, by inverses.
 
 
 # %%
@@ -414,8 +485,7 @@ exactly = np.vectorize(Fraction, otypes=[object])
 
 
 def relative_error(Ws, target):
-    bottom, *others = [exactly(W) for W in Ws]
-    product = bottom
+    product, *others = [exactly(W) for W in Ws]
     for W in others:
         product = W @ product  # without any rounding
     return np.linalg.norm(product.astype(float) - target) / np.linalg.norm(target)
@@ -427,21 +497,24 @@ for number in numbers:
     errors = []
     for _ in range(9):
         frozen, goal = [conditioned(number, 6) for _ in range(3)], layer(6, 6)
-        params = adapt_product(frozen, goal, ranks=2, best_effort=True)
-        weak_up = relative_error(add_adapters(frozen, params), goal)
-        errors.append((weak_up, relative_error(largest_first(frozen, goal, 2), goal)))
+        params = adapt_product(frozen, goal, ranks=2)
+        weak_later = relative_error(add_adapters(frozen, params), goal)
+        errors.append((weak_later, relative_error(largest_first(frozen, goal, 2), goal)))
     lost.append(np.median(errors, axis=0))
     print(
-        f"condition {number:7,.0f}: weak directions up {lost[-1][0]:.0e}, "
+        f"condition {number:7,.0f}: weak directions later {lost[-1][0]:.0e}, "
         f"largest first {lost[-1][1]:.0e}"
     )
-assert lost[-1][0] < lost[-1][1] / 30
-assert lost[0][0] < 1e-12
+growth = np.log10(np.array(lost[4]) / lost[2]) / 2
+print("from 100 to 10,000 the errors grow like the condition number to the power", *growth.round(1))
+assert 3e2 < lost[-1][1] / lost[-1][0] < 1e6
+assert lost[0][0] < 1e-13
+assert 1 < growth[0] < 2.4 and 2.4 < growth[1] < 4
 
 # %%
 figure, axis = plt.subplots(figsize=(7.2, 3.2))
 for errors, colour, marker, name in zip(
-    zip(*lost), (BLUE, ORANGE), "os", ("weak directions up", "largest first")
+    zip(*lost), (BLUE, ORANGE), "os", ("weak directions later", "largest first")
 ):
     axis.loglog(numbers, errors, color=colour, marker=marker)
     axis.annotate(name, (numbers[-1] * 1.25, errors[-1]), color=colour, va="center")
@@ -449,79 +522,112 @@ axis.set(
     xlabel="condition number of each of three frozen matrices",
     ylabel="relative error (median of 9)",
 )
-axis.set_xlim(0.8, 2e5)
+axis.set_xlim(0.8, 4e5)
 plt.show()
 
 # %% [markdown]
-# In exact arithmetic both are perfect. In float64 the error grows as a power of the condition number, and the free
-# choice of directions buys several digits. A theorem that says "there are adapters" need not say that you can write
-# them down in 16 digits.
+# In exact arithmetic both reach these targets, as all the matrices to be inverted are invertible. In float64 the error
+# grows as a power of the condition number (these have singular values evenly spread on a log scale; others lose less or
+# more), and the choice of directions buys several digits. A theorem that says "there are adapters" need not say that
+# you can write them down in 16 digits.
 #
 # ## When it cannot work
 #
-# The bound (2) needs nothing. To *meet* it the equations $S_l B_l = Q_l$ and $A_l X_l = C_l$ must have solutions. That
-# is certain to work out when all layers are square and invertible (up to a retry, see below), and in practice when no
-# inner width is smaller than the wider end, $\max(d_0, d_L)$. Here are three cases outside.
+# The bound (2) needs nothing. To *meet* it, (3) must have solutions. With square, invertible layers there always are
+# some. In general three conditions are necessary for every layer $l$, and each says that something has not enough rank:
 #
-# **A narrow waist.** Widths 4 → 4 → 8: a 4 × 4 layer, then an 8 × 4 layer. Rank 2 each is 4 in all, and $E$ has rank
-# 4, so (2) allows error zero.
+# - $P + E_k$ has no larger rank than $\mathrm{rank}(W_l) + R_l$, since a product has no more rank than a factor.
+# - $E_k$ leaves the range of $W_{L-1} \cdots W_l$ in at most $R_l + \dots + R_{L-1}$ directions. Look at (1): the terms
+#   of earlier layers begin with $W_{L-1} \cdots W_l$ and stay in this range, so the others have to bring the rest.
+# - $E_k$ leaves the row space of $W_l \cdots W_0$ in at most $R_0 + \dots + R_l$ directions: the same, transposed.
+#
+# `obstacle` says which of them fails, and `Unsolvable` repeats it. If all layers are square and one at most is
+# singular, the three are sufficient in all of some thousand random cases that we tried; we do not prove this. For
+# generic layers of any shapes nothing stands in the way if no inner width is smaller than the wider end, $\max(d_0,
+# d_L)$. These conditions and what follows are ours, not the paper's.
+#
+# **A waist.** Widths 4 → 4 → 8: a 4 × 4 layer, then an 8 × 4 layer. Rank 2 each is 4 in all, and $E$ has rank 4, so (2)
+# allows error zero.
 
 # %%
 narrow, goal = [layer(4, 4), layer(8, 4)], layer(8, 4)
 print(f"bound (2): {predicted_error(narrow, goal, ranks=2)[0]:.1f}")
 try:
     adapt_product(narrow, goal, ranks=2)
-except ValueError as error:
-    print("ValueError:", error)
+except Unsolvable as error:
+    print("Unsolvable:", error)
 else:
-    raise AssertionError("a narrow waist was not noticed")
+    raise AssertionError("a waist was not noticed")
+assert "range of Ws[1:]" in obstacle(narrow, goal, ranks=2)
 
 # %% [markdown]
-# Why can it not be done? The outputs of $W_1$ fill 4 of 8 dimensions, whatever happens below, and the adapter on $W_1$
-# adds 2. But the target wants all 4 of *its* dimensions, and as a rule none of them lies where $W_1$ already leads. Let
-# $N$ project on what $W_1$ does not reach: $N W'_1 W'_0 = N B_1 A_1 W'_0$ has rank 2 at most, so the error is at least
-# $\sigma_3(N \bar W)$. `best_effort=True` returns the best that the construction finds.
+# Why can it not be done? The outputs of $W_1$ fill 4 of 8 dimensions, whatever the first layer does, and the adapter on
+# $W_1$ adds 2. But the target wants all 4 of *its* dimensions, and as a rule none of them lies in the range of $W_1$.
+# Let $N$ project on what $W_1$ does not reach: $N W'_1 W'_0 = N B_1 A_1 W'_0$ has rank 2 at most, so the error is at
+# least $\sigma_3(N \bar W)$, and in the Frobenius norm at least $(\sigma_3^2 + \sigma_4^2)^{1/2}$ of $N \bar W$.
+#
+# Can this second bound be reached? `best_effort=True` starts from what the construction finds and refits one layer
+# after the other by least squares. Compare it with gradient descent from three starts, on three draws.
 
 # %%
-N = np.eye(8) - narrow[1] @ np.linalg.pinv(narrow[1])
-floor = np.linalg.svd(N @ goal, compute_uv=False)[2]
-params = adapt_product(narrow, goal, ranks=2, best_effort=True)
-reached = np.linalg.norm(chain_product(add_adapters(narrow, params)) - goal, 2)
-print(f"no adapters of rank 2 come below {floor:.2f}; best effort reaches {reached:.2f}")
-assert floor > 0.01
-assert reached >= floor * (1 - 1e-9)
+draws, goals = [[layer(4, 4), layer(8, 4)] for _ in range(3)], [layer(8, 4) for _ in range(3)]
+descents = descend(draws, goals, rank=2, lr=0.1, steps=600, starts=3)[-1]
+for narrow, goal, descended in zip(draws, goals, np.min(descents, axis=1)):
+    N = np.eye(8) - narrow[1] @ np.linalg.pinv(narrow[1])
+    floor = np.linalg.norm(np.linalg.svd(N @ goal, compute_uv=False)[2:])
+    params = adapt_product(narrow, goal, ranks=2, best_effort=True, rng=rng)
+    effort = np.linalg.norm(chain_product(add_adapters(narrow, params)) - goal)
+    print(f"floor {floor:.3f}, best effort {effort:.3f}, best of three descents {descended:.3f}")
+    assert floor > 0.1
+    assert 1 - 1e-9 < effort / floor < 1.05
+    assert 1 - 1e-9 < descended / floor < 1.02
 
 # %% [markdown]
-# **A layer that loses too much.** If the upper layer is zero, rank 2 on it makes a product of rank 2. The error message
-# names the layer that cannot do its share, and why.
+# In these draws both come to the floor, so it is the smallest error there is. Nothing guarantees that best effort does:
+# refitting one layer at a time can come to rest too early, and in other draws it ends some per cent above.
+#
+# **A layer that loses too much.** If the second layer is zero, rank 2 on it makes a product of rank 2, and the target
+# has rank 4. The error names the layer and the condition. A layer that loses no more than its adapter can bring back is
+# no obstacle.
 
 # %%
-dead = [layer(4, 4), np.zeros((4, 4))]
+dead, goal = [layer(4, 4), np.zeros((4, 4))], layer(4, 4)
 try:
-    adapt_product(dead, layer(4, 4), ranks=2)
+    adapt_product(dead, goal, ranks=2)
 except Unsolvable as error:
     print("Unsolvable:", error)
 else:
     raise AssertionError("rank 2 made a product of rank 4")
 
+singular = [layer(4, 4), with_values([2.0, 1.0, 0.0, 0.0], 4, 4)]
+params = adapt_product(singular, goal, ranks=2, rng=rng)
+error = np.linalg.norm(chain_product(add_adapters(singular, params)) - goal, 2)
+print(f"a second layer of rank 2 instead: error {error:.0e}")
+assert error < 1e-12
+
 # %% [markdown]
-# **An unlucky cut.** Frozen layers $I$ and $I$, rank 1 each, and the target is a turn by 90°. All is invertible and the
-# ranks add up to 2, yet the first cut of $E$ that the construction tries makes $W'_0$ singular, and then
-# $A_1 W'_0 = C_1$ has no solution. Almost every *other* cut works: $E = QC = (QG)(G^{-1}C)$ for any invertible $G$.
-# Give `adapt_product` a random generator, and it draws one.
+# **A split that fails.** Frozen layers $I$ and $I$, rank 1 each, and the target $J$ is a rotation by 90°. All is
+# invertible and the ranks add up to 2, so by the theorem adapters exist. Yet every split into *orthogonal* directions
+# fails, the SVD's among them. With a unit vector $q$ for the first layer, $W'_0 = I + q q^\top (J - I)$, and $W'_0 q =
+# q + q\,(q^\top J q - 1) = 0$, because $J q$ is at a right angle to $q$. So $W'_0$ is singular, and the second layer
+# has lost its input. Almost every other $G$ works. Give `adapt_product` a random generator, and it draws one.
 
 # %%
 identities, turn = [np.eye(2), np.eye(2)], np.array([[0.0, -1.0], [1.0, 0.0]])
+q = rng.standard_normal(2)
+q = q / np.linalg.norm(q)
+print(f"det W'_0 = {np.linalg.det(np.eye(2) + np.outer(q, q) @ (turn - np.eye(2))):.0e}")
 try:
     adapt_product(identities, turn, ranks=1)
 except Unsolvable as error:
     print("Unsolvable:", error)
 else:
-    raise AssertionError("the first cut worked")
+    raise AssertionError("an orthogonal split worked")
 params = adapt_product(identities, turn, ranks=1, rng=rng)
 error = np.linalg.norm(chain_product(add_adapters(identities, params)) - turn, 2)
-print(f"with a random cut: error {error:.0e}")
-assert error < 1e-10
+print(f"with a random G: error {error:.0e}")
+assert abs(np.linalg.det(np.eye(2) + np.outer(q, q) @ (turn - np.eye(2)))) < 1e-12
+assert error < 1e-12
 
 # %% [markdown]
 # ## Exercises
@@ -547,13 +653,13 @@ for L in (1, 2, 3, 5):
 # %% [markdown]
 # ### Exercise 2 (medium): a quarter turn from two reflections
 #
-# The construction needed a random cut to turn $I \cdot I$ into a turn by 90° with two adapters of rank 1. Find such
+# The construction needed a random $G$ to turn $I \cdot I$ into a rotation by 90° with two adapters of rank 1. Find such
 # adapters with paper and pencil. Then check them, and check that neither $W'_0$ nor $W'_1$ is singular.
 #
 # <details><summary>Hint</summary>
 #
 # A reflection $I - 2 u u^\top$ with a unit vector $u$ is the identity plus a matrix of rank 1 ([tutorial
-# 5](05_hra.py)), and two reflections along vectors at 45° to each other make a turn by 90°.
+# 5](05_hra.py)), and two reflections along vectors at 45° to each other make a rotation by 90°.
 #
 # </details>
 
@@ -561,10 +667,10 @@ for L in (1, 2, 3, 5):
 # Solution 2: reflect along (1, 0), then along the vector at 45° to it; each adapter is B = −2u, A = uᵀ.
 u0, u1 = np.array([1.0, 0.0]), np.array([1.0, 1.0]) / np.sqrt(2)
 params = [{"B": -2 * u[:, None], "A": u[None, :]} for u in (u0, u1)]
-lower, upper = add_adapters(identities, params)
-print("W'_1 W'_0 =\n", (upper @ lower).round(12))
-assert np.allclose(upper @ lower, turn)
-assert np.allclose([np.linalg.det(lower), np.linalg.det(upper)], -1)
+first, second = add_adapters(identities, params)
+print("W'_1 W'_0 =\n", (second @ first).round(12))
+assert np.allclose(second @ first, turn)
+assert np.allclose([np.linalg.det(first), np.linalg.det(second)], -1)
 
 # %% [markdown]
 # ### Exercise 3 (hard): the construction for any number of layers
@@ -575,7 +681,7 @@ assert np.allclose([np.linalg.det(lower), np.linalg.det(upper)], -1)
 # <details><summary>Hint</summary>
 #
 # Keep the product of the adapted layers so far in `X`, starting with the identity. Layer `l` takes the next `R_l`
-# columns of `Q` and rows of `C`. `chain_product([*Ws[l + 1 :], np.eye(D)])` is $S_l$, for the top layer too.
+# columns of `Q` and rows of `C`. `chain_product([*Ws[l + 1 :], np.eye(D)])` is $S_l$, for the last layer too.
 #
 # </details>
 
@@ -602,8 +708,8 @@ assert np.allclose(
     chain_product(add_adapters(Ws, ours)), chain_product(add_adapters(Ws, library)), atol=1e-8
 )
 difference = np.linalg.norm(ours[0]["B"] @ ours[0]["A"] - library[0]["B"] @ library[0]["A"])
-print(f"the products agree; the changes of the lowest layer differ by {difference:.2f}")
-assert difference > 1e-3
+print(f"the products agree; the changes of the first layer differ by {difference:.2f}")
+assert difference > 1
 
 # %% [markdown]
 # ## Where to go next
@@ -612,9 +718,10 @@ assert difference > 1e-3
 #
 # ## References
 #
-# - Y. Zeng and K. Lee, 2023, *The Expressive Power of Low-Rank Adaptation*,
-#   [arXiv 2310.17513](https://arxiv.org/abs/2310.17513): the theorem on products, by largest triples and inverses. The
-#   statements here are in our own words, with conditions that we tested.
+# - Y. Zeng and K. Lee, 2023, *The Expressive Power of Low-Rank Adaptation*, [arXiv
+#   2310.17513](https://arxiv.org/abs/2310.17513): the theorem on products, for equal ranks and invertible layers, by
+#   largest triples and inverses. The statements here are in our own words. Unequal ranks, the random $G$, other shapes,
+#   singular layers and the choice of directions are this library's own.
 # - C. Eckart and G. Young, 1936, *The approximation of one matrix by another of lower rank*, Psychometrika 1; and L.
 #   Mirsky, 1960, for other norms.
 # - E. Hu et al., 2021, *LoRA*, [arXiv 2106.09685](https://arxiv.org/abs/2106.09685).

@@ -11,7 +11,7 @@
 # **Time:** 40 minutes to read, 15 seconds to run.
 #
 # You adapt a model, and the result is poor. Was the rank too small? Was it the wrong *kind* of adapter? Or was the
-# learning rate bad? On one weight matrix these questions have exact answers. Take the matrix $W$ that you have and
+# learning rate bad? On one weight matrix the first two have exact answers, or nearly so. Take the matrix $W$ that you have and
 # the matrix $T$ that you would like to have. Each adapter offers a set of matrices $W'$, its *reachable set*. How far
 # from $T$ is the nearest of them?
 
@@ -97,7 +97,7 @@ print(
 
 # %% [markdown]
 # The functions `best_…` of the library return what `attach` would hold: the adapter, its params and its frozen part.
-# They are params that nobody trained. They come from a formula.
+# They are params that nobody trained. They come from a formula, or, for HRA of most ranks, from a search.
 #
 # ## HRA by hand
 #
@@ -123,9 +123,10 @@ assert abs(abs(u @ vectors[:, 0]) - 1) < 1e-8  # the same direction, up to its s
 print(f"HRA, one reflection: {distance(reached, W, T):.3f}")
 
 # %% [markdown]
-# For $1 < r < d$ we know no such formula. `best_hra` then improves one reflection at a time, each by its
-# closed form while the others stay, until it comes to rest. For $r \ge d$ there is a formula again: the nearest
-# orthogonal $Q$ of all, the *Procrustes* solution.
+# For $1 < r < d$ we know no such formula. `best_hra` then improves one reflection at a time, each by its closed form
+# while the others stay, for 50 rounds and from several starts. What it finds is good, but that nothing is nearer we
+# cannot say. For $r \ge d$ there is a formula again: the nearest orthogonal $Q$ with $\det Q = (-1)^r$, a *Procrustes*
+# solution. The sign matters, as you will see.
 #
 # Strict HRA has $Q = I - 2P$, with $P$ a projection on $r$ dimensions. It takes the $r$ lowest eigenvectors at once.
 #
@@ -170,16 +171,35 @@ assert abs(found["LoRA"] - by_hand_lora) < 1e-12
 # ## Nine kinds of target
 #
 # This $T$ had nothing that an adapter could use: a random change. Real changes have structure, and we do not know
-# which. So try nine kinds. $Q$ is orthogonal, $D$ diagonal with positive entries, $M$ has rank 2.
+# which. So try nine kinds. $Q$ is a rotation, $D$ diagonal with positive entries, $M$ has rank 2.
+#
+# One of them needs a rotation that is as likely as any other. The usual trick is `np.linalg.qr` of a random matrix. By
+# itself it is wrong here: NumPy makes its $Q$ of $d - 1$ reflections, so that $\det Q = -1$ for *every* even $d$, and
+# you never get a rotation. Multiply its columns by the signs of the diagonal of $R$. Then every orthogonal matrix is as
+# likely as any other, and negating one column, if need be, gives the determinant that you want.
 
 # %%
+
+
+def random_orthogonal(rng, d, det):
+    """An orthogonal matrix of this determinant, each as likely as any other."""
+    Q, R = np.linalg.qr(rng.standard_normal((d, d)))
+    Q = Q * np.sign(np.diag(R))
+    if np.linalg.det(Q) * det < 0:
+        Q[:, 0] *= -1
+    return Q
+
+
+plain = [np.linalg.qr(rng.standard_normal((d, d)))[0] for _ in range(20)]
+assert all(np.linalg.det(Q) < 0 for Q in plain)
+assert abs(np.linalg.det(random_orthogonal(rng, d, det=1)) - 1) < 1e-12
 
 
 def nine_targets(rng, W):
     """Nine matrices T, each a different change of W."""
     d = len(W)
     noise = rng.standard_normal((d, d)) / d**0.5
-    turn = np.linalg.qr(rng.standard_normal((d, d)))[0]  # a random orthogonal matrix
+    turn = random_orthogonal(rng, d, det=1)
     return {
         "random change": W + noise,
         "rank 2, and 1% noise": teacher.low_rank(rng, W, 2) + 0.01 * noise,
@@ -236,8 +256,8 @@ figure.colorbar(picture, label="distance: 0 hits, 1 is no better than W", extend
 plt.show()
 
 # %% [markdown]
-# Read it row by row. Where a target has the structure of an adapter, that adapter hits it, and most others
-# are far away with as many trainable parameters. Nobody wins everywhere.
+# Read it row by row. Where a target has the structure of an adapter, that adapter hits it (up to the noise, in the
+# second row), and most others are far away with as many trainable parameters. Nobody wins everywhere.
 
 # %%
 place = {name: j for j, name in enumerate(columns)}
@@ -328,7 +348,8 @@ plt.show()
 # LoRA still misses about three tenths. Why? LoRA wastes parameters: for any invertible $r \times r$ matrix $M$, the
 # pairs $(B, A)$ and $(BM, M^{-1}A)$ give the same $\Delta W$. So $r^2$ of its $2dr$ parameters change nothing. That
 # waste is small at small $r$ and half of everything at $r = d$. In large models $r/d$ is often about one in a hundred
-# (rank 8 at width 768). There LoRA is ahead, and you see it at the left: its curve falls faster at first.
+# (rank 8 at width 768). There LoRA is ahead on such a target, and you see it at the left: its curve falls faster at
+# first.
 
 # %%
 first = (
@@ -347,7 +368,8 @@ assert first[0] > 1.2 * first[1] and first[0] > 1.5 * first[2]
 #
 # Give HRA more and more reflections. A low-rank adapter would get through in the end. HRA does not: it multiplies $W$
 # by an orthogonal $Q$ and so keeps all singular values of $W$. If those of $T$ differ, the rest is out of reach. The
-# nearest $Q$ is the Procrustes solution, and its distance is a floor.
+# nearest $Q$ is the Procrustes solution, and its distance is a floor: for an even number of reflections, that of the
+# nearest $Q$ with determinant 1. With 16 reflections HRA is on the floor.
 
 # %%
 W = rng.standard_normal((d, d)) / d**0.5
@@ -367,8 +389,9 @@ for name in shown:
         free[name].append(distance(adapter.merge(params, frozen), W, T))
         adapter, params, frozen = reachable.best_hra_strict(W, T, r)
         strict[name].append(distance(adapter.merge(params, frozen), W, T))
-    floor[name] = min(distance(W @ reachable.procrustes(W, T, odd), W, T) for odd in (False, True))
-    assert min(free[name]) > floor[name] - 1e-9
+    floor[name] = distance(W @ reachable.procrustes(W, T, odd=False), W, T)
+    assert abs(free[name][-1] - floor[name]) < 1e-8
+    assert free[name][0] > floor[name] + 0.03 or name == "D W, rows are scaled"
     print(
         f"{name:<24} floor {floor[name]:.3f}   "
         f"HRA r=16 {free[name][-1]:.3f}   strict r=16 {strict[name][-1]:.1f}"
@@ -401,14 +424,40 @@ assert np.linalg.eigvalsh(W.T @ T + T.T @ W)[0] > 0
 assert min(free["D W, rows are scaled"]) > 1 - 1e-9
 
 # %% [markdown]
-# The authors of HRA see a virtue in this: what the model knew is kept. It is one, if the new task only asks for
-# turning.
+# Is it a virtue, because what the model knew is kept? All singular values are, and that is no promise about answers: in
+# the table of the [README](../README.md) HRA has kept less of the old task than LoRA of rank 4 or SBoRA-FA with as many
+# parameters. (That is one seed. [Tutorial 11](11_bake_off.py) looks closer.)
 #
-# ## Surprise 3: strict HRA gets worse with rank
+# There is a second wall, and the last number of reflections matters for it. Take "everything turns" once more, and the
+# same $Q$ with one mirror added, so that $\det Q = -1$. How many reflections hit the target?
+
+# %%
+turn = np.linalg.solve(W, targets["W Q, everything turns"])
+smallest = np.linalg.svd(W, compute_uv=False)[-1]
+for sign, Q in ((1, turn), (-1, turn * np.where(np.arange(d) == 0, -1, 1))):
+    assert abs(np.linalg.det(Q) - sign) < 1e-9
+    least = 2 * smallest / np.linalg.norm(W @ Q - W)
+    print(f"det Q = {sign:+}", end="")
+    for r in (15, 16, 17):
+        adapter, params, frozen = reachable.best_hra(W, W @ Q, r, rng=rng, starts=0, sweeps=5)
+        found = distance(adapter.merge(params, frozen), W, W @ Q)
+        print(f"   r = {r}: {found:.0e}", end="")
+        assert found < 1e-10 if (-1) ** r == sign else found > (1 - 1e-9) * least
+    print(f"   with the wrong parity at least {least:.0e}")
+
+# %% [markdown]
+# It is the **parity** of [tutorial 5](05_hra.py): $\det H = (-1)^r$, so an even number of reflections never gives a $Q$
+# with determinant $-1$, and an odd one never gives a rotation. Two more reflections do not help, one more or one less
+# does. With the wrong parity $WH$ differs from $WQ$ by $2\,\sigma_\text{min}(W)$ or more in some direction, which is
+# little here, since there is a direction that $W$ nearly overlooks. With `np.linalg.qr` alone all our "rotations" would
+# have been of the wrong kind for an even number of reflections.
 #
-# The dashed lines rise. Strict HRA reflects in $r$ orthogonal directions, and every reflection is a full one: a
-# vector becomes its negative. It cannot use fewer than $r$. So the eigenvalues of $G$ that it takes are soon positive
-# ones, and each of them adds to the distance.
+# ## Surprise 3: strict HRA can get worse with rank
+#
+# The dashed lines end higher than they were. Strict HRA reflects in $r$ orthogonal directions, and every reflection is
+# a full one: a vector becomes its negative. It cannot use fewer than $r$. So on these targets the eigenvalues of $G$
+# that it takes are soon positive ones, and each of them adds to the distance. (Not on all targets: exercise 1 has one
+# on which every reflection helps.)
 
 # %%
 for name in shown:
@@ -475,39 +524,48 @@ def trained_distance(adapter, W, T, rng, steps, lr):
 
 
 # %% [markdown]
-# The target is the random change again, with 128 parameters for each. Where SBoRA draws its columns, the closed form
-# for *these* columns is the fair comparison.
+# The targets are three of the nine, with 128 parameters for each adapter. Where SBoRA draws its columns, the closed
+# form for *these* columns is the fair comparison.
 
 # %%
 W = rng.standard_normal((d, d)) / d**0.5
-T = nine_targets(rng, W)["random change"]
-possible = {name: found for name, _, _, found in distances(W, T, 4, rng)}
+gaps = {}  # adapter -> trained minus possible, for each target
+print(f"{'possible → trained':<12}", *(f"{name:>24}" for name in shown[:3]))
 cases = [
     ("LoRA", LoRA(4), 0.05),
     ("CondLoRA", CondLoRA(4), 0.05),
-    ("SBoRAFA", reachable.best_sbora_fa(W, T, 8)[0], 0.05),
+    ("SBoRAFA", reachable.best_sbora_fa, 0.05),
     ("FA random", SBoRAFA(8), 0.05),
-    ("SBoRAFB", reachable.best_sbora_fb(W, T, 8)[0], 0.05),
+    ("SBoRAFB", reachable.best_sbora_fb, 0.05),
     ("HRA", HRA(8), 0.1),
     ("HRAStrict", HRAStrict(8), 0.05),
 ]
-trained = {}
-print("adapter     possible  trained")
+examples = nine_targets(rng, W)
+possible = {target: distances(W, examples[target], 4, rng) for target in shown[:3]}
 for name, adapter, lr in cases:
-    trained[name], frozen = trained_distance(adapter, W, T, rng, steps=300, lr=lr)
-    if name == "FA random":
-        missed = np.delete(T - W, frozen["cols"], axis=1)
-        possible[name] = np.linalg.norm(missed) / np.linalg.norm(T - W)
-    print(f"{name:<11} {possible[name]:>8.3f}  {trained[name]:>7.3f}")
+    cells = []
+    for target in shown[:3]:
+        T = examples[target]
+        own = adapter(W, T, 8)[0] if name in ("SBoRAFA", "SBoRAFB") else adapter
+        trained, frozen = trained_distance(own, W, T, rng, steps=200, lr=lr)
+        best = {row[0]: row[3] for row in possible[target]}.get(name)
+        if name == "FA random":
+            missed = np.delete(T - W, frozen["cols"], axis=1)
+            best = np.linalg.norm(missed) / np.linalg.norm(T - W)
+        gaps.setdefault(name, []).append(trained - best)
+        cells.append(f"{best:.3f} → {trained:.3f}")
+    print(f"{name:<18}", *(f"{cell:>24}" for cell in cells))
 
 # %%
-for name, _, _ in cases:
-    slack = 0.2 if name == "CondLoRA" else 0.03
-    assert possible[name] - 0.03 < trained[name] < possible[name] + slack, name
+for name, found in gaps.items():
+    assert min(found) > (-0.01 if name == "HRA" else -1e-9), name
+    assert max(found) < {"CondLoRA": 0.15, "HRA": 0.06}.get(name, 0.003), name
+assert max(gaps["CondLoRA"]) > 0.03
 
 # %% [markdown]
-# On one linear layer gradient descent finds what the formulas promise, for all but CondLoRA to the second digit or
-# better. So when one of these adapters disappointed above, it was not the training: the adapter could not do it.
+# On one linear layer and these three targets gradient descent finds what the closed forms promise, to the second digit,
+# for all but CondLoRA. HRA comes within a few hundredths of what the search had found. So where one of these adapters
+# disappoints here, it is not the training: the adapter cannot do it.
 #
 # CondLoRA is the slow one. It learns $\Theta_A$ and $\Theta_B$, and its update $W\Theta_B^\top\Theta_A W$ passes
 # through $W$ twice. What lies along a small singular value of $W$ is shrunk twice, and so is its gradient. Give $W$
@@ -531,14 +589,15 @@ assert lora_now < possible_now + 0.01
 assert cond_now[300] > possible_now + 0.1
 
 # %% [markdown]
-# There it is: the same reachable set, another outcome. This failure is optimisation.
+# There it is: the same reachable set, another outcome. This failure is optimisation, with this learning rate and these
+# numbers of steps.
 #
 # ## Three layers, a teacher and a student
 #
 # A network is more than one layer. `data.teacher` makes tasks with a known answer: the *student* is a random ReLU
 # network with three layers of width 24. The *teacher* is the same network after a hidden change in every layer. You
-# see only inputs and the teacher's outputs. We try five changes. LoRA and CondLoRA get rank 2, SBoRA-FA and HRA rank
-# 4.
+# see only inputs and the teacher's outputs. We try five changes, once each. LoRA and CondLoRA get rank 2, SBoRA-FA and
+# HRA rank 4. In the task "4 columns" SBoRA-FA is told which columns; in the others it draws them.
 
 # %%
 TASKS = {
@@ -600,7 +659,7 @@ for name, (change, k) in TASKS.items():
         ("HRA", {LAYERS: HRA(4)}, 0.1, own_name),
         ("CondLoRA", {LAYERS: CondLoRA(2)}, 0.03, kind),
     ):
-        errors[name][method], _, attached = learn(task, adapters, rng, 500, lr, key)
+        errors[name][method], _, attached = learn(task, adapters, rng, 400, lr, key)
         trainable[method] = attached.trainable
 print(trainable)
 
@@ -617,7 +676,8 @@ for i, line in enumerate(grid):
         axis.text(j, i, text, ha="center", va="center", color="white" if value > 0.02 else "black")
 names = ["before", *(f"{method}\n{trainable[method]} parameters" for method in methods[1:])]
 axis.set_xticks(range(len(methods)), names, fontsize=8.5)
-axis.set_yticks(range(len(errors)), list(errors))
+rows = ["4 columns (SBoRA-FA is told)" if name == "4 columns" else name for name in errors]
+axis.set_yticks(range(len(errors)), rows)
 axis.xaxis.tick_top()
 axis.tick_params(length=0)
 axis.spines[:].set_visible(False)
@@ -647,24 +707,28 @@ assert min(errors[name][method] for name, method in wrong) > 0.1
 
 # %% [markdown]
 # The right adapter recovers the hidden change, through two ReLUs and from outputs alone. The wrong one improves a
-# little and stops. Two more things to see:
+# little and has not got there after 400 steps. Two more things to see:
 #
 # - In the last row LoRA is right too: $WMW$ has rank 2 in every layer. But it needs three times CondLoRA's parameters,
 #   because CondLoRA learns one $M$ for all layers. Here, where the layers do share one, that is a real saving.
-# - HRA on rotations and reflections is not exact after 500 steps, but nearer than all others. It needs more steps
-#   than they do.
+# - HRA on rotations and reflections is not exact after 400 steps, but nearer than all others. It needs more steps.
 #
 # ## HRA: what it can represent and what it reaches
 #
 # Now make the change larger: four rotations, or eight reflections in random directions. HRA with $r = 8$ can
 # represent both exactly. `factor` proves it. It turns the orthogonal matrix $Q = W^{-1} T$ of each layer into as few
-# reflections as possible.
+# reflections as possible. We draw two tasks of the first kind and four of the second.
 
 # %%
-hard = {name: [] for name in ("4 rotations", "8 reflections")}
-for name, change in (("4 rotations", teacher.rotated), ("8 reflections", teacher.reflected)):
-    for _ in range(2):
-        hard[name].append(teacher.teacher_task(rng, change, 8, count=1500))
+hard = {}
+for name, change, count in (
+    ("4 rotations", teacher.rotated, 2),
+    ("8 reflections", teacher.reflected, 4),
+):
+    seeds = range(count)
+    hard[name] = [
+        teacher.teacher_task(np.random.default_rng(seed), change, 8, count=1500) for seed in seeds
+    ]
     student, taught, x, y = hard[name][0]
     turns = {
         layer: np.linalg.solve(student[layer], taught[layer])
@@ -684,40 +748,36 @@ for name, change in (("4 rotations", teacher.rotated), ("8 reflections", teacher
 
 # %%
 figure, axis = plt.subplots(figsize=(7.2, 3.0))
-ends = {name: [] for name in hard}
-for (name, tasks), colour in zip(hard.items(), ("#0072b2", "#d55e00")):
-    for i, task in enumerate(tasks):
-        end, history, _ = learn(task, {LAYERS: HRA(8)}, rng, steps=600, lr=0.1)
-        ends[name].append(end)
+ends = {}
+for (name, tasks), steps, colour in zip(hard.items(), (600, 1200), ("#0072b2", "#d55e00")):
+    runs = [learn(task, {LAYERS: HRA(8)}, rng, steps, lr=0.1) for task in tasks]
+    ends[name] = [end for end, _, _ in runs]
+    for i, (_, history, _) in enumerate(runs):
         smooth = np.convolve(history, np.ones(15) / 15, mode="valid")
         axis.plot(smooth, color=colour, label=name if i == 0 else None)
-axis.set(
-    yscale="log", xlabel="step", ylabel="training error", yticks=[0.1, 1], yticklabels=["0.1", "1"]
-)
-axis.legend(frameon=False)
+axis.set(yscale="log", xlabel="step", ylabel="training error", ylim=(0.01, None))
+axis.legend(frameon=False, loc="lower left")
 plt.show()
-print({name: [f"{end:.2f}" for end in found] for name, found in ends.items()})
-assert max(ends["4 rotations"]) < min(ends["8 reflections"])
+print({name: [f"{end:.3f}" for end in found] for name, found in ends.items()})
+arrived = sum(end < 0.2 for end in ends["8 reflections"])
+print(f"of {len(hard['8 reflections'])} tasks with 8 reflections, {arrived} are below 0.2")
 assert max(ends["4 rotations"]) < 0.2
+assert 1 <= arrived <= 3 and max(ends["8 reflections"]) > 0.3
 
 # %% [markdown]
-# The rotations keep falling. The reflections get stuck on the way, at an error several times as large. HRA starts at
-# $Q = I$. Four rotations by about 50° are near there, eight full reflections are far away. But distance alone is not
-# the reason. Four reflections are no obstacle if you give HRA time, and on a single layer eight are none either:
+# The rotations fall below a fifth in 600 steps. After twice as many, some of the reflections are there too and some are
+# not: in those the error falls so slowly that it looks like the end. With 2,000 steps more of them arrive, and still
+# not all: try it. HRA starts at $Q = I$. Four rotations by about 50° are nearer to it than eight reflections are, as
+# the sizes above say. But the distance alone is no obstacle: on a single layer eight reflections are found.
 
 # %%
-easier = teacher.teacher_task(rng, teacher.reflected, 4, count=1500)
-four, _, _ = learn(easier, {LAYERS: HRA(4)}, rng, steps=1000, lr=0.1)
 W = rng.standard_normal((d, d)) / d**0.5
 alone, _ = trained_distance(HRA(8), W, teacher.reflected(rng, W, 8), rng, steps=1500, lr=0.1)
-print(f"three layers, 4 reflections, 1000 steps: error {four:.4f}")
 print(f"one layer, 8 reflections, 1500 steps: distance {alone:.4f}")
-assert four < 0.1
-assert alone < 0.1
+assert alone < 0.01
 
 # %% [markdown]
-# It takes many reflections *and* a path through ReLU layers. If you train longer, some runs arrive and some stay: set
-# `steps=2000` above and try other seeds.
+# What makes the difference between the runs that arrive and those that do not, we do not know.
 #
 # So keep two questions apart when an adapter disappoints. *Can it represent the answer?* The closed forms tell. *Does
 # training find it?* Only a run tells, and a planted answer, as here, tells you which of the two it was.
@@ -754,8 +814,8 @@ for adapter, params, frozen in (
 #
 # SBoRA-FA draws its columns blindly. Take the task "4 columns" and do better: compute the gradient of the loss with
 # respect to every entry of every $W$ once, at the start, and choose in each layer the four columns in which it is
-# longest. How many of the twelve changed columns do you find? Train with random columns, with yours and with the
-# right ones.
+# longest. How many of the twelve changed columns do you find, over ten draws of the task? Train one of them with random
+# columns, with yours and with the right ones.
 #
 # <details><summary>Hint</summary>
 #
@@ -766,11 +826,9 @@ for adapter, params, frozen in (
 # </details>
 
 # %% tags=["hide-cell"]
-# Solution 2: the first gradient finds far more of the columns than chance does, and the error falls with them.
+# Solution 2: over ten tasks the first gradient finds three times as many of the columns as chance does, and in the
+# task that we train the error falls with them.
 from minilora.train import value_and_grad
-
-task = teacher.teacher_task(rng, teacher.few_columns, 4, count=1500)
-student, taught, x, y = task
 
 
 def squared_error(weights, x, y):
@@ -779,24 +837,26 @@ def squared_error(weights, x, y):
     return np.sum(error * error) / len(x)
 
 
-_, gradient = value_and_grad(squared_error, student, x[:1000], y[:1000])
-right, chosen, found = columns_that_changed(student, taught), {}, 0
-for name in right:
-    lengths = np.linalg.norm(gradient[name], axis=0)
-    chosen[name] = SBoRAFA(4, cols=tuple(np.argsort(-lengths)[:4].tolist()))
-    found += len(set(chosen[name].cols) & set(right[name].cols))
+counts = []
+for _ in range(10):
+    task = teacher.teacher_task(rng, teacher.few_columns, 4, count=1500)
+    student, taught, x, y = task
+    _, gradient = value_and_grad(squared_error, student, x[:1000], y[:1000])
+    right, chosen = columns_that_changed(student, taught), {}
+    for name in right:
+        lengths = np.linalg.norm(gradient[name], axis=0)
+        chosen[name] = SBoRAFA(4, cols=tuple(np.argsort(-lengths)[:4].tolist()))
+    counts.append(sum(len(set(chosen[name].cols) & set(right[name].cols)) for name in right))
+print("columns found, of 12, where chance finds 2:", counts)
+assert 4 < np.mean(counts) < 9
 outcome = {}
 for name, adapters in (
     ("random", {LAYERS: SBoRAFA(4)}),
     ("by gradient", chosen),
     ("the right ones", right),
 ):
-    outcome[name], _, _ = learn(task, adapters, rng, 500, 0.06)
-print(
-    f"{found} of 12 columns found, chance is 2;",
-    {name: f"{error:.3f}" for name, error in outcome.items()},
-)
-assert found > 3
+    outcome[name], _, _ = learn(task, adapters, rng, 400, 0.06)
+print("the last task:", {name: f"{error:.3f}" for name, error in outcome.items()})
 assert outcome["the right ones"] < outcome["by gradient"] < outcome["random"]
 
 # %% [markdown]

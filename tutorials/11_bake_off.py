@@ -1,5 +1,5 @@
 # %% [markdown]
-# # The bake-off: every adapter on letters and on text, five seeds each
+# # The bake-off: adapters on letters and on text, five seeds each
 #
 # **You will learn**
 #
@@ -13,8 +13,8 @@
 #
 # Every paper on adapters has a table in which its own method is in bold. [Tutorial 10](10_reach.py) showed why each
 # can be right: it depends on the kind of change that the task asks for. On a real task nobody knows the kind
-# beforehand. So here is a table in which we have no method of our own. Two networks, four new tasks, all adapters,
-# five seeds, computed while you wait.
+# beforehand. So here is a table in which we have no method of our own. Two networks, four new tasks, the adapters of
+# this library, five seeds, computed while you wait.
 
 # %%
 import os
@@ -51,13 +51,15 @@ began = time.perf_counter()
 # ## The rules
 #
 # 1. **One pretrained network.** All methods start from the same weights.
-# 2. **Equal trainable parameters.** HRA with $r = 8$ meets LoRA with $r = 4$: both train 4,608.
-# 3. **Each at its own learning rate**, chosen beforehand on seeds that are not used here. One rate for all would
-#   favour whoever it suits. `letters.METHODS` holds these choices.
+# 2. **Equal trainable parameters**, where the table compares at equal numbers: HRA with $r = 8$ meets LoRA with
+#    $r = 4$, and both train 4,608.
+# 3. **Each at a learning rate of its own**, one of 3e-3, 1e-2 and 3e-2. One rate for all would favour whoever it suits.
+#    `letters.METHODS` held these choices before this page was run. They were made for the 400 steps of
+#    `python -m minilora`.
 # 4. **Five seeds.** A seed decides the 40 images of each letter to adapt on, the start of the adapter and the order
-#   of the minibatches. The held-out images are the same for everybody.
+#    of the minibatches. The pretrained network and the held-out images are the same for everybody.
 # 5. **Equal steps**: 180 on letters, 120 on text. `python -m minilora` takes 400. We have 90 seconds, so methods that
-#    learn slowly are at a disadvantage here. Keep that in mind with HRA.
+#    learn slowly are at a disadvantage here. Keep that in mind with CondLoRA on rotated letters.
 
 # %%
 SEEDS, STEPS, TEXT_STEPS = 5, 180, 120
@@ -77,6 +79,7 @@ CHOSEN = [
 ]
 methods = [method for method in letters.METHODS if method.name in CHOSEN]
 assert len(methods) == len(CHOSEN)
+assert {method.lr for method in methods} == {3e-3, 1e-2, 3e-2}
 
 # %% [markdown]
 # ## Letters
@@ -96,12 +99,13 @@ print(
     f"old letters {known:.1%};", ", ".join(f"{name} {share:.1%}" for name, share in before.items())
 )
 assert known > 0.95
-assert max(before.values()) < 0.6
+assert max(before.values()) < 0.45
 
 
 # %%
 gained = {(method.name, domain.name): [] for method in methods for domain in domains}
-kept, trainable = {key: [] for key in gained}, {}
+kept, hits = ({key: [] for key in gained} for _ in range(2))
+trainable = {}
 for seed in range(SEEDS):
     for domain in domains:
         to_adapt = draw_letters(np.random.default_rng([1, seed]), domain, 40)
@@ -119,9 +123,10 @@ for seed in range(SEEDS):
                 task=domain.name,
             )
             weights = attached.merge(params)
-            gained[method.name, domain.name].append(
-                accuracy(mlp(weights, tests[domain.name][0]), tests[domain.name][1])
-            )
+            images, labels = tests[domain.name]
+            right = np.argmax(mlp(weights, images), axis=1) == labels
+            hits[method.name, domain.name].append(right)
+            gained[method.name, domain.name].append(np.mean(right))
             kept[method.name, domain.name].append(accuracy(mlp(weights, old[0]), old[1]))
             trainable[method.name] = attached.trainable
 print(f"{len(gained) * SEEDS} runs, {time.perf_counter() - began:.0f} seconds so far")
@@ -142,13 +147,19 @@ for method in methods:
         cells.append(f"{mean:>10.1f} ± {error:.1f}")
     print(f"{method.name:<20}{trainable[method.name]:>10,}" + "".join(cells))
 for (method, name), shares in gained.items():
-    assert np.mean(shares) > before[name] + 0.1, (method, name)
+    assert np.mean(shares) > before[name] + 0.15, (method, name)
+assert trainable["HRA r=8"] == trainable["LoRA r=4"] == trainable["SBoRA-FA r=8"] == 4608
+spread = {key: mean_and_error(100 * np.array(shares))[1] for key, shares in gained.items()}
+print(f"standard errors: the median is {np.median([*spread.values()]):.1f} points,")
+widest = sorted(spread, key=spread.get)[-3:]
+print("the largest:", ", ".join(f"{spread[key]:.1f} ({key[0]}, {key[1]})" for key in widest))
+assert np.median([*spread.values()]) < 0.8
+assert np.median([np.mean(gained[key]) for key in widest]) < 0.85
 
 
 # %% [markdown]
 # Everybody learns. Look at the standard errors: most are a few tenths of a point, so five seeds can tell methods
-# apart that differ by a point or two. Where a method does badly, the error is large as well: it then depends on luck
-# which part it learns.
+# apart that differ by a point or two. The largest errors are those of methods that do badly.
 
 # %%
 COLOURS = {
@@ -186,7 +197,7 @@ plt.show()
 #
 # A character Transformer, half as deep and half as wide as that of `python -m minilora text`, learns English prose.
 # Then it is adapted to Python code. The measure is bits per character on held-out text: fewer is better, and guessing
-# blindly costs 6.58.
+# blindly among 96 characters costs 6.58.
 
 # %%
 tokens, new_tokens = corpus.encode(corpus.prose())[:400_000], corpus.encode(corpus.code())[:200_000]
@@ -212,12 +223,12 @@ print(
     f"{sum(W.size for W in writer.values()):,} parameters; "
     f"prose {prose_before:.2f}, code {code_before:.2f} bits"
 )
-assert prose_before + 0.3 < code_before < 4.5
+assert prose_before + 0.4 < code_before < 3.6
+assert round(np.log2(len(corpus.CHARACTERS)), 2) == 6.58
 
 # %% [markdown]
 # `writing.METHODS` holds the choices of `python -m minilora text`, made for its larger network and longer runs. We add
-# CondLoRA at LoRA's rank
-# 8. Its two blocks share, so it trains half as much as LoRA.
+# CondLoRA at LoRA's rank 8. Its two blocks share, so it trains half as much as LoRA.
 
 # %%
 chosen = ["full fine-tuning", "head only", "LoRA r=8", "SBoRA-FA r=16", "HRA r=16", "CondLoRA r=16"]
@@ -253,8 +264,9 @@ for method in text_methods:
     old_mean, old_error = mean_and_error(prose_bits[method.name])
     cells = f"{mean:>10.3f} ± {error:.3f}{old_mean:>10.3f} ± {old_error:.3f}"
     print(f"{method.name:<18}{trainable[f'text {method.name}']:>10,}{cells}")
-    assert mean < code_before - 0.1  # everybody learns code
-    assert old_mean > prose_before + 0.1  # and everybody forgets prose
+    assert mean < code_before - 0.12  # everybody learns code
+    assert old_mean > prose_before + 0.2  # and everybody forgets prose
+assert 2 * trainable["text CondLoRA r=8"] == trainable["text LoRA r=8"]
 
 # %% [markdown]
 # ## What is gained and what is forgotten
@@ -297,10 +309,10 @@ plt.show()
 
 # %% [markdown]
 # The dotted line is where the old letters stood before. How much is forgotten depends on the task far more than on
-# the method. Uneven light costs little: an evenly lit letter is a special case of it. Rotated letters cost the
-# most, since a letter that lies on its side can look like another that stands. Fewer trainable parameters are no
-# protection: CondLoRA trains 1,152, yet in the mean of the three tasks it forgets more than full fine-tuning, which
-# trains 87,290.
+# the method. Uneven light costs least, perhaps because an evenly lit letter is a special case of it. Rotated letters
+# cost most, perhaps because a letter that lies on its side can look like another that stands. Fewer trainable
+# parameters are no protection: CondLoRA trains 1,152, yet in the mean of the three tasks it forgets more than full
+# fine-tuning, which trains 87,290.
 
 # %%
 old_kept = {
@@ -317,15 +329,19 @@ assert average["rotated"] < average["fraktur"] < average["lighting"]
 few, many = (
     np.mean([old_kept[name][one] for name in tests]) for one in ("CondLoRA r=4", "full fine-tuning")
 )
-assert few < many
+assert few < many - 0.05
+table = np.array([[old_kept[name][method.name] for name in tests] for method in methods])
+by_task = np.var(np.mean(table, axis=0)) / np.var(table)
+print(f"share of the variance in this table that the task explains: {by_task:.0%}")
+assert by_task > 0.75
 
 # %% [markdown]
 # ## Compare seed by seed
 #
-# Is HRA with $r=8$ better than LoRA with $r=4$ on Fraktur? Both columns have an error. But do not add these errors.
-# Both methods saw the same images in each seed, and both are tested on the same held-out ones. When a seed's
-# images are unlucky, both suffer, and this cancels in the *difference*. So take the difference in each seed, and
-# then mean and standard error.
+# Is HRA with $r=8$ better than LoRA with $r=4$ on Fraktur? Both columns have an error, and what counts is the error of
+# the *difference*. Were the two independent, the squares of their errors would add. But both methods saw the same
+# images in each seed. If unlucky images hurt both, this cancels in the difference; if what helps one hurts the other,
+# it adds. So take the difference in each seed, and then mean and standard error. That is right in either case.
 
 # %%
 
@@ -336,28 +352,52 @@ def compare(one, other):
     return mean, error, "ahead" if mean > 2 * error else "behind" if mean < -2 * error else "noise"
 
 
-a, b = (100 * np.array(gained[name, "lighting"]) for name in ("HRA r=8", "LoRA r=4"))
+a, b = (100 * np.array(gained[name, "fraktur"]) for name in ("HRA r=8", "LoRA r=4"))
 mean, paired, verdict = compare(a, b)
 unpaired = np.hypot(mean_and_error(a)[1], mean_and_error(b)[1])
-print("HRA r=8 minus LoRA r=4 on lighting, seed by seed:", np.round(a - b, 1))
+print("HRA r=8 minus LoRA r=4 on Fraktur, seed by seed:", np.round(a - b, 1))
 print(
     f"mean {mean:.1f}, paired error {paired:.2f}, "
-    f"error if they were not paired {unpaired:.2f}: {verdict}"
+    f"error if they were independent {unpaired:.2f}: {verdict}"
 )
-
-share = np.mean(gained["LoRA r=4", "fraktur"])
-sampling = 100 * (share * (1 - share) / len(tests["fraktur"][1])) ** 0.5
-print(f"another 2,600 held-out images would move a single accuracy by about {sampling:.1f} points")
-assert 0.3 < sampling < 1.2
+ratios = []
+for name in tests:
+    for i, one in enumerate(methods):
+        for other in methods[:i]:
+            first, second = (np.array(gained[method.name, name]) for method in (one, other))
+            independent = np.hypot(mean_and_error(first)[1], mean_and_error(second)[1])
+            ratios.append(compare(first, second)[1] / independent)
+print(f"paired / independent error, median of all {len(ratios)} pairs: {np.median(ratios):.2f}")
+assert 0.75 < np.median(ratios) < 1.15
 
 # %% [markdown]
-# The second number shows why the sample must be common. If each method had its own test images, their choice alone
-# would move an accuracy by more than half a point. With common images most of that moves all methods together.
+# So here pairing gains little: over the seeds, two methods go up and down almost independently. It costs nothing and
+# is right whatever the correlation is. So we keep it.
 #
-# The rule for a verdict, fixed before looking: *ahead* if the mean difference is more than two standard errors above
-# zero, *behind* if it is more than two below, else *noise*. With five seeds this is a mild rule. Of comparisons in
-# which there is no difference, about one in nine gets a verdict all the same. And everything here holds for *this*
-# pretrained network.
+# There is a second source of chance, which no error above contains: the held-out images. They are the same for all, and
+# there are 2,600 of each kind. What would others have done? For each image, take the share of the five runs in which a
+# method reads it correctly; the scatter over the images tells.
+
+# %%
+found_by = {name: np.mean(hits[name, "fraktur"], axis=0) for name in ("HRA r=8", "LoRA r=4")}
+a, b = (100 * shares for shares in found_by.values())
+single = np.std(b) / len(b) ** 0.5
+together, apart = np.std(a - b) / len(a) ** 0.5, np.hypot(np.std(a), np.std(b)) / len(a) ** 0.5
+print(
+    f"{len(a):,} other held-out images would move the accuracy of LoRA r=4 by {single:.1f} points,"
+)
+print(f"the difference by {together:.1f}, and by {apart:.1f} if each method had images of its own")
+assert 0.4 < single < 1.2
+assert together < 0.75 * apart
+
+# %% [markdown]
+# The last line shows why the held-out images must be common: an image that is hard for one method tends to be hard for
+# the other. Even so, a difference of less than a point may belong to these images.
+#
+# The rule for a verdict, fixed before looking: *ahead* if the mean difference is more than two standard errors (over
+# the seeds) above zero, *behind* if it is more than two below, else *noise*. With five seeds this is a mild rule. Of
+# comparisons in which there is no difference, about one in nine gets a verdict all the same, if the differences are
+# normally distributed. And everything here holds for *this* pretrained network and *these* held-out images.
 #
 # ## Claim by claim
 
@@ -414,24 +454,24 @@ print(f"  {'text':<9} prose bits  {mean:+.2f} ± {error:.2f}   {verdict}")
 # %% [markdown]
 # How to read it, with the size of the differences in mind:
 #
-# - **HRA against LoRA** depends on the task, and the sign is different for different tasks: clearly ahead on turned
-#   letters, where the change *is* a rotation of the inputs; behind under uneven light. This is [tutorial
-#   10](10_reach.py) on real data.
+# - **HRA against LoRA** depends on the task, and the sign is different for different tasks: clearly ahead on rotated
+#   letters, where the change *is* a rotation of the inputs; behind under uneven light and on text. [Tutorial
+#   10](10_reach.py) leads one to expect as much of rotated letters.
 # - **SBoRA-FA with double rank** does not beat LoRA on letters. Rank 8 of 144 is far below the $r/d \approx 0.4$ from
 #   which it would, even for a random change. It also draws its columns blindly. On text the two are close.
-# - **CondLoRA at LoRA's rank**, with a quarter of the parameters, is about on par under uneven light, close on Fraktur
-#   and far behind on rotated letters after so few steps. At equal parameter counts it is ahead of LoRA on two of the
-#   three kinds of letters.
-# - **LoRA on par with full fine-tuning**: nearly, at $r=16$. The differences are small, and full fine-tuning trains
+# - **CondLoRA at LoRA's rank**, with a quarter of the parameters, is about on par under uneven light, behind by some
+#   points on Fraktur and far behind on rotated letters after so few steps. At equal parameter counts it is ahead of
+#   LoRA on Fraktur and under uneven light, and behind on text.
+# - **LoRA on par with full fine-tuning**: under uneven light, at $r=16$. On Fraktur and on rotated letters it is a
+#   point or two behind, and on text by about a fifth of what full fine-tuning gains. On letters full fine-tuning trains
 #   nearly five times as many parameters.
 # - **Adapters beat the head**: not everywhere. On Fraktur the head alone, with fewer parameters, does better than LoRA
-#   with $r=4$ in 180 steps. Under uneven light it is far behind, where the features that reach it are disturbed
-#   already.
+#   with $r=4$ in 180 steps. Under uneven light it is far behind, perhaps because the features that reach it are
+#   disturbed already.
 # - **LoRA forgets less**: it depends on the task again. And the comparison is not quite fair, since methods that have
-#   learned less have had less reason to forget. Exercise 3 makes it fair.
+#   learned less have had less reason to forget. Exercise 3 makes it fairer.
 #
-# Only what stands far outside the noise is asserted here. Everything else may differ on your machine, by a verdict or
-# two.
+# What stands far outside the noise is asserted here. Everything else may differ on your machine, by a verdict or two.
 
 # %%
 
@@ -441,21 +481,37 @@ def points(one, other, name):
     return compare(100 * np.array(gained[one, name]), 100 * np.array(gained[other, name]))[0]
 
 
-assert points("HRA r=8", "LoRA r=4", "rotated") > 2
-assert points("HRA r=8", "LoRA r=4", "lighting") < 1
-assert points("SBoRA-FA r=8", "LoRA r=4", "fraktur") < -2
-assert points("SBoRA-FA r=8", "LoRA r=4", "rotated") < -3
-assert points("CondLoRA r=4", "LoRA r=4", "rotated") < -4
+assert points("HRA r=8", "LoRA r=4", "rotated") > 3
+assert points("HRA r=32", "LoRA r=16", "rotated") > 1
+assert points("HRA r=8", "LoRA r=4", "lighting") < 0 > points("HRA r=32", "LoRA r=16", "lighting")
+for name in tests:
+    assert points("SBoRA-FA r=8", "LoRA r=4", name) < -1.5
+    assert points("SBoRA-FA r=32", "LoRA r=16", name) < -0.5
+assert abs(points("CondLoRA r=4", "LoRA r=4", "lighting")) < 2
+assert points("CondLoRA r=4", "LoRA r=4", "rotated") < -10
+assert -7 < points("CondLoRA r=4", "LoRA r=4", "fraktur") < 0
+assert points("CondLoRA r=16", "LoRA r=4", "fraktur") > 2
+assert points("CondLoRA r=16", "LoRA r=4", "lighting") > 0.5
 assert points("LoRA r=4", "head only", "lighting") > 10
-assert points("LoRA r=4", "head only", "fraktur") < 0
-assert abs(points("LoRA r=16", "full fine-tuning", "lighting")) < 3
-assert np.mean(code_bits["full fine-tuning"]) < np.mean(code_bits["HRA r=16"]) - 0.03
+assert points("LoRA r=4", "head only", "fraktur") < -1.5
+assert abs(points("LoRA r=16", "full fine-tuning", "lighting")) < 1
+assert -3 < points("LoRA r=16", "full fine-tuning", "fraktur") < -0.5
+assert -3 < points("LoRA r=16", "full fine-tuning", "rotated") < 0
+bits = {name: np.mean(found) for name, found in code_bits.items()}
+lead = (bits["LoRA r=8"] - bits["full fine-tuning"]) / (code_before - bits["full fine-tuning"])
+print(f"on text LoRA r=8 is behind full fine-tuning by {lead:.0%} of what the latter gains")
+assert 0.1 < lead < 0.3
+assert bits["LoRA r=8"] < bits["HRA r=16"] - 0.02
+assert bits["LoRA r=8"] < bits["CondLoRA r=16"] - 0.015
+assert abs(bits["LoRA r=8"] - bits["SBoRA-FA r=16"]) < 0.03
+assert old_kept["rotated"]["LoRA r=4"] < old_kept["rotated"]["full fine-tuning"] - 0.03
+assert old_kept["lighting"]["LoRA r=4"] > old_kept["lighting"]["full fine-tuning"]
 print(f"{time.perf_counter() - began:.0f} seconds in all")
 
 # %% [markdown]
-# Do not carry this table to a language model of billions of numbers. What carries over is how it was made: equal
+# Do not carry this table to a language model of billions of parameters. What carries over is how it was made: equal
 # parameter counts, a learning rate for each, several seeds, differences in pairs, a rule fixed beforehand. At 400 steps
-# (`python -m minilora`) some gaps close, above all those of CondLoRA and LoRA on rotated letters.
+# (`python -m minilora`, one seed) some gaps close, above all those of CondLoRA and LoRA on rotated letters.
 #
 # ## Exercises
 #
@@ -471,7 +527,7 @@ print(f"{time.perf_counter() - began:.0f} seconds in all")
 # </details>
 
 # %% tags=["hide-cell"]
-# Solution 1: with two seeds a few verdicts change, though nothing about the methods did.
+# Solution 1: with two seeds some verdicts may change, though nothing about the methods did.
 changed = []
 for _, one, other, _, _ in CLAIMS:
     for name in tests:
@@ -481,7 +537,7 @@ for _, one, other, _, _ in CLAIMS:
                 f"{one} against {other} on {name}: {verdicts[one, other, name]} -> {verdict}"
             )
 print(f"{len(changed)} of {3 * len(CLAIMS)} change", *changed, sep="\n  ")
-assert len(changed) <= 12  # most stay: the differences are many times the noise
+assert len(changed) <= 8  # most stay: the differences are many times the noise
 
 # %% [markdown]
 # ### Exercise 2 (medium): a test without a formula
@@ -527,7 +583,7 @@ assert np.mean(np.abs(signs @ np.ones(SEEDS)) >= SEEDS) == 2 / 32
 # </details>
 
 # %% tags=["hide-cell"]
-# Solution 3: at about equal accuracy full fine-tuning keeps far more of the old letters than LoRA does.
+# Solution 3: at about equal accuracy full fine-tuning keeps far more of the old letters, in both of two seeds.
 by_name = {method.name: method for method in methods}
 result = {}
 for name, lr in (("full fine-tuning", 1e-3), ("LoRA r=16", 3e-3)):
@@ -548,10 +604,12 @@ for name, lr in (("full fine-tuning", 1e-3), ("LoRA r=16", 3e-3)):
         runs.append(
             [accuracy(mlp(weights, images), labels) for images, labels in (tests["rotated"], old)]
         )
-    result[name] = np.mean(runs, axis=0)
-    print(f"{name:<18} rotated letters {result[name][0]:.1%}, old letters {result[name][1]:.1%}")
-assert abs(result["full fine-tuning"][0] - result["LoRA r=16"][0]) < 0.08
-assert result["full fine-tuning"][1] > result["LoRA r=16"][1] + 0.1
+    result[name] = np.array(runs)
+    shares = "; ".join(f"rotated letters {new:.1%}, old letters {left:.1%}" for new, left in runs)
+    print(f"{name:<18} {shares}")
+full, low = result["full fine-tuning"], result["LoRA r=16"]
+assert np.max(np.abs(full[:, 0] - low[:, 0])) < 0.05
+assert np.min(full[:, 1] - low[:, 1]) > 0.1
 
 # %% [markdown]
 # ## Where to go next

@@ -11,9 +11,9 @@
 # **Before this:** [tutorial 2](02_lora_by_hand.py) (LoRA, `attach`, `bind`, `merge`). **Time:** 35 minutes to read,
 # 15 seconds to run.
 #
-# New adapters are published every month. Most are one equation. You should be able to read the equation in the
+# New adapters are published all the time. Many are one equation. You should be able to read the equation in the
 # morning and train with it before lunch, and you should *know* that your code computes it. A loss that falls proves
-# little: a broken adapter often learns as well, only less. So this tutorial has two halves. You write an adapter, and
+# little: a broken adapter may learn too, only less. So this tutorial has two halves. You write an adapter, and
 # then you have it judged.
 
 # %%
@@ -56,7 +56,8 @@ rng = np.random.default_rng(0)
 # $$W' = m \odot \frac{V}{\lVert V\rVert}, \qquad V = W + BA \tag{1}$$
 #
 # $\lVert V\rVert$ holds the length of every row of $V$, one number for each output. $m$ has as many entries, and each
-# multiplies its row. At the start $B = 0$ and $m = \lVert W\rVert$, so $W' = W$.
+# multiplies its row. At the start $B = 0$ and $m = \lVert W\rVert$, so $W' = W$. All this asks that no row of $V$ is
+# zero.
 #
 # ## The interface
 #
@@ -138,7 +139,7 @@ assert gap < 1e-13
 # %% [markdown]
 # Why are `forward` and `merge` written separately, when `forward` could merge and multiply? Because then their
 # equality would say nothing. Here they are two derivations of one equation: `merge` copies (1) as it stands in the
-# paper, `forward` uses (2). If they agree at a random point, a slip in either is all but excluded.
+# paper, `forward` uses (2). If they agree at a random point, a slip in only one of them is all but excluded.
 #
 # ## On letters
 #
@@ -173,15 +174,17 @@ after = {
 print(
     f"before {before:.1%}", "".join(f"   {name} {share:.1%}" for name, (share, _) in after.items())
 )
-assert min(share for share, _ in after.values()) > before + 0.2
-assert abs(after["DoRA"][0] - after["LoRA"][0]) < 0.1
+assert min(share for share, _ in after.values()) > before + 0.3
+assert abs(after["DoRA"][0] - after["LoRA"][0]) < 0.05
 
 # %% [markdown]
-# DoRA works, about as well as LoRA. A single seed and one task show no more than that.
+# DoRA works: it is within five points of LoRA, and far above the start. Which of the two is better, a single seed and
+# one task cannot show.
 #
 # The paper's argument for DoRA is a picture: how much the length of the weights changes, against how much the
-# direction does. With LoRA the two grow together, the authors find. With full fine-tuning and with DoRA they do not.
-# Does it show here? One dot for each row of the four hidden matrices:
+# direction does. With LoRA the two grow together, the authors find: the correlation is positive. With full
+# fine-tuning and with DoRA it is negative. Does it show here? The paper has a dot for each layer and training step; we
+# take one for each row of the four hidden matrices, after training:
 
 # %%
 figure, panels = plt.subplots(1, 3, figsize=(7.2, 2.8), sharex=True, sharey=True)
@@ -204,11 +207,12 @@ print(
     "correlation of length and direction:",
     {name: f"{value:.2f}" for name, value in correlation.items()},
 )
-assert correlation["LoRA"] > correlation["DoRA"] + 0.1
+assert correlation["LoRA"] - 0.1 > correlation["full"] > correlation["DoRA"] > 0
+assert correlation["LoRA"] > correlation["DoRA"] + 0.2
 
 # %% [markdown]
-# It shows: the correlation is highest for LoRA and lowest for DoRA. Whether that *is* why DoRA does well, the picture
-# does not say.
+# The order shows in this run: the correlation is highest for LoRA and lowest for DoRA. The signs do not: all three are
+# positive here. And whether this *is* why DoRA does well, the picture does not say.
 #
 # ## The referee
 #
@@ -262,7 +266,8 @@ assert set(verdicts.values()) == {"holds"}
 
 # %% [markdown]
 # Each line is a promise. *cases* is how many checks were made for it. *worst* is the largest error as a share of what
-# is allowed: 0 means exact, and 0.01 a hundredth of the tolerance. *holds* is what you want to read, thirteen times.
+# is allowed: 0 means exact, 0.01 a hundredth of the tolerance, and more than 1 too much. *holds* is what you want to
+# read, thirteen times.
 #
 # The same from the command line, in the folder of your `mymodule.py`, wherever that is:
 #
@@ -270,7 +275,7 @@ assert set(verdicts.values()) == {"holds"}
 # pytest --adapter mymodule:MyAdapter
 # ```
 #
-# That needs `pip install pytest` and nothing else. Each promise is then a test: `-k P2` runs one alone, and `--pdb`
+# That needs `pip install pytest` and nothing else beside minilora. Each promise is then a test: `-k P2` runs one alone, and `--pdb`
 # stops in the debugger where it breaks.
 #
 # ## A mistake, and what the table says
@@ -296,8 +301,8 @@ assert failing(verdicts) == ["P2"]
 # %% [markdown]
 # P2 fails, and P2 alone. P1 holds: untrained, the adapter is right. So do P3 to P5: it trains well, since
 # training only calls `forward`. You would see a falling loss and a good accuracy, and then deploy merged weights that
-# compute something else. The lines below the table say where it fails first and by how much. Compare *cases* with the
-# table before: a check stops at its first wrong number, so there are fewer of them.
+# compute something else. The lines below the table say where it fails first and by how much; *worst* has the largest
+# of these errors. Compare *cases* with the table before: a check stops at its first wrong number, so there are fewer.
 #
 # Which half is wrong, `forward` or `merge`? P2 cannot know. Put a breakpoint into both, at the same `params`, and
 # compare with the paper's equation. Or let pytest stop where the promise breaks:
@@ -309,8 +314,8 @@ assert failing(verdicts) == ["P2"]
 # ## Right numbers, wrong type
 #
 # The next one computes the right map, with a harmless-looking addition: a tiny constant under the root, so that
-# nothing is ever divided by zero. It is a `np.float64`, as a constant is when it comes out of `np.sqrt` or
-# `np.finfo`.
+# nothing is ever divided by zero. It is a `np.float64`, as a constant is when it comes out of `np.sqrt(64)` or
+# `np.finfo(float)`.
 
 # %%
 
@@ -334,7 +339,7 @@ assert failing(verdicts) == ["P8"]
 
 # %% [markdown]
 # One NumPy scalar of type float64, and from there on everything is float64: twice the memory, slower, and no wrong
-# number anywhere. Nobody would notice without P8. A plain Python `1e-30` does no harm, because NumPy lets it take the
+# number anywhere. Without P8 it is easily missed. A plain Python `1e-30` does no harm, because NumPy lets it take the
 # type of the array.
 #
 # ## Right numbers, once
@@ -364,9 +369,29 @@ assert failing(verdicts) == ["P5", "P10"]
 #
 # ## What a referee cannot see
 #
-# A class that keeps all promises is consistent with itself. Is it DoRA? Had you written $W' = m \odot V$ in both
-# `forward` and `merge`, with $m = 1$ at the start, the table would say *holds* thirteen times. So write out the paper's
-# equation once more, in plain loops, and hand it over as `formula`. P16 compares `merge` with it, at random params.
+# A class that keeps all promises is consistent with itself. Is it DoRA? Write $W' = m \odot V$ in both `forward` and
+# `merge`, with $m = 1$ at the start: a different method, which keeps all promises too.
+
+
+# %%
+@dataclass(frozen=True)
+class NoLength(DoRA):
+    """W' = m ⊙ V: the same shapes, another method."""
+
+    def init(self, rng, W):
+        params, frozen = super().init(rng, W)
+        return {**params, "m": np.ones_like(params["m"])}, frozen
+
+    def forward(self, params, frozen, x):
+        return params["m"] * (linear(frozen["W"], x) + linear(params["B"], linear(params["A"], x)))
+
+    def merge(self, params, frozen):
+        return params["m"][:, None] * (dense(frozen["W"]) + params["B"] @ params["A"])
+
+
+# %% [markdown]
+# So write out the paper's equation once more, in plain loops, and hand it over as `formula`. P16 compares `merge` with
+# it, at random params.
 
 
 # %%
@@ -385,8 +410,13 @@ def equation_1(adapter, W, params, frozen):
 verdicts = referee(DoRA, formula=equation_1)
 assert len(verdicts) == 14 and verdicts["P16"] == "holds" and not failing(verdicts)
 
+# %%
+verdicts = referee(NoLength, formula=equation_1)
+assert failing(verdicts) == ["P16"]
+
 # %% [markdown]
-# On the command line it is `--formula mymodule:equation_1`.
+# `NoLength` keeps the other thirteen, and P16 alone finds it out. On the command line it is
+# `--formula mymodule:equation_1`.
 #
 # ## Exercises
 #
@@ -430,7 +460,7 @@ assert failing(verdicts) == ["P11", "P12"]
 # </details>
 
 # %% tags=["hide-cell"]
-# Solution 2: P3 fails, for this is not the gradient of forward, by intention; it learns about as well.
+# Solution 2: P3 fails, for this is not the gradient of forward, by intention; it learns too, in this run.
 from autograd.tracer import getval
 
 
@@ -456,7 +486,7 @@ report = check_adapter(
 assert report.holds  # a failure that is stated beforehand is none
 share, _ = adapted(Held(4), 1e-2)
 print(f"DoRA {after['DoRA'][0]:.1%}, lengths held constant {share:.1%}")
-assert abs(share - after["DoRA"][0]) < 0.1
+assert abs(share - after["DoRA"][0]) < 0.05
 
 # %% [markdown]
 # ### Exercise 3 (hard): another paper
@@ -466,8 +496,9 @@ assert abs(share - after["DoRA"][0]) < 0.1
 #
 # $$W' = W + \operatorname{diag}(b)\, B \operatorname{diag}(d)\, A$$
 #
-# Write it from this line, with $b = 0$ and $d = 0.1$ at the start, and let the referee read it. How many parameters
-# does it train with $r = 64$ on the four hidden layers, and how far does it get on Fraktur?
+# Write it from this line, with $b = 0$ and $d = 0.1$ at the start, and let the referee read it. (The authors draw one
+# $A$ and one $B$ for all layers; here each layer may draw its own.) How many parameters does it train with $r = 64$ on
+# the four hidden layers, and how far does it get on Fraktur?
 #
 # <details><summary>Hint</summary>
 #
@@ -477,7 +508,7 @@ assert abs(share - after["DoRA"][0]) < 0.1
 # </details>
 
 # %% tags=["hide-cell"]
-# Solution 3: VeRA keeps all promises, and a few hundred parameters raise the accuracy by more than ten points.
+# Solution 3: VeRA keeps all promises, and 832 trainable parameters raise the accuracy by more than 20 points.
 
 
 @dataclass(frozen=True)
@@ -514,13 +545,14 @@ print(
     f"VeRA with {attached.trainable} trainable parameters: {before:.1%} before, {share:.1%} after"
 )
 assert attached.trainable == 4 * (64 + 144)
-assert share > before + 0.1
+assert share > before + 0.2
 
 # %% [markdown]
 # ## Where to go next
 #
 # You have an adapter of your own. [Tutorial 11](11_bake_off.py) shows how to compare it fairly with the others: add
-# it to the list there. And if the referee says *holds* thirteen times, send it in.
+# it to the list there. And if the referee says *holds* thirteen times, send it in: `.github/CONTRIBUTING.md` lists what
+# else belongs to an adapter.
 #
 # ## References
 #

@@ -6,7 +6,7 @@
 # - what the two files are that hold a published adapter, down to the last byte, by writing them by hand;
 # - how to hand an adapter that you trained here to Hugging Face PEFT, and how to read one that PEFT made;
 # - what becomes of SBoRA, CondLoRA and HRA on the way;
-# - four ways in which loading goes wrong without an error, and the one check that finds them all;
+# - four ways in which loading goes wrong without an error, and one check that finds all four;
 # - how much sixteen bits cost, and whether a merged model that differs from the unmerged one is a bug.
 #
 # **Before this:** [tutorial 2](02_lora_by_hand.py) (LoRA, `attach`), [tutorial 4](04_sbora.py) (SBoRA),
@@ -103,7 +103,7 @@ params = fit(loss, attached.params, (x, wanted), rng=rng, steps=600, batch=100, 
 adapted = mlp(attached.bind(params), x)
 before, after = loss(attached.params, x, wanted), loss(params, x, wanted)
 print(f"squared error {before:.3f} before, {after:.4f} after")
-assert after < 0.1 * before
+assert after < 1e-3 and before > 1
 
 # %% [markdown]
 # ## The file of numbers
@@ -241,7 +241,7 @@ for name, outputs in judge.items():
 assert max(error.values()) < 1e-12
 
 # %% [markdown]
-# Rounding, for all of them. So the two programs mean the same by every number:
+# Rounding, for all eleven. So in these the two programs mean the same by every number:
 #
 # - **LoRA** with `use_rslora` has the scale $\alpha / \sqrt r$. In `rank_pattern` and `alpha_pattern` single layers
 #   have values of their own.
@@ -264,9 +264,9 @@ for name in sorted(path.name for path in (made_by_peft / "refused").iterdir()):
 # %% [markdown]
 # ## What becomes of the others
 #
-# PEFT knows LoRA and HRA, but neither SBoRA nor CondLoRA. Both are LoRA in what they compute, so they can be written as
-# LoRA. What is lost is what made them special. SBoRA's fixed matrix of zeros and ones is in the file as if it had been
-# trained; CondLoRA's one set of numbers for all layers becomes an $A$ and a $B$ for each of them.
+# PEFT 0.21 knows LoRA and HRA, but neither SBoRA nor CondLoRA. Both are LoRA in what they compute, so they can be
+# written as LoRA. What is lost is what made them special. SBoRA's fixed matrix of zeros and ones is in the file as if
+# it had been trained; CondLoRA's one set of numbers for all layers becomes an $A$ and a $B$ for each of them.
 
 # %%
 square = init_mlp(rng, widths=(24, 24, 24, 24, 24), dtype=np.float64)
@@ -295,10 +295,10 @@ for title, (adapter, key) in candidates.items():
 # %% [markdown]
 # ## It loads, and it is wrong
 #
-# "I loaded my adapter, and nothing changed." "It works, but not as well as when I trained it." These are the questions
-# that people ask about checkpoints, and the answer is often one of the following four. PEFT loads the first three
-# without an error, with a warning at most; it fills in what is missing and passes over what it does not know. To see
-# what they do, we need a reader as trusting as that:
+# "I loaded my adapter, and nothing changed." "It works, but not as well as when I trained it." These are questions that
+# people ask about checkpoints, and here are four possible answers. PEFT loads the first three without an error, with a
+# warning at most; it fills in what is missing and passes over what it does not know. To see what they do, we need a
+# reader as trusting as that:
 
 
 # %%
@@ -327,10 +327,10 @@ cases = {
 }
 
 # %%
-untouched = loss(attached.params, x, wanted)
-seen = {}
+seen, published = {}, {}
 for title, (settings, tensors) in cases.items():
     y = mlp(trusting_reader(settings, tensors), x)
+    published[title] = distance(y[0], adapted[0])  # one input and its output
     seen[title] = np.sum((y - wanted) ** 2) / len(x)
     (folder / "adapter_config.json").write_text(json.dumps(settings))
     (folder / "adapter_model.safetensors").write_bytes(pack(tensors))
@@ -339,10 +339,9 @@ for title, (settings, tensors) in cases.items():
     except ValueError as refused:
         verdict = "refuses: …" + str(refused).split(": ", 1)[1][:56]
     print(f"{title:25} squared error {seen[title]:.4f}; read_peft {verdict}")
-assert np.isclose(seen["names without the prefix"], untouched, rtol=1e-4)
-assert all(
-    wrong > 2 * seen["nothing wrong"] for title, wrong in seen.items() if title != "nothing wrong"
-)
+base_model = mlp(weights, x)
+assert np.array_equal(mlp(trusting_reader(*cases["names without the prefix"]), x), base_model)
+assert min(seen[title] for title in list(cases)[1:]) > 0.07 > 70 * seen["nothing wrong"]
 
 # %% [markdown]
 # Without the prefix you get the base model, to the last digit. Without an $\alpha$ the trusting reader takes 8, so
@@ -350,10 +349,17 @@ assert all(
 # lost the flag that says so: $\alpha = 6 / \sqrt 2$ gave $s = 3$ then, and is read as $s = 3 / \sqrt 2$ now.
 #
 # `read_peft` refuses the first three. The fourth it cannot notice, and nobody can from the two files alone, for they
-# are in order. There is only one check that finds all four:
+# are in order. One check finds all four:
 #
 # > Publish an input and its output with every adapter. Whoever loads it computes the output and compares.
-#
+
+# %%
+for title, gap in published.items():
+    print(f"{title:25} the output of one input is off by {gap:.0e}")
+assert published["nothing wrong"] < 1e-6
+assert min(published[title] for title in list(cases)[1:]) > 0.05
+
+# %% [markdown]
 # That is what `outputs.json` is above. Here is how the error of our model depends on the scale that a reader believes
 # in:
 
@@ -382,7 +388,7 @@ axes.set(
     ylim=(0, None),
 )
 plt.show()
-assert abs(scales[np.argmin(errors)] - 3) < 0.35
+assert abs(scales[np.argmin(errors)] - 3) < 0.15
 
 # %% [markdown]
 # ## Merged and unmerged differ: is that a bug?
@@ -424,21 +430,22 @@ rows = {
 }
 for title, y in rows.items():
     print(f"{title:38} {distance(y, reference):.0e}")
-assert distance(rows["float32, merged"], reference) < 1e-5
-assert 1e-5 < distance(rows["adapter saved in float16, base exact"], reference) < 1e-2
-assert 1e-5 < distance(rows["merged, then saved in float16"], reference) < 1e-2
+errors_of = {title: distance(y, reference) for title, y in rows.items()}
+assert max(errors_of["float32, unmerged"], errors_of["float32, merged"]) < 6e-7
+assert 3e-5 < errors_of["adapter saved in float16, base exact"] < 3e-4
+assert 1e-4 < errors_of["merged, then saved in float16"] < 1e-3
 
 # %% [markdown]
-# So in float32 a difference of $10^{-6}$ between merged and unmerged is rounding, and one of $10^{-2}$ is a bug; in
-# float16 one of $10^{-3}$ is rounding. When you are in doubt, compute both in float64: rounding then shrinks by nine
-# orders of magnitude, and a bug stays.
+# So for a network of this size a difference of $10^{-6}$ between merged and unmerged is rounding in float32, and one of
+# $10^{-2}$ is a bug; in float16 one of $10^{-3}$ is rounding. When you are in doubt, compute both in float64: rounding
+# is then $2^{29}$ times smaller, nearly nine orders of magnitude, and a bug stays.
 #
 # ## A stranger's file
 #
 # A file from the network may be cut short, damaged, or made to harm. A header can claim a gigabyte, let two arrays
 # overlap, or use a name twice, so that two programs read different numbers from it. `unpack` believes none of it: it
-# writes down the header that the arrays it found ought to have, and compares. Then every byte of the file belongs to
-# exactly one number, and no memory was taken that the file does not fill.
+# writes down the header that the arrays it found ought to have, and compares. Then every byte after the header belongs
+# to exactly one number, and no memory was taken that the file does not fill.
 
 # %%
 write_peft(folder, attached, params)
@@ -462,8 +469,8 @@ for title, lie in lies.items():
         raise AssertionError(title)
 
 # %% [markdown]
-# Damage to the numbers themselves, one bit flipped in a matrix, cannot be seen: every bit pattern is some number. If
-# that matters, publish a checksum too.
+# Damage to the numbers themselves, one bit flipped in a matrix, is not seen unless it makes a NaN or an infinity: every
+# other bit pattern is some number. If that matters, publish a checksum too.
 #
 # ## Exercises
 
@@ -475,7 +482,7 @@ for title, lie in lies.items():
 # What do you get if you forget the square root?
 
 # %% tags=["hide-cell"]
-# Solution 1: s = α/√r; with α/r the outputs are wrong by more than a tenth, and nothing else gives it away.
+# Solution 1: s = α/√r; with α/r the outputs are wrong by more than a fifth, and nothing else gives it away.
 settings = json.loads((made_by_peft / "rslora" / "adapter_config.json").read_text())
 tensors = unpack((made_by_peft / "rslora" / "adapter_model.safetensors").read_bytes())
 results = {}
@@ -490,7 +497,7 @@ for power in (0.5, 1):
     results[power] = distance(mlp(merged, inputs), np.array(judge["rslora"]))
     print(f"s = α / r^{power}: differs from PEFT by {results[power]:.0e}")
 assert results[0.5] < 1e-12
-assert results[1] > 0.1
+assert results[1] > 0.2
 
 # %% [markdown]
 # ### Exercise 2 (medium): two adapters in one
@@ -539,7 +546,7 @@ print("one file of rank 5 holds both")
 
 
 # %% tags=["hide-cell"]
-# Solution 3: bfloat16 is eight times as coarse as float16, but a number of 1e6 or of 1e-9 is as good as any other.
+# Solution 3: bfloat16 is eight times as coarse as float16, but it holds a number of 1e6 or 1e-9 as well as any other.
 def as_bfloat16(array):
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
     return ((bits + np.uint32(0x8000)) >> 16).astype("<u2")
@@ -565,8 +572,8 @@ for name, array in arrays.items():
     )
 for title, errors in relative.items():
     print(f"{title:8} relative error of one number: at most {max(errors):.1e}")
-assert 2**-10 < max(relative["bfloat16"]) <= 2**-8
-assert 2**-13 < max(relative["float16"]) <= 2**-11
+assert 2**-9 < max(relative["bfloat16"]) <= 2**-8
+assert 2**-12 < max(relative["float16"]) <= 2**-11
 wide = np.array([1e6, 1e-9], np.float32)
 with np.errstate(over="ignore"):
     assert np.array_equal(wide.astype(np.float16), [np.inf, 0])
@@ -578,8 +585,8 @@ temporary.cleanup()  # the folder of the checkpoints
 # %% [markdown]
 # ## Where to go next
 #
-# You have come to the end of the tutorials. The folder `minilora/peft` is short enough to read in one go; then write a
-# bridge for [an adapter of your own](12_your_own_adapter.py).
+# The folder `minilora/peft` is short enough to read in one go; then write a bridge for [an adapter of your
+# own](12_your_own_adapter.py). [Tutorial 14](14_speed.py) measures this library beside PEFT.
 #
 # ## References
 #

@@ -2,14 +2,15 @@
 # # Speed: where the time of a training step goes, and how you find that out
 #
 # **You will learn** how to measure a step so that others believe it; what the tape costs, and what one derivative by
-# hand saves; why float64 takes twice as long as float32; why thin matrices belong on $x$ and not on $W$; and what all
-# this makes of a library in NumPy beside PyTorch.
+# hand saves; why float64 takes up to twice as long as float32; why thin matrices belong on $x$ and not on $W$; and what
+# all this makes of a library in NumPy beside PyTorch.
 # **Before this:** [tutorial 2](02_lora_by_hand.py), [tutorial 3](03_counting.py) and [tutorial 5](05_hra.py).
 # **Time:** 45 minutes to read, 15 seconds to run.
 #
-# An adapter has few trainable parameters, and yet a training step with it is hardly faster than one without. Where does
-# the time go? Into three things: arithmetic on the frozen matrices, which nobody can avoid; arithmetic in the wrong
-# order or in the wrong precision; and Python, which keeps the books for the gradient. You take them apart one by one.
+# An adapter has few trainable parameters, and yet its loss and gradient take more than half of the time that those of
+# full fine-tuning take ([tutorial 3](03_counting.py)). Where does the time go? Into three things: arithmetic on the
+# frozen matrices, which nobody can avoid; arithmetic in the wrong order or in the wrong precision; and Python, which
+# keeps the books for the gradient. You take them apart one by one.
 
 # %%
 import json
@@ -172,7 +173,13 @@ for width in widths:
         f"d = {width:3}: {1e3 * slow:6.3f} ms with the tape, "
         f"{1e3 * fast:6.3f} ms by hand, ratio {ratio:.2f}"
     )
-assert tape[0] / limit[0] > 1.5 > 0.8 * tape[-1] / limit[-1]
+by_tape = np.array(tape) - np.array(limit)
+print(
+    f"from d = {widths[0]} to {widths[-1]} the time by hand grows {limit[-1] / limit[0]:.0f} times, "
+    f"the tape's {by_tape[-1] / by_tape[0]:.1f} times"
+)
+assert by_tape[0] > limit[0] and by_tape[-1] < limit[-1]
+assert by_tape[-1] / by_tape[0] < 0.5 * limit[-1] / limit[0]
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.2))
@@ -181,10 +188,8 @@ axes[0].loglog(widths, limit, "s-", color=ORANGE)
 axes[0].text(widths[0], tape[0] * 1.25, "with the tape", color=BLUE)
 axes[0].text(widths[2], limit[2] * 0.7, "by hand", color=ORANGE)
 axes[0].set(xlabel="width d", ylabel="milliseconds", title="loss and gradient of LoRA, 32 rows")
-axes[1].semilogx(widths, np.array(tape) - np.array(limit), "D-", color=GREY)
-axes[1].set(
-    xlabel="width d", ylabel="milliseconds", ylim=(0, 1.2 * max(np.array(tape) - np.array(limit)))
-)
+axes[1].semilogx(widths, by_tape, "D-", color=GREY)
+axes[1].set(xlabel="width d", ylabel="milliseconds", ylim=(0, 1.2 * max(by_tape)))
 axes[1].set_title("the difference")
 axes[0].set_yticks((0.1, 0.3, 1, 3), labels=("0.1", "0.3", "1", "3"))
 for axis in axes:
@@ -193,9 +198,9 @@ for axis in axes:
 plt.show()
 
 # %% [markdown]
-# At $d = 32$ the tape takes several times as long as the arithmetic. At $d = 512$ it is the lesser part.
-# The right panel says why: in milliseconds the tape costs nearly the same at every width, and only a little more where
-# the arrays that it keeps are large, while the arithmetic grows like $d^2$.
+# At $d = 32$ the tape takes longer than the arithmetic. At $d = 512$ it is the lesser part. The right panel says why:
+# in milliseconds the tape's part grows little from one width to the next, while the multiplications grow like $d^2$.
+# (The time by hand grows less than they do, since a call of NumPy has fixed costs too.)
 #
 # ## What a node costs
 #
@@ -231,10 +236,11 @@ print(
     f"a node costs about {1e6 * per_node:.0f} µs, "
     f"so {total} nodes about {1e3 * total * per_node:.2f} ms"
 )
-assert 1e-6 < per_node < 1e-4
+assert 0.1 < 1e3 * total * per_node / by_tape[widths.index(64)] < 1.5
 
 # %% [markdown]
-# The product of the two is of the size of the difference that you have just drawn.
+# The product of the two is a good part of the difference that you have just drawn for $d = 64$. It is not all of it:
+# most nodes of the step have more to do than to add.
 #
 # So the way to be faster is to write fewer nodes. The library does it where it costs nothing in clarity: the functions
 # in `minilora/ops.py` are primitives, each with its derivative beside it. Cross-entropy is one. Composed of NumPy
@@ -260,16 +266,17 @@ _, _, ratio = compare(
     lambda: value_and_grad(lambda p: cross_entropy(p["z"], labels), logits),
 )
 print(f"{nine} nodes against {one}: {ratio:.1f} times the time")
-assert (nine, one) == (9, 1) and ratio > 1.15
+assert (nine, one) == (9, 1) and ratio > 1.3
 
 # %% [markdown]
 # Everything that you are meant to read, above all the adapters, stays composed. Exercise 3 shows what a derivative by
 # hand would gain there.
 #
-# ## float64 takes twice as long
+# ## float64 takes up to twice as long
 #
 # A float64 has 64 bits. So half as many fit into a register of the processor, on which it works at once, and half as
-# many come from memory in the same time. Both say: twice as long.
+# many come from memory in the same time. Both say: twice as long. What does not depend on the precision, such as the
+# fixed costs of a call, makes it less.
 
 # %%
 for width in (64, 512):
@@ -277,7 +284,7 @@ for width in (64, 512):
     single = M.astype(np.float32)
     _, _, ratio = compare(partial(np.matmul, M, M), partial(np.matmul, single, single))
     print(f"a product of {width} × {width} matrices: float64 takes {ratio:.1f} times as long")
-    assert 1.2 < ratio < 5
+    assert 1.1 < ratio < 3
 
 # %% [markdown]
 # And float64 spreads. One float64 number among float32 arrays, and all that comes after is float64. Below, the second
@@ -297,8 +304,8 @@ assert (z / np.sqrt(64)).dtype == np.float64
 assert (z / 64**0.5).dtype == np.float32
 
 # %% [markdown]
-# No error, no warning, and half of the speed is gone. That is why this library has a test that asks the dtype of every
-# gradient.
+# No error, no warning, and up to half of the speed is gone. That is why this library has a test that asks the dtype of
+# every gradient.
 #
 # ## Thin matrices belong on x
 #
@@ -338,7 +345,7 @@ assert ratio > 1.15
 #
 # HRA multiplies $W$ by $r$ reflections. Mathematically it is one thing, and there are three ways to compute it:
 #
-# 1. Build $H = H_1 \cdots H_r$, then $W H$, then $W H x$. Building takes $r d^2$ multiplications, but $W H$ takes
+# 1. Build $H = H_1 \cdots H_r$, then $W H$, then $W H x$. Building takes $2 r d^2$ multiplications, but $W H$ takes
 #    $d^3$, whatever the batch is. This is how Hugging Face PEFT does it.
 # 2. Reflect $x$ by $H_r$, then by $H_{r-1}$, and so on: little arithmetic, but many nodes.
 # 3. The compact form of [tutorial 5](05_hra.py), $H x = x - U \Gamma U^\top x$ with one small matrix $\Gamma$. This is
@@ -371,7 +378,7 @@ for forward in (build_H, one_by_one, compact):
         partial(step, forward, mirrors, x), partial(step, compact, mirrors, x), rounds=5
     )
     print(f"{forward.__name__:10} {nodes:4} nodes, {ratio:5.1f} times the time of the compact form")
-    assert forward is compact or ratio > 1.5
+    assert forward is compact or ratio > 2
 
 # %% [markdown]
 # ## What it comes to, beside PyTorch
@@ -429,16 +436,18 @@ else:
 # Read it by rows. Where the matrices are small, PyTorch too keeps books, in layers of C++ and Python that are made for
 # large models, and a short tape in NumPy is ahead. In a Transformer, which has many parts between its matrices, PyTorch
 # makes up for that: it has each part as one function in C++. Where the matrices are large, both wait for the same
-# products, and the ratio goes to 1. The columns of HRA are not about languages at all: they are the difference between
-# $d^3$ and $n d^2$.
+# products, and the ratios of LoRA and SBoRA come near 1; CondLoRA, which computes its $A$ and $B$ from $W$, can take
+# longer than LoRA there. In the MLP, the columns of HRA are less about languages than about the difference between
+# $d^3$ and $n d^2$: the larger $d$ is beside $n$, the smaller is the ratio.
 #
-# A whole process is more than its steps. `import torch` alone takes longer than many a small experiment.
+# A whole process is more than its steps. Importing PyTorch and PEFT takes longer than a whole small experiment here.
 
 # %%
 if found := results("process"):
     for name in ("here", "PEFT", "import of minilora", "import of torch and peft"):
         row = found[name]
         print(f"{name:26} {row['cpu']:6.2f} s of processor time {row['megabytes']:6.0f} MB")
+    assert found["import of torch and peft"]["cpu"] > 5 * found["here"]["cpu"]
 if found := results("scaling"):
     print("\ncost ∝ quantity^p:              p, and as expected")
     for row in found:
@@ -446,17 +455,21 @@ if found := results("scaling"):
             f"{row['what']:10} {row['name']:21} {row['quantity']} "
             f"{row['fitted']:7.2f} {row['expected']:7.2f}"
         )
+    gaps = {what: [] for what in ("step", "merge", "construct")}
+    for row in found:
+        gaps[row["what"]].append(abs(row["fitted"] - row["expected"]))
+    print("largest gap:", {what: f"{max(own):.2f}" for what, own in gaps.items()})
+    assert max(gaps["step"]) < 0.2 and max(gaps["merge"] + gaps["construct"]) < 0.7
 
 # %% [markdown]
-# Counting multiplications predicts the exponents: a step grows like $d^2$ and like $n$, a merge of LoRA or HRA like
-# $r d^2$, and the constructions of the theorems, which decompose matrices, towards $d^3$. Fixed costs, and larger
-# matrices being handled better than small ones, make an exponent lower than the count says; leaving the cache makes it
-# higher.
+# For a step, counting multiplications predicts the exponents to within 0.2: it grows like $d^2$ and like $n$. For a
+# merge and for the constructions of the theorems, which decompose matrices, it predicts them to within 0.7 only. Fixed
+# costs, and larger matrices being handled better than small ones, make an exponent lower than the count says; leaving
+# the cache makes it higher. Which of these it is, we did not measure.
 #
-# And where does PEFT win? Everywhere it is made for. On several threads and on large models the bookkeeping vanishes,
-# and PyTorch's fused operations are ahead. On a graphics card this library has nothing to set against it, for it cannot
-# use one. PEFT also handles models that do not fit into memory. What you have here is a library that is fast enough for
-# its size, and whose every microsecond you can find.
+# And where does PEFT win? In what it is made for, and what is not measured here: several threads, large models, a
+# graphics card, which this library cannot use at all, and models that do not fit into memory. What you have here is a
+# library that is fast enough for its size, and whose every microsecond you can find.
 #
 # ## Exercises
 
@@ -504,7 +517,7 @@ assert all(count == 5 + 7 * (depth - 1) + 1 for depth, count in counts.items())
 # </details>
 
 # %% tags=["hide-cell"]
-# Solution 2: r = n d / (2 n − d), about d / 2 for a large batch; the times cross somewhere there too.
+# Solution 2: r = n d / (2 n − d), about d / 2 for a large batch; the times cross between r = 16 and r = d too.
 d, n = 128, 512
 crossing = n * d / (2 * n - d)
 wide = rng.standard_normal((n, d)).astype(np.float32)
@@ -522,7 +535,7 @@ for r in (4, 16, 64, 128):
         f"by count {2 * n * r / (r * d + n * d):.2f}"
     )
 print(f"the counts are equal at r = {crossing:.0f}; for n ≤ d / 2 never")
-assert found[4] < 0.8 < 1.1 < found[128]
+assert max(found[4], found[16]) < 0.8 and found[128] > 1.1
 
 # %% [markdown]
 # ### Exercise 3 (hard): LoRA in one node
@@ -580,7 +593,7 @@ _, _, ratio = compare(
     lambda: value_and_grad(fused_loss, params), lambda: with_tape(attached, params, x, labels)
 )
 print(f"in one node: {ratio:.2f} of the time")
-assert ratio < 1
+assert ratio < 0.9
 
 # %% [markdown]
 # ## Where to go next

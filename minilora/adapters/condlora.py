@@ -1,15 +1,16 @@
-"""CondLoRA: LoRA whose A and B are computed from W itself, by one linear layer for all layers.
+"""CondLoRA: LoRA whose A and B are computed from W itself, by two matrices that layers share.
 
     A = Θ_A W,   B = W Θ_Bᵀ,   W' = W + s B A = W + s W (Θ_Bᵀ Θ_A) W
 
     Θ_A (r, d_out), Θ_B (r, d_in)      r (d_out + d_in) trainable parameters, once for all layers
+                                       that share them
 
-Share Θ_A and Θ_B by the key of `attach`:
+Layers of one shape share Θ_A and Θ_B by the key of `attach`, which shares nothing by default:
 
     attach(weights, {"*.q.W": CondLoRA(8)}, rng=rng, key=kind)
 
 The update cannot leave the column space and the row space of W: what W maps to zero, W' maps to
-zero.
+zero. For an invertible W that is no limit: one layer alone reaches every ΔW that LoRA reaches.
 
 Kim et al., 2024, arXiv 2403.14946. The authors' released code feeds the rows of W to both linear
 layers, which gives W M Wᵀ in place of W M W and needs square W; this one follows the formula above

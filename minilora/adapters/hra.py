@@ -6,12 +6,13 @@
 
 A reflection is a mirror: it negates u_i and keeps all that is orthogonal to it. H rotates and
 reflects the inputs of W but stretches nothing: W' keeps the singular values of W, the lengths of
-its rows and the angles between them. It is LoRA in disguise: H − I = −U Γ Uᵀ has rank r, so
-W' = W + B A with A = Uᵀ and B = −W U Γ. `forward` uses that form (compact WY); `merge` applies the
-reflections one by one.
+its rows and the angles between them. It is LoRA in disguise: H − I = −U Γ Uᵀ has at most rank r,
+so W' = W + B A with A = Uᵀ and B = −W U Γ. `forward` uses that form (compact WY); `merge` applies
+the reflections one by one.
 
 An even number of reflections in adjacent equal pairs starts as the identity, because each pair
-cancels. An odd number never is the identity: its determinant is −1.
+cancels. An odd number never is the identity: its determinant is −1. Then W' = W only if W has a
+kernel, with H x − x in it for every x.
 
 Yuan, Liu & Xu, 2024, arXiv 2405.17484. Compact WY: Schreiber & Van Loan, 1989. The paper's λ says
 how strongly the columns of U are held orthogonal: `HRA` is λ = 0; for λ > 0 add
@@ -43,7 +44,7 @@ class HRA:
     def __post_init__(self):
         check_rank(self.rank)
         if self.rank % 2 and not self.odd:
-            reason = "an odd product has determinant −1, so training cannot start from W' = W"
+            reason = "an odd product has determinant −1, so training cannot start from H = I"
             raise ValueError(f"rank must be even, got {self.rank}: {reason}; odd=True allows it")
 
     def init(self, rng, W):

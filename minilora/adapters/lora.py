@@ -4,12 +4,12 @@
 
     r (d_out + d_in) trainable parameters
 
-A starts random and B at zero, so W' = W at the first step. Were both zero, both gradients would be
-zero and neither would ever move: ∂/∂B is a multiple of A x, and ∂/∂A a multiple of Bᵀ.
+A starts random and B at zero, so W' = W before the first step. Were both zero, both gradients would
+be zero and neither would ever move: ∂/∂B has the factor A x, and ∂/∂A the factor Bᵀ.
 
 Hu et al., 2021, arXiv 2106.09685, section 4.1, equation 3. A is drawn from N(0, 1/d_in), so that
-A x starts at the size of x; the paper says only "random Gaussian", and the authors' code draws from
-a uniform distribution.
+the entries of A x start at the size of those of x (in the mean square); the paper says only "random
+Gaussian", and the authors' code draws from a uniform distribution.
 """
 
 from collections.abc import Callable

@@ -3,9 +3,12 @@
     SBoRA-FA   A = rows `cols` of I, frozen; B (d_out, r) trained: s B is added to columns `cols`
     SBoRA-FB   B = columns `rows` of I, frozen; A (r, d_in) trained: s A is added to rows `rows`
 
-Half the trainable parameters of LoRA at equal rank (r d_out or r d_in), or twice the rank at equal
-parameters. All of W outside the region stays bitwise identical, so the updates of two tasks with
-disjoint regions do not overwrite each other.
+r d_out or r d_in trainable parameters, where LoRA has r (d_out + d_in): for a square W half of them
+at equal rank, or twice the rank at equal parameters. All of W outside the region stays bitwise
+identical, so the updates of two tasks with disjoint regions do not overwrite each other. The tasks
+can still disturb each other: their columns and rows meet in the activations.
+
+FA needs only x[cols], not all of x, for the gradient of B. FB needs x for that of A, as LoRA does.
 
 Po et al., 2024, arXiv 2407.05413. The trained matrix starts at zero; `cols` and `rows` are drawn
 without replacement.

@@ -1,9 +1,15 @@
 """The two conventions for the factor s in ΔW = s B A.
 
-At the start of training B is zero, and the update of B A grows with the number of its columns. LoRA
-divides by the rank, so that α need not be tuned again for every rank; rsLoRA shows that 1/√r is the
-factor under which activations and gradients neither vanish nor explode as the rank grows. Pass one
-of these two functions as `scaling`, or your own.
+The more columns B has, the more a step of training moves B A. LoRA divides by the rank, so that α
+needs less tuning when the rank changes. Which factor keeps the size of a step depends on the
+optimiser. From B = 0 and a Gaussian A with a variance that does not depend on r, the first step
+moves the adapter's output, for the input of that step, on average
+
+    by s² r with gradient descent: α/√r keeps this size, and α/r lets it vanish as r grows
+    by s r with Adam: α/r keeps this size, and with α/√r it grows like √r
+
+rsLoRA's argument for α/√r, that outputs and gradients neither vanish nor explode as r grows, is for
+gradient descent. Pass one of these two functions as `scaling`, or your own.
 
 LoRA: Hu et al., 2021, arXiv 2106.09685, section 4.1. rsLoRA: Kalajdzievski, 2023, arXiv 2312.03732.
 """

@@ -17,7 +17,8 @@ k (d_out + d_in) trainable parameters per layer. The others:
     shared_conversion   W + W M W, one M for all     CondLoRA of rank k, shared: k (d_out + d_in)
 
 The entries of D are positive. That an adapter can be exact does not say that training gets there.
-HRA starts at Q = I: rotations are near it, k full reflections are far.
+HRA starts at Q = I, and ‖Q − I‖_F is at most 2√k: rotations are about half as far away as that, k
+reflections nearly so far, if k is well below d_in.
 """
 
 import numpy as np

@@ -10,7 +10,7 @@ def install_table(config):
     """Print a table of all claims in this run, before the failures; returns the plugin."""
     table = config.pluginmanager.get_plugin("minilora-claims")
     if table is None:
-        mark = "claim(number, source, statement): the claim of a paper that a test checks"
+        mark = "claim(number, source, statement): the claim that a test checks"
         config.addinivalue_line("markers", mark)
         table = _ClaimsTable()
         config.pluginmanager.register(table, "minilora-claims")
@@ -22,7 +22,8 @@ class _ClaimsTable:
 
     def __init__(self):
         self.lines = []
-        self.footer = None  # lines -> what is printed below the table
+        self.header = None  # lines -> what is printed above the table
+        self.footer = None  # lines -> what is printed below it
 
     def pytest_runtest_setup(self, item):
         """Count anew."""
@@ -30,14 +31,15 @@ class _ClaimsTable:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item, call):
-        """Put a line for each claim on its test's report; a claim that checks nothing fails."""
+        """Put a line for its claim on the report of a test that was not skipped."""
         report = yield
-        marks = list(item.iter_markers("claim")) if report.when == "call" else []
-        if marks and report.passed and not record["cases"]:
-            report.outcome = "failed"
-            report.longrepr = f"{item.nodeid} is marked as a claim, but checks nothing"
-        for mark in marks:
-            number, source, statement = mark.args
+        marks = list(item.iter_markers("claim"))
+        if marks and report.when == "call" and not report.skipped:
+            problem = _problem(marks)
+            if report.passed and problem:
+                report.outcome = "failed"
+                report.longrepr = f"{item.nodeid} is marked as a claim, but {problem}"
+            number, source, statement = marks[0].args
             verdict = "holds" if report.passed else "FAILS"
             line = Line(source, number, statement, record["cases"], record["worst"], verdict)
             report.user_properties.append(("claim", tuple(line)))
@@ -54,7 +56,15 @@ class _ClaimsTable:
         """Print the table, then what pytest prints."""
         if self.lines:
             terminalreporter.section("claims")
+            above = self.header(self.lines) if self.header else []
             below = self.footer(self.lines) if self.footer else []
-            for text in claims_table(self.lines) + below:
+            for text in above + claims_table(self.lines) + below:
                 terminalreporter.line(text)
         return (yield)
+
+
+def _problem(marks):
+    """Why a test that passed is no check of its claim, or nothing."""
+    if len(marks) > 1:
+        return "as more than one: its checks would be counted twice"
+    return "" if record["cases"] else "checks nothing"

@@ -6,11 +6,11 @@ from typing import NamedTuple
 class Line(NamedTuple):
     """One line of the table."""
 
-    source: str  # the paper, or whose contract it is
+    source: str  # the paper, or who else says so, or whose contract it is
     number: str  # "A1.1"
     statement: str
     cases: int  # checks made
-    worst: float  # the largest error / tolerance
+    worst: float  # the largest error / tolerance, above 1 where it fails
     verdict: str  # "holds", "FAILS", "expected (why)"
     seconds: float = 0.0
     reason: str = ""  # why it fails, some lines
@@ -32,7 +32,7 @@ def claims_table(lines):
         start = f"  {line.number:<5} {line.statement:<{width}}"
         table.append(f"{start} {line.cases:>8,}  {line.worst:>7.1e}  {line.verdict}")
     table.append("cases: checks made. worst: the largest error as a share of what is allowed;")
-    table.append("0 is exact, and 1 an inequality that is attained.")
+    table.append("0 is exact, 1 an inequality that is attained, and more is a failure.")
     return table
 
 

@@ -100,6 +100,25 @@ def check_network(name, network, names_of):
         raise ValueError(f"{name} must have a model's names: missing {missing}, unknown {unknown}")
 
 
+def mlp_layers(name, network):
+    """[(W, b), …] of an MLP in float64, the earliest first.
+
+    Raises ValueError unless network has the names of an MLP, in shapes that chain, all finite.
+    """
+    check_network(name, network, _mlp_names)
+    layers = []
+    for layer in range(len(network) // 2):
+        path = f"{name}['layers.{layer}.W']"
+        W = as_float64_matrix(path, network[f"layers.{layer}.W"])
+        width = len(layers[-1][0]) if layers else W.shape[1]
+        if W.shape[1] != width:
+            raise ValueError(f"{path} must have {width} columns, got shape {W.shape}")
+        b = network[f"layers.{layer}.b"]
+        check_array(f"{name}['layers.{layer}.b']", b, (len(W),))
+        layers.append((W, b.astype(np.float64)))
+    return layers
+
+
 def check_array(name, array, shape):
     """Raise ValueError unless array has this shape and holds finite float32 or float64."""
     check_floats(name, array)
@@ -114,3 +133,9 @@ def _check_matrices(Ws):
     if any(d_out != d_in for (d_out, _), (_, d_in) in pairwise(shapes)):
         raise ValueError(f"Ws has shapes {shapes}: each d_in must be the d_out before it")
     return shapes
+
+
+def _mlp_names(network):
+    """The names of the weights of an MLP with half as many layers as network has names."""
+    depth = max(1, len(network) // 2)
+    return {f"layers.{layer}.{part}" for layer in range(depth) for part in "Wb"}

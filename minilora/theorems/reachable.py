@@ -15,7 +15,8 @@
                  rank(Q − I) = r, r − 2, …              r ≥ d_in: `procrustes`
 
 Every `best_…` returns (adapter, params, frozen), without training, and adapter.merge(params,
-frozen) is this nearest W'. W and T may be any weights.
+frozen) is the nearest W', up to rounding; `best_hra` between r = 1 and r = d_in gives a good W' and
+not always the nearest. W and T may be any weights.
 
 The first two are Eckart & Young's theorem (1936), once E is projected on what ΔW can be (W⁺ is the
 pseudo-inverse); the next two split ‖E‖²_F into columns or rows. HRA rotates and reflects and never
@@ -25,9 +26,9 @@ tr(QᵀG) = tr K − 2 uᵀK u with K = Aᵀ G Bᵀ, and the best unit vector u 
 K + Kᵀ. `descend` takes the columns in turn; the error never rises, but it may come to rest above
 the smallest possible one.
 
-Parity matters: every reflection changes the sign of the determinant, and if det H = −det Q, then H
-is far from Q in some direction: ‖W H − W Q‖ ≥ 2 σ_min(W), where σ_min is 0 if W has more columns
-than rows.
+Parity matters: every reflection changes the sign of the determinant. If det H = −det Q, then
+‖W H − W Q‖ ≥ 2 σ_min(W) in the spectral norm, so that for W of full column rank no H with this
+determinant comes near to W Q, however large r is. (If W has more columns than rows, σ_min is 0.)
 
 LoRA: Hu et al., 2021, arXiv 2106.09685. CondLoRA: Kim et al., 2024, arXiv 2403.14946. SBoRA: Po et
 al., 2024, arXiv 2407.05413. HRA: Yuan, Liu & Xu, 2024, arXiv 2405.17484. That k = rank(Q − I)
@@ -57,7 +58,8 @@ def best_lora(W, T, rank):
 def best_condlora(W, T, rank):
     """CondLoRA with W Θ_Bᵀ Θ_A W = F_r, where F = W W⁺ E W⁺ W: error² = ‖E‖² − Σ_{i≤r} σ_i(F)².
 
-    F = E when W is invertible. Raises ValueError as `best_lora` does.
+    F = E when W is invertible. Singular values of W below 1.5e-9 of the largest one count as 0, in
+    float32 below 3.5e-5 of it. Raises ValueError as `best_lora` does.
     """
     matrix, T = _dense_pair(W, T)
     E = T - matrix
@@ -91,8 +93,8 @@ def best_sbora_fb(W, T, rank):
 def best_hra_strict(W, T, rank):
     """Strict HRA on the r lowest eigenvectors of (G + Gᵀ)/2.
 
-    error² = ‖W‖² + ‖T‖² − 2 tr G + 4 Σ their eigenvalues. No reflection can be left out, so every
-    positive eigenvalue among those r makes the error larger.
+    error² = ‖W‖² + ‖T‖² − 2 tr G + 4 Σ their eigenvalues. No reflection can be left out: the error
+    falls from r − 1 to r if the r-th eigenvalue is negative, and rises if it is positive.
 
     Raises ValueError when W is not a finite matrix, T differs from W in shape or dtype or is not
     finite, or r is not an integer from 1 to d_in.
@@ -105,11 +107,14 @@ def best_hra_strict(W, T, rank):
 
 
 def best_hra(W, T, rank, *, rng, starts=2, sweeps=50):
-    """HRA, of odd rank too. The nearest W' for r = 1, r ≥ d_in, or if T = W Q is in reach.
+    """HRA, of odd rank too. The nearest W' for r = 1, for r ≥ d_in, and if T = W Q is in reach.
 
-    The last holds for invertible W. In general a good W': the nearest that `sweeps` rounds of
-    `descend` find from the first r reflections of `procrustes`, and from `starts` random starts as
-    training has them (W itself, if r is even).
+    r = 1 takes at least one sweep. T = W Q is found for invertible W, to rounding, which grows with
+    the condition number of W: up to 1e-12 of ‖T − W‖ for 1e4 and 2e-9 for 1e6 in the cases tried.
+
+    In general a good W': the nearest that `sweeps` rounds of `descend` find from the first r
+    reflections of `procrustes`, and from `starts` random starts as training has them (W itself, if
+    r is even).
 
     Raises ValueError when W is not a finite matrix, T differs from W in shape or dtype or is not
     finite, r is not an integer of at least 1, starts or sweeps not one of at least 0, or rng is not
@@ -171,7 +176,7 @@ def factor(Q):
 
     Each reflection sends Q x back to x for one x, the basis vector that Q moves furthest, which
     fixes one direction more. All of it happens inside the range of Q − I, where rounding cannot
-    disturb what Q fixes already. Angles below 1e-9 (in float64) count as none.
+    disturb what Q fixes already. Rotations by less than 1.5e-9, in float32 3.5e-5, count as none.
 
     Raises ValueError when Q is not an orthogonal matrix.
     """

@@ -1,4 +1,4 @@
-"""Which ReLU networks can low-rank adapters and tuned biases reach? All no deeper and no wider.
+"""A generic ReLU network, its biases and low-rank adapters: it becomes any smaller ReLU network.
 
 The network is `relu_mlp`, with a ReLU after every layer, the last included. Cut its L frozen layers
 into runs P_1, …, P_L̄, one for each layer of the target f̄. Within a run, biases lift all ReLUs but
@@ -13,34 +13,45 @@ the last onto their linear side, so that the run is one product of matrices; the
     f(x) = f̄(x) for all ‖x‖ ≤ ρ  if  R ≥ max_i ⌈rank(W̄_i − ∏_{l ∈ P_i} W_l) / |P_i|⌉
     ‖f(x) − f̄(x)‖ is bounded     if  R is smaller
 
-`needed_rank` is the right side of the first line, `error_bounds` are for the second. This holds for
-runs on which `adapt_product` succeeds. A narrower target lacks some units; in their place biases
-make dead ones, which are always 0. Whatever concerns only them may stay frozen, so that
-R = ⌈w / |P_i|⌉ suffices where the target has the width w. Copies of the frozen product's rows would
-do as well, rows of zeros would need more.
+`sufficient_rank` is the right side of the first line, `error_bounds` are for the second. Smaller
+means no deeper and, in all layers, no wider. Both lines hold where `adapt_product` succeeds on all
+runs, as it does for W_l in general position.
 
-What cannot be spared: the ball, for no bias lifts every x; the biases, for without them
-f(t x) = t f(x) for all t > 0; and an adapter on the first layer, unless none of its ReLUs clips
-where the target varies (`witness`).
+Narrower targets. The target's w units are the first w of the frozen layer, and biases make the
+others dead, always 0. So a run has to become W̄_i only between the first inputs and the first
+outputs: adapters of these sub-matrices do it, ∏ W_l above stands for their product, and R =
+⌈w / |P_i|⌉ suffices. Copies of the frozen product's rows would do as well; rows of zeros would take
+more rank.
 
-Zeng & Lee, 2023, arXiv 2310.17513, on ReLU networks. Departures: the offsets that lift the ReLUs
-are computed from bounds, for every x in the ball and no larger than that takes, since large ones
-cost digits; runs may differ in length where that lowers the rank (`best_partition`); and the dead
-units.
+Is that much rank necessary? No. For a diagonal D > 0 and a permutation Π,
+relu(D Π z) = D Π relu(z): hidden units of the target may be scaled and permuted, which changes
+every W̄_i − ∏ W_l but not f̄. Some of these forms can need less rank. `align_units` finds those
+units that are a positive multiple of one of the frozen product's; a search over all scales and
+orders it is not. Nor does anything force a network to work in runs.
+
+What the construction takes:
+- The ball: beyond radius ρ the ReLUs inside a run can clip.
+- Biases. Without any, f(t x) = t f(x) for all t > 0, so f(0) = 0, and no other target is reached.
+  Frozen biases other than 0 can do instead of tuned ones in some cases; we know no theorem.
+- Something to train in the first layer, its weight or its bias. With both frozen, it confuses
+  inputs, and a target that tells them apart is not reached (`theorems.witness`). The bias alone is
+  enough if its run has other layers with the rank that it takes.
+
+Zeng & Lee, 2023, arXiv 2310.17513, on ReLU networks; their lemma on the first layer freezes both.
+Departures: the offsets that lift the ReLUs are computed from bounds, for every x in the ball and no
+larger than that takes, since large ones cost digits; their bound on the expected error is here one
+for every x; runs may differ in length where that lowers the rank (`best_partition`); sub-matrices
+and dead units; `align_units`.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
-from minilora.checks import as_float64_matrix, check_count, check_positive, check_rank, check_rng
+from minilora.checks import check_count, check_positive, check_rank
 from minilora.models.mlp import mlp
 from minilora.ops import relu
-from minilora.theorems.chain import (
-    add_adapters,
-    chain_product,
-    check_array,
-    check_counts,
-    check_network,
-)
+from minilora.theorems.chain import add_adapters, chain_product, check_counts, mlp_layers
 from minilora.theorems.linear import adapt_product, best_change
 
 
@@ -61,19 +72,19 @@ def uniform_partition(depth, target_depth):
 
 
 def best_partition(weights, target):
-    """A partition with the smallest `needed_rank`, by dynamic programming over the target's layers.
+    """A partition with the smallest `sufficient_rank`, by dynamic programming over the target.
 
     Raises ValueError for networks that do not chain, and when no partition fits: the target is
-    deeper or wider, or the frozen network has an inner width below those at the ends of a run.
+    deeper or wider, or the frozen network has an inner width below the target's.
     """
-    Ws = [W for W, _ in _layers("weights", weights)]
+    Ws = [W for W, _ in mlp_layers("weights", weights)]
     best = {0: (0, ())}  # number of frozen layers used -> (rank that takes, partition of them)
-    for W_bar, _ in _layers("target", target):
+    for W_bar, _ in mlp_layers("target", target):
         extended = {}
         for start, (rank, partition) in best.items():
             for stop in range(start + 1, len(Ws) + 1):
-                needed = max(rank, _rank_of_run(Ws[start:stop], W_bar))
-                option = (needed, (*partition, stop - start))
+                enough = max(rank, _rank_of_run(Ws[start:stop], W_bar))
+                option = (enough, (*partition, stop - start))
                 extended[stop] = min(option, extended.get(stop, option))
         best = extended
     rank, partition = best.get(len(Ws), (np.inf, ()))
@@ -82,13 +93,53 @@ def best_partition(weights, target):
     return partition
 
 
-def needed_rank(weights, target, partition):
+def sufficient_rank(weights, target, partition):
     """max_i ⌈rank(W̄_i − ∏ W_l) / |P_i|⌉: from this rank on `relu_adapters` is exact.
+
+    A smaller one can do for another form of the same target: `align_units`.
 
     Raises ValueError for weights, target or partition as `relu_adapters` does.
     """
     runs = _cut(weights, target, partition)
-    return max(_rank_of_run(Ws, W_bar) for Ws, W_bar, _, _ in runs)
+    return max(_rank_of_run(run.Ws, run.W_bar) for run in runs)
+
+
+def align_units(weights, target, partition):
+    """The target with hidden units scaled and permuted so that rows of W̄_i are rows of ∏ W_l.
+
+    It computes f̄ as before. Layer by layer, a unit whose row is a positive multiple of a row of
+    the frozen product, up to rounding, takes that row's place and size; the others fill the places
+    left as they come. The frozen network itself, permuted and scaled, comes back as it was, if no
+    two rows of a layer are parallel.
+
+    Raises ValueError for weights, target or partition as `relu_adapters` does.
+    """
+    aligned = {}
+    inputs = None  # the last layer's D Π, whose inverse this layer must undo
+    runs = _cut(weights, target, partition)
+    for i, run in enumerate(runs):
+        W_bar = run.W_bar if inputs is None else run.W_bar @ np.linalg.inv(inputs)
+        inputs = np.eye(len(W_bar))
+        if i < len(runs) - 1:
+            inputs = _match_rows(W_bar, chain_product(_part_of_run(run.Ws, W_bar)))
+        dtype = target[f"layers.{i}.W"].dtype
+        aligned[f"layers.{i}.W"] = (inputs @ W_bar).astype(dtype)
+        aligned[f"layers.{i}.b"] = (inputs @ run.b_bar).astype(dtype)
+    return aligned
+
+
+def _match_rows(W_bar, P):
+    """D Π with the rows of D Π W̄ equal to those of P where a row of W̄ is a positive multiple."""
+    norms = np.linalg.norm(P, axis=1), np.linalg.norm(W_bar, axis=1)
+    sizes = np.outer(*norms)
+    parallel = (P @ W_bar.T - sizes > -1e-12 * sizes) & (sizes > 0)
+    D_Pi = np.zeros((len(P), len(W_bar)))
+    for place, unit in np.argwhere(parallel):
+        if not (np.any(D_Pi[place]) or np.any(D_Pi[:, unit])):
+            D_Pi[place, unit] = norms[0][place] / norms[1][unit]
+    free = [np.flatnonzero(~np.any(D_Pi, axis=axis)) for axis in (1, 0)]
+    D_Pi[free[0], free[1]] = 1.0
+    return D_Pi
 
 
 def relu_adapters(weights, target, rank, partition, radius, *, rng=None):
@@ -97,31 +148,49 @@ def relu_adapters(weights, target, rank, partition, radius, *, rng=None):
     weights, target: of two MLPs, the target no deeper and no wider. If it has fewer inputs, it gets
     the first entries of x, and the others must be 0; if it has fewer outputs, they are the first of
     f, and the others are 0.
-    rank: below `needed_rank` f is near the target only. partition: how many frozen layers replace
-    each layer of the target. rng: for the retries of `adapt_product`.
+    rank: one for all layers, or a list with one for each, in which 0 means no adapter. Where the
+    ranks of a run add up to less than rank(W̄_i − ∏ W_l), f is near the target only. partition: how
+    many frozen layers replace each layer of the target. rng: for the retries of `adapt_product`.
 
     Returns params for `attach(weights, {"*.W": LoRA(rank), "*.b": Full()}, rng=rng)`; a weight with
     a side below the rank gets adapters of that rank. They have the dtype of the weights.
 
-    Raises ValueError for networks that do not chain, a rank below 1, a radius ≤ 0, and a partition
-    that does not add up to the frozen layers or whose runs have no room for the target; Unsolvable,
-    with the Ws of one run, as `adapt_product` does.
+    Raises ValueError for networks that do not chain, a rank below 1 or in a list below 0, a radius
+    ≤ 0, and a partition that does not add up to the frozen layers or whose runs have no room for
+    the target; Unsolvable, with the Ws of one run, as `adapt_product` does.
     """
     params = {}
     layer = 0
-    for Ws, W_bar, b_bar, ranks in _cut(weights, target, partition, rank, radius):
-        adapters = adapt_product(Ws, _goal_of_run(Ws, W_bar), ranks, rng=rng)
-        adapted = add_adapters(Ws, adapters)
-        width = W_bar.shape[1]
-        biases, radius = _lifting_biases(adapted, width, b_bar, radius, nonnegative=layer > 0)
+    for run in _cut(weights, target, partition, rank, radius):
+        adapters = _adapt_run(run, rng=rng)
+        adapted = add_adapters(run.Ws, adapters)
+        width = run.W_bar.shape[1]
+        biases, radius = _lifting_biases(adapted, width, run.b_bar, radius, nonnegative=layer > 0)
         for factors, b in zip(adapters, biases):
             W_name = f"layers.{layer}.W"
             b_name = f"layers.{layer}.b"
             dtype = weights[W_name].dtype
-            params[W_name] = {name: array.astype(dtype) for name, array in factors.items()}
+            if len(factors["A"]):
+                params[W_name] = {name: array.astype(dtype) for name, array in factors.items()}
             params[b_name] = {"W": b.astype(weights[b_name].dtype)}
             layer += 1
     return params
+
+
+def _adapt_run(run, *, rng):
+    """Adapters for the Ws of a run, zero beside the sub-matrices that become the target's W̄."""
+    part = _part_of_run(run.Ws, run.W_bar)
+    ranks = [min(R, *W.shape) for R, W in zip(run.ranks, part)]
+    found = adapt_product(part, run.W_bar, ranks, rng=rng)
+    return [
+        {"A": _in_corner(own["A"], (R, W.shape[1])), "B": _in_corner(own["B"], (len(W), R))}
+        for own, W, R in zip(found, run.Ws, run.ranks)
+    ]
+
+
+def _in_corner(array, shape):
+    """Zeros of a shape, but for the array in the upper left corner."""
+    return np.pad(array, [(0, whole - part) for whole, part in zip(shape, array.shape)])
 
 
 def _lifting_biases(Ws, width, b_bar, radius, nonnegative):
@@ -168,126 +237,88 @@ def error_bounds(weights, target, rank, partition, radius):
     """(sharp, plain): two bounds on ‖f(x) − f̄(x)‖ over ‖x‖ ≤ radius, f by `relu_adapters`.
 
     A run becomes M_i, the best approximation of W̄_i within reach, and misses it by
-    E_i = σ_{R |P_i| + 1}(W̄_i − ∏ W_l). As relu moves no two points apart, the error δ_i and the
-    size z_i ≥ ‖z̄_i‖ after i layers obey
+    E_i = σ_{k+1}(W̄_i − ∏ W_l), with k the sum of its ranks. As relu moves no two points apart, the
+    error δ_i and the size z_i ≥ ‖z̄_i‖ after i layers obey
 
-        δ_i = ‖M_i‖ δ_{i−1} + E_i z_{i−1},    z_i = ‖W̄_i‖ z_{i−1} + ‖b̄_i‖,   δ_0 = 0, z_0 = radius
+        δ_i = ‖M_i‖ δ_{i−1} + E_i z_{i−1},    z_i = ‖W̄_i‖ z_{i−1} + ‖b̄_i‖,   δ_0 = 0, z_0 = ‖x‖
 
-    sharp is δ_L̄. plain is max_{i < L̄} z_i · Σ_i m^(L̄−i) E_i with m = max_k (‖W̄_k‖_F + E_k), and
-    sharp ≤ plain. Raises ValueError as `relu_adapters` does.
+    sharp is δ_L̄ for ‖x‖ = radius. plain is max_{i < L̄} z_i · Σ_i m^(L̄−i) E_i with m =
+    max_k (‖W̄_k‖_F + E_k), and sharp ≤ plain. Since δ_L̄ is linear in ‖x‖ but for a constant, the
+    mean of ‖f(x) − f̄(x)‖ over random x in the ball of `relu_adapters` is bounded in the same way:
+    put the mean of ‖x‖, or the root of the mean of ‖x‖², for the radius.
+
+    Raises ValueError as `relu_adapters` does.
     """
     sharp = 0.0
     sizes = [radius]
     misses = []
     slopes = []
-    for Ws, W_bar, b_bar, ranks in _cut(weights, target, partition, rank, radius):
-        Q, C = best_change(Ws, _goal_of_run(Ws, W_bar), ranks)
-        M = (chain_product(Ws) + Q @ C)[: len(W_bar), : W_bar.shape[1]]
-        miss = np.linalg.norm(W_bar - M, 2)
+    for run in _cut(weights, target, partition, rank, radius):
+        part = _part_of_run(run.Ws, run.W_bar)
+        ranks = [min(R, *W.shape) for R, W in zip(run.ranks, part)]
+        Q, C = best_change(part, run.W_bar, ranks)
+        M = chain_product(part) + Q @ C
+        miss = np.linalg.norm(run.W_bar - M, 2)
         sharp = np.linalg.norm(M, 2) * sharp + miss * sizes[-1]
-        sizes.append(np.linalg.norm(W_bar, 2) * sizes[-1] + np.linalg.norm(b_bar))
+        sizes.append(np.linalg.norm(run.W_bar, 2) * sizes[-1] + np.linalg.norm(run.b_bar))
         misses.append(miss)
-        slopes.append(np.linalg.norm(W_bar) + miss)
+        slopes.append(np.linalg.norm(run.W_bar) + miss)
     m = max(slopes)
     depth = len(misses)
     plain = max(sizes[:-1]) * sum(m ** (depth - i) * E for i, E in enumerate(misses, start=1))
     return sharp, plain
 
 
-def witness(weights, target, radius, *, rng, draws=1000):
-    """(x, x', bound): inputs in the ball that the frozen first layer confuses, but not the target.
+class _Run(NamedTuple):
+    """Frozen layers, the earliest first, and the layer of the target that they are to become."""
 
-    x' = x + 2 z_j W_1⁻¹ e_j triples one pre-activation z_j < 0 of the first layer and keeps the
-    others, so its ReLU hides the difference. A network with this first layer, whatever follows,
-    errs at x or at x' by at least the bound ‖f̄(x) − f̄(x')‖ / 2. It is the largest found in
-    `draws` random x.
-
-    Raises ValueError when none is found: W_1 has dependent rows, no unit is off in the ball, or the
-    target is constant; and when an argument is impossible.
-    """
-    W, b = _layers("weights", weights)[0]
-    d_in = W.shape[1]
-    target_W, _ = _layers("target", target)[0]
-    check_array("target['layers.0.W']", target_W, (len(target_W), d_in))
-    check_positive("radius", radius)
-    check_count("draws", draws)
-    check_rng(rng)
-    x = rng.uniform(-1, 1, (draws, d_in)) * (radius / d_in**0.5)
-    z = x @ W.T + b
-    twins = x[:, None] + 2 * z[:, :, None] * np.linalg.pinv(W).T  # (draws, units, d_in)
-    hidden = (z < 0) & (np.linalg.norm(twins, axis=-1) <= radius)
-    gaps = hidden * np.linalg.norm(relu_mlp(target, x)[:, None] - relu_mlp(target, twins), axis=-1)
-    draw, unit = np.unravel_index(np.argmax(gaps), gaps.shape)
-    if not gaps[draw, unit] > 0 or np.linalg.matrix_rank(W) < len(W):
-        raise ValueError(f"weights: layer 0 hides nothing that was found within radius {radius}")
-    return x[draw], twins[draw, unit], gaps[draw, unit] / 2
+    Ws: list
+    W_bar: np.ndarray
+    b_bar: np.ndarray
+    ranks: list  # one for each of the Ws
 
 
 def _cut(weights, target, partition, rank=1, radius=1.0):
-    """(Ws, W̄, b̄, a rank for each of the Ws) of every run, the earliest first.
-
-    Raises ValueError for all arguments of `relu_adapters`.
-    """
-    check_rank(rank)
+    """The runs, the earliest first. Raises ValueError for all arguments of `relu_adapters`."""
     check_positive("radius", radius)
-    Ws = [W for W, _ in _layers("weights", weights)]
-    wanted = _layers("target", target)
+    Ws = [W for W, _ in mlp_layers("weights", weights)]
+    wanted = mlp_layers("target", target)
+    ranks = rank
+    if isinstance(rank, (list, tuple)):
+        check_counts("rank", rank, least=0, most=[min(W.shape) for W in Ws])
+    else:
+        check_rank(rank)
+        ranks = [min(rank, *W.shape) for W in Ws]
     check_counts("partition", partition, least=1, most=[len(Ws)] * len(wanted))
     if sum(partition) != len(Ws):
         raise ValueError(f"partition must have the sum {len(Ws)}, got {partition!r}")
     runs = []
     start = 0
     for length, (W_bar, b_bar) in zip(partition, wanted):
-        run_Ws = Ws[start : start + length]
+        own = slice(start, start + length)
         start += length
-        if _rank_of_run(run_Ws, W_bar) == np.inf:
-            shapes = [W.shape for W in run_Ws]
+        if _rank_of_run(Ws[own], W_bar) == np.inf:
+            shapes = [W.shape for W in Ws[own]]
             raise ValueError(f"partition: a run of shapes {shapes} has no room for {W_bar.shape}")
-        runs.append((run_Ws, W_bar, b_bar, [min(rank, *W.shape) for W in run_Ws]))
+        runs.append(_Run(Ws[own], W_bar, b_bar, ranks[own]))
     return runs
 
 
 def _rank_of_run(Ws, W_bar):
-    """⌈rank(W̄ − ∏ W_l) / len(Ws)⌉, where both have entries; inf if the run has no room for W̄.
-
-    It has none if W̄ is larger than the product, or an inner width below the outer ones.
-    """
-    P = chain_product(Ws)
-    too_large = len(W_bar) > len(P) or W_bar.shape[1] > P.shape[1]
-    if too_large or any(len(W) < max(P.shape) for W in Ws[:-1]):
+    """⌈rank(W̄ − ∏ W_l) / len(Ws)⌉, ∏ of the sub-matrices; inf if a width is below those of W̄."""
+    d_out, d_in = W_bar.shape
+    inner = [len(W) for W in Ws[:-1]]
+    if d_out > len(Ws[-1]) or d_in > Ws[0].shape[1] or any(w < max(W_bar.shape) for w in inner):
         return np.inf
+    P = chain_product(_part_of_run(Ws, W_bar))
     tolerance = 1e-10 * (np.linalg.norm(P, 2) + np.linalg.norm(W_bar, 2))
-    rank = np.linalg.matrix_rank(_goal_of_run(Ws, W_bar) - P, tolerance)
+    rank = np.linalg.matrix_rank(W_bar - P, tolerance)
     return int(np.ceil(rank / len(Ws)))
 
 
-def _goal_of_run(Ws, W_bar):
-    """What a run has to become: ∏ W_l with its upper-left block replaced by W̄."""
-    goal = chain_product(Ws)
-    goal[: len(W_bar), : W_bar.shape[1]] = W_bar
-    return goal
-
-
-def _layers(name, network):
-    """[(W, b), …] of an MLP in float64, the earliest first.
-
-    Raises ValueError unless network has the names of an MLP, in shapes that chain, all finite.
-    """
-    check_network(name, network, _mlp_names)
-    layers = []
-    for layer in range(len(network) // 2):
-        path = f"{name}['layers.{layer}.W']"
-        W = as_float64_matrix(path, network[f"layers.{layer}.W"])
-        width = len(layers[-1][0]) if layers else W.shape[1]
-        if W.shape[1] != width:
-            raise ValueError(f"{path} must have {width} columns, got shape {W.shape}")
-        b = network[f"layers.{layer}.b"]
-        check_array(f"{name}['layers.{layer}.b']", b, (len(W),))
-        layers.append((W, b.astype(np.float64)))
-    return layers
-
-
-def _mlp_names(network):
-    """The names of the weights of an MLP with half as many layers as network has names."""
-    depth = max(1, len(network) // 2)
-    return {f"layers.{layer}.{part}" for layer in range(depth) for part in "Wb"}
+def _part_of_run(Ws, W_bar):
+    """The Ws without the inputs of the first and the outputs of the last that W̄ does not have."""
+    part = list(Ws)
+    part[0] = part[0][:, : W_bar.shape[1]]
+    part[-1] = part[-1][: len(W_bar)]
+    return part

@@ -27,33 +27,54 @@ products of two matrices, and a bias:
 A product of two D × D matrices reaches any target once its adapters have rank D together:
 `adapt_product`. ∎
 
-Where it stops, and why. C and F must pass through all that is between two matrices of a pair.
+Less rank. ⌈D/2⌉ is for the worst gap between a frozen product and its goal; a pair whose gap has
+rank g takes ⌈g/2⌉ (`sufficient_ranks`), so that less will do for some targets. Below that, every
+pair gets the best approximation of its goal. In the first block C = I, and to make the scores of a
+generic target ⌈D/2⌉ is necessary too, as W̄_Kᵀ W̄_Q − W_Kᵀ W_Q has rank D. Values and outputs are
+freer: z may be z̄ scaled by positive numbers or permuted, since the ReLU lets both through. That is
+a target with other W̄_1, b̄_1 and W̄_2 and the same function, whose gaps may have less rank; we do
+not look for it.
+
+Where the construction fails: C and F pass from one pair of matrices to the next, and what stands
+between two pairs must let them pass. Other adapters of that rank may exist, unless we say so.
 - A residual path carries h itself, so that C = I: W_1, W_2 and W_o have to be replaced in full
-  (`residual_adapters`).
-- LayerNorm: norm(C h) = C norm(h) for all h only if C maps (1, …, 1) to a multiple of itself and is
-  orthogonal on the vectors of mean zero, such as a permutation. W̄_2 W_2⁻¹ is not like that.
+  (`residual_adapters`). With W_1 ≠ W̄_1 frozen, no adapters of the heads give z = z̄ for all inputs
+  of two tokens or more.
+- LayerNorm needs norm(C h) = C' norm(h) for all h with some C', which then replaces C. That is so
+  if and only if C = c Q + 1 mᵀ with c ≠ 0, any m, and a Q that is orthogonal on the vectors of mean
+  zero and maps 1 = (1, …, 1) to 0; then C' = ±Q. In general W̄_2 W_2⁻¹ is not of this kind.
+- A gated feed-forward part has two matrices in place of W_1, and each asks for an F of its own.
+
+Where no adapters of rank D/2 exist, for almost every target, as they have fewer degrees of freedom
+than what they must equal. Such a count does not prove that the rank it leaves is enough, nor does
+it say anything about one given target.
 - RoPE replaces W_Kᵀ W_Q by W_Kᵀ R W_Q, with another rotation R for each distance: many products,
   but two matrices.
-- A gated feed-forward part has two matrices in place of W_1, and each asks for an F of its own.
 - Stacked heads: one D × D matrix whose rows are divided among H heads, with one adapter. Adapters
   of rank R on W_Q and W_K have 2R(2D − R) degrees of freedom, but the scores of all heads have
   D(2D − D/H). Hence almost no target can be reached below R = D − D/√(2H), which is above D/2 from
-  three heads on. This is a count, not a construction: it does not prove that this R is enough, nor
-  does it say anything about one given target.
+  three heads on.
 
 The theorem is from Zeng & Lee, 2023, arXiv 2310.17513. Departures: they invert matrices where
 `adapt_product` and least squares solve equations here, which some singular matrices pass. The
-residual variant and the reasons above are ours.
+residual variant and the reasons for all that stops it are ours.
 """
 
 from numbers import Real
+from typing import NamedTuple
 
 import autograd.numpy as np
 
 from minilora.checks import check_count, check_floats, check_matrix, check_weights
 from minilora.models.transformer import check_mask, no_mask
 from minilora.ops import relu, softmax
-from minilora.theorems.chain import Unsolvable, add_adapters, check_array, check_network
+from minilora.theorems.chain import (
+    Unsolvable,
+    add_adapters,
+    chain_product,
+    check_array,
+    check_network,
+)
 from minilora.theorems.linear import adapt_product
 from minilora.weight import dense, linear
 
@@ -99,7 +120,7 @@ def _head_output(weights, head, X, allowed, scale):
     return linear(weights[f"{head}.o.W"], mixed)
 
 
-def transformer_adapters(weights, target, *, rng=None):
+def transformer_adapters(weights, target, rank=None, *, rng=None):
     """Params that turn a plain Transformer into another: rank ⌈D/2⌉ for matrices, full biases.
 
         half = LoRA((D + 1) // 2)
@@ -109,51 +130,95 @@ def transformer_adapters(weights, target, *, rng=None):
         params = transformer_adapters(weights, target)
         plain_transformer(attached.bind(params), X)  # = plain_transformer(target, X)
 
+    rank: another rank for all these matrices, or a dict from their names to ranks, such as
+    `sufficient_ranks` returns; 0 means no adapter. Where it is too small for a pair of matrices,
+    their product is the best approximation of its goal, and the network is near the target only.
     rng: lets `adapt_product` try again where its first split of the work between two matrices
     fails. Digits are lost where a W_2 before the last block is close to singular: the scores lose
     them with cond(W_2)².
 
-    Raises ValueError when names or shapes differ, and Unsolvable, naming the layer, when an
-    equation has no solution.
+    Raises ValueError when names or shapes differ, or a rank is not an integer from 0 to D;
+    Unsolvable, naming the layer, when an equation has no solution or this construction finds none.
     """
     weights, target, D = _dense_networks(weights, target)
-    half = (D + 1) // 2
-    blocks = _numbered(weights, "blocks")
+    pairs = list(_pairs(weights, target))
+    names = [name for pair in pairs for name in (pair.first, pair.second)]
+    ranks = _rank_of_each(names, (D + 1) // 2 if rank is None else rank, D)
     params = {}
-    C = np.eye(D)
-    for block in blocks:
-        w1 = f"{block}.ffn.1.W"
+    for pair in pairs:
+        params |= _adapt_pair(pair, ranks, rng=rng)
+    for block, C in _changes_of_basis(weights, target):
         b1 = f"{block}.ffn.1.b"
         b2 = f"{block}.ffn.2.b"
-        F = _solve(weights[w1], target[w1], f"{block}: W_1 F = W̄_1")
-        params |= adapt_heads(weights, target, block, C, F, half, rng=rng)
-        params[b1] = {"W": target[b1].astype(weights[b1].dtype)}
-        if block != blocks[-1]:
-            C, b = _change_of_basis(weights, target, block)
+        if C is None:
+            own = params.get("head.W", {"A": np.zeros((0, D)), "B": np.zeros((D, 0))})
+            [adapted_head] = add_adapters([weights["head.W"]], [own])
+            wanted = target["head.W"] @ target[b2]
+            b = _solve(adapted_head, wanted, f"{block}: W'_o b_2 = W̄_o b̄_2")
         else:
-            output, b = _adapt_output(weights, target, block, half, rng=rng)
-            params |= output
+            b = _solve(C, target[b2], f"{block}: C b_2 = b̄_2")
+        params[b1] = {"W": target[b1].astype(weights[b1].dtype)}
         params[b2] = {"W": b.astype(weights[b2].dtype)}
     return params
 
 
-def _change_of_basis(weights, target, block):
-    """C and b_2 with C W_2 = W̄_2 and C b_2 = b̄_2, so that h̄ = C h after this block."""
-    w2 = f"{block}.ffn.2.W"
-    C = _solve(weights[w2].T, target[w2].T, f"{block}: C W_2 = W̄_2").T
-    return C, _solve(C, target[f"{block}.ffn.2.b"], f"{block}: C b_2 = b̄_2")
+def sufficient_ranks(weights, target):
+    """{name: ⌈rank(gap) / 2⌉} for each matrix that is adapted, by the gap of its pair.
+
+    The gap is what the pair's frozen product misses of its goal, such as Cᵀ W̄_Kᵀ W̄_Q C − W_Kᵀ W_Q
+    for W_Q and W_K. With these ranks `transformer_adapters` is exact where it succeeds.
+
+    Raises ValueError and Unsolvable as `transformer_adapters` does.
+    """
+    weights, target, _ = _dense_networks(weights, target)
+    ranks = {}
+    for pair in _pairs(weights, target):
+        P = chain_product(pair.Ws)
+        tolerance = 1e-10 * (np.linalg.norm(P, 2) + np.linalg.norm(pair.goal, 2))
+        gap = np.linalg.matrix_rank(pair.goal - P, tolerance)
+        ranks[pair.first] = ranks[pair.second] = int(gap + 1) // 2
+    return ranks
 
 
-def _adapt_output(weights, target, block, rank, *, rng):
-    """Params for W_2 and W_o with W'_o W'_2 = W̄_o W̄_2, and b_2 with W'_o b_2 = W̄_o b̄_2."""
-    w2 = f"{block}.ffn.2.W"
-    goal = target["head.W"] @ target[w2]
-    pair = [weights[w2], weights["head.W"]]
-    adapters = _adapt_pair(pair, goal, rank, f"{w2} and head.W", rng=rng)
-    _, adapted_head = add_adapters(pair, adapters)
-    wanted = target["head.W"] @ target[f"{block}.ffn.2.b"]
-    b = _solve(adapted_head, wanted, f"{block}: W'_o b_2 = W̄_o b̄_2")
-    return dict(zip((w2, "head.W"), adapters)), b
+class _Pair(NamedTuple):
+    """Two matrices of which only the product counts, and what it has to become."""
+
+    first: str  # their names
+    second: str
+    Ws: list  # the second one transposed if it is a W_K
+    goal: np.ndarray
+
+
+def _pairs(weights, target):
+    """Every `_Pair` of two networks, the earliest first."""
+    C = np.eye(len(weights["head.W"]))
+    for block, C_next in _changes_of_basis(weights, target):
+        w1 = f"{block}.ffn.1.W"
+        w2 = f"{block}.ffn.2.W"
+        F = _solve(weights[w1], target[w1], f"{block}: W_1 F = W̄_1")
+        yield from _head_pairs(weights, target, block, C, F)
+        if C_next is None:
+            pair = [weights[w2], weights["head.W"]]
+            yield _Pair(w2, "head.W", pair, target["head.W"] @ target[w2])
+        C = C_next
+
+
+def _head_pairs(weights, target, block, C, F):
+    """The two pairs of every head of a block."""
+    for head in _numbered(weights, f"{block}.heads"):
+        q, k, v, o = (f"{head}.{part}.W" for part in "qkvo")
+        scores = C.T @ target[k].T @ target[q] @ C
+        yield _Pair(q, k, [weights[q], weights[k].T], scores)
+        yield _Pair(v, o, [weights[v], weights[o]], F @ target[o] @ target[v] @ C)
+
+
+def _changes_of_basis(weights, target):
+    """(block, C) with C W_2 = W̄_2, so that h̄ = C h after this block; C is None after the last."""
+    *blocks, last = _numbered(weights, "blocks")
+    for block in blocks:
+        w2 = f"{block}.ffn.2.W"
+        yield block, _solve(weights[w2].T, target[w2].T, f"{block}: C W_2 = W̄_2").T
+    yield last, None
 
 
 def residual_adapters(weights, target, *, rng=None):
@@ -183,8 +248,10 @@ def adapt_heads(weights, target, block, C, F, rank, *, rng=None):
 
         W'_Kᵀ W'_Q = Cᵀ W̄_Kᵀ W̄_Q C   and   W'_O W'_V = F W̄_O W̄_V C
 
+    Where the rank is too small, the products are the best approximations of the right sides.
+
     Raises ValueError when names or shapes differ, or block, C, F or rank does not fit them, and
-    Unsolvable, naming the pair of matrices, when the rank is too small.
+    Unsolvable, naming the pair of matrices, when no such product is found.
     """
     weights, target, D = _dense_networks(weights, target)
     if block not in _numbered(weights, "blocks"):
@@ -193,26 +260,37 @@ def adapt_heads(weights, target, block, C, F, rank, *, rng=None):
     check_array("F", F, (D, D))
     check_count("rank", rank, most=D, least=0)
     params = {}
-    for head in _numbered(weights, f"{block}.heads"):
-        q, k, v, o = (f"{head}.{part}.W" for part in "qkvo")
-        scores = C.T @ target[k].T @ target[q] @ C
-        pair = [weights[q], weights[k].T]
-        params[q], transposed = _adapt_pair(pair, scores, rank, f"{q} and {k}", rng=rng)
-        # W'_Kᵀ = W_Kᵀ + B A, so W'_K = W_K + Aᵀ Bᵀ.
-        params[k] = {"A": transposed["B"].T, "B": transposed["A"].T}
-        values = F @ target[o] @ target[v] @ C
-        pair = [weights[v], weights[o]]
-        params[v], params[o] = _adapt_pair(pair, values, rank, f"{v} and {o}", rng=rng)
+    for pair in _head_pairs(weights, target, block, C, F):
+        params |= _adapt_pair(pair, {pair.first: rank, pair.second: rank}, rng=rng)
     return params
 
 
-def _adapt_pair(pair, goal, rank, names, *, rng):
-    """Params of the given rank for two matrices whose product becomes the goal."""
+def _adapt_pair(pair, ranks, *, rng):
+    """Params for the matrices of a pair that have a rank."""
+    own = [ranks[pair.first], ranks[pair.second]]
     try:
-        return adapt_product(pair, goal, [rank, rank], rng=rng)
+        first, second = adapt_product(pair.Ws, pair.goal, own, rng=rng)
     except Unsolvable as error:
-        missed = f"rank {rank} on {names} misses the target's product"
+        missed = f"ranks {own} on {pair.first} and {pair.second} miss the target's product"
         raise Unsolvable(f"weights: {missed}: {error}") from error
+    if pair.second.endswith(".k.W"):
+        # W'_Kᵀ = W_Kᵀ + B A, so W'_K = W_K + Aᵀ Bᵀ.
+        second = {"A": second["B"].T, "B": second["A"].T}
+    params = {pair.first: first, pair.second: second}
+    return {name: params[name] for name in params if ranks[name]}
+
+
+def _rank_of_each(names, rank, D):
+    """{name: rank}. Raises ValueError unless every rank is an integer from 0 to D."""
+    if not isinstance(rank, dict):
+        check_count("rank", rank, most=D, least=0)
+        return dict.fromkeys(names, rank)
+    if set(rank) != set(names):
+        different = sorted(set(rank) ^ set(names), key=str)
+        raise ValueError(f"rank must have a number for every adapted matrix, but see {different}")
+    for name in names:
+        check_count(f"rank[{name!r}]", rank[name], most=D, least=0)
+    return rank
 
 
 def _solve(M, Y, equation):
@@ -221,7 +299,9 @@ def _solve(M, Y, equation):
     Y = Y.astype(np.float64)
     X = np.linalg.lstsq(M, Y, rcond=1e-10)[0]
     if np.linalg.norm(M @ X - Y) > 1e-6 * np.linalg.norm(Y):
-        reason = "the matrix beside the unknown is singular"
+        reason = (
+            "the matrix beside the unknown is singular; this construction fails, others might not"
+        )
         raise Unsolvable(f"weights, target: {equation} has no solution: {reason}")
     return X
 

@@ -15,9 +15,9 @@ def fit(loss, params, data, *misplaced, rng=None, steps, batch, lr, label="train
     """Minimise loss(params, *rows) with Adam on minibatches; returns the trained params.
 
     data: a tuple of arrays of equal length, such as (x, labels); each step draws `batch` rows of
-    them from rng, a np.random.Generator. lr: the peak of `learning_rate`. label: what the progress
-    line on a terminal calls this run. record: called with the loss of every step, for a learning
-    curve: record=losses.append.
+    them with rng, a np.random.Generator: independently, so that a row may be drawn twice. lr: the
+    peak of `learning_rate`. label: what the progress line on a terminal calls this run. record:
+    called with the loss of every step, for a learning curve: record=losses.append.
 
     Raises ValueError when an argument is impossible, when the arrays differ in length, or when the
     loss stops being a finite number; TypeError for a call in another form.
@@ -34,12 +34,13 @@ def fit(loss, params, data, *misplaced, rng=None, steps, batch, lr, label="train
     for step in range(steps):
         rows = rng.integers(length, size=batch)
         value, grads = value_and_grad(loss, params, *(array[rows] for array in data))
+        value = np.asarray(value).item()
         if not math.isfinite(value):
             where = f"at step {step + 1} of {steps}"
             raise ValueError(f"loss is {value} {where}: lower lr (now {lr}) or check the data")
         params, state = adam(params, grads, state, _rate(step, steps, lr, warmup=0.05))
         if record is not None:
-            record(float(value))
+            record(value)
         if shown:
             text = f"{label}: step {step + 1} of {steps}, loss {value:.3f}"
             show_progress(text, last=step + 1 == steps)
@@ -51,7 +52,10 @@ def fit(loss, params, data, *misplaced, rng=None, steps, batch, lr, label="train
 
 
 def learning_rate(step, steps, peak, warmup=0.05):
-    """A linear rise to peak over the fraction `warmup` of the steps, then half a cosine to zero."""
+    """A linear rise to peak over the fraction `warmup` of the steps, then half a cosine to zero.
+
+    The rise takes round(warmup · steps) steps, at least one.
+    """
     check_count("steps", steps)
     check_count("step", step, most=steps - 1, least=0)
     check_positive("peak", peak)
@@ -70,6 +74,8 @@ def _rate(step, steps, peak, warmup):
 
 def accuracy(logits, labels):
     """The fraction of rows whose largest logit is at the label. logits (n, classes), labels (n,).
+
+    Of equal logits, the first one counts as the largest.
 
     Raises ValueError for impossible logits or labels, and for logits that are not finite.
     """

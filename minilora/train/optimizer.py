@@ -53,7 +53,8 @@ def adam(params, grads, state, lr, decay=(0.9, 0.999), eps=1e-8):
     if theta.dtype.char not in "fd":
         raise ValueError(f"params must be arrays of float32 or float64, got {theta.dtype}")
     check_positive("eps", eps)
-    if not isinstance(decay, tuple) or len(decay) != 2 or not 0 <= min(decay) <= max(decay) < 1:
+    pair = isinstance(decay, tuple) and len(decay) == 2
+    if not pair or not all(0 <= beta < 1 for beta in decay):
         raise ValueError(f"decay must be two numbers from 0 to below 1, got {decay!r}")
     beta1, beta2 = decay
     t = state.steps + 1

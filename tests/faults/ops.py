@@ -14,7 +14,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('return x[..., index]', 'return x[..., np.sort(index)]'),
     ('scattered[..., index] = z', 'scattered[..., np.sort(index)] = z'),
     ('np.zeros((*z.shape[:-1], width), z.dtype)', 'np.zeros((*z.shape[:-1], width))'),
-    ('lambda g: scatter(g, index, x.shape[-1])', 'lambda g: scatter(g[..., ::-1], index, x.shape[-1])'),
+    ('return lambda g: scatter(g, index, width)', 'return lambda g: scatter(g[..., ::-1], index, width)'),
     ('changed = np.array(W)', 'changed = W'),
     ('changed[region] += z', 'changed[region] = z'),
     ('return np.maximum(x, 0)', 'return abs(x)'),

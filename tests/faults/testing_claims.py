@@ -1,12 +1,12 @@
-"""Faults for minilora/testing/claims.py: checks that let anything pass."""
+"""Faults for minilora/testing/claims.py: checks that let anything pass, or are not counted."""
 
 FILE = "testing/claims.py"
 TESTS = "test_own_adapter.py"
 FAULTS = [  # (original, mutant)
-    ('if not error <= tolerance:', 'if error > tolerance:'),
-    ('if not value >= margin:', 'if value < margin:'),
+    ('error <= tolerance, error', 'not error > tolerance, error'),
+    ('error = float(np.max(error))', 'error = float(np.min(error))'),
+    ('value >= margin, margin', 'not value < margin, margin'),
     ('if not margin > 0:', 'if False:'),
     ('if not holds:', 'if False:'),
-    ('record["cases"] += 1', 'pass'),
-    ('max(record["worst"], float(share))', 'float(share)'),
+    ('max(record["worst"], share)', 'share'),
 ]  # fmt: skip

@@ -21,4 +21,6 @@ FAULTS = [  # (original, mutant)
     ('    if array.shape != shape:', '    if array.size != np.prod(shape):'),
     ('    check_list("Ws", Ws)\n', ''),
     ('[check_matrix(f"Ws[{layer}]", W) for', '[np.shape(W) for'),
+    ('        if W.shape[1] != width:', '        if False:'),
+    ('    check_network(name, network, _mlp_names)\n', ''),
 ]  # fmt: skip

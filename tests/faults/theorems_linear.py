@@ -11,13 +11,20 @@ FAULTS = [  # (original, mutant)
     # attempts
     ('    check_count("retries", retries, least=0)\n', ''),
     ('        check_rng(rng)\n', '        pass\n'),
-    ('enough = 1e-6 *', 'enough = 1e6 *'),
-    ('if rng is None or not attempts[-1].error > enough:', 'if True:'),
+    ('else 1e-6\n', 'else 1e-2\n'),
+    ('        if rng is None or error <= _miss_allowed(Ws, target):', '        if True:'),
     # one layer after the other
     ('S = chain_product([*Ws[layer + 1 :],', 'S = chain_product([*Ws[layer:],'),
     ('sum(ranks[layer + 1 :])', 'sum(ranks)'),
     ('kept = values > max(smallest, cancelled)', 'kept = values > smallest'),
     # which directions a layer takes
-    ('left = min(len(C), later_ranks, max(len(C) - R, len(S) - carried))', 'left = min(len(C), later_ranks, max(len(C) - R, 0))'),
+    ('max(len(C) - R, beyond))', 'max(len(C) - R, 0))'),
+    ('first = C @ lost @ (', 'first = 0 * C @ lost @ ('),
     ('[:, len(S) - left :]', '[:, :left]'),
+    # what no adapters reach
+    ('> sum(ranks[layer:])', '> sum(ranks[layer + 1 :])'),
+    ('> sum(ranks[: layer + 1])', '> sum(ranks[:layer])'),
+    ('np.linalg.matrix_rank(W) + ranks[layer]:', 'np.linalg.matrix_rank(W) + 2 * ranks[layer]:'),
+    # best effort
+    ('values[:R] / S_values[:, None]', 'values[:R]'),
 ]  # fmt: skip

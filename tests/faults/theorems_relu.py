@@ -12,8 +12,8 @@ FAULTS = [  # (original, mutant)
     ('            layer += 1\n', ''),
     # from one run to the next
     # narrow targets
-    ('    goal = chain_product(Ws)\n', '    goal = 0 * chain_product(Ws)\n'),
-    ('goal[: len(W_bar), : W_bar.shape[1]] = W_bar', 'goal[-len(W_bar) :, : W_bar.shape[1]] = W_bar'),
+    ('part[-1] = part[-1][: len(W_bar)]', 'part[-1] = part[-1][-len(W_bar) :]'),
+    ('w < max(W_bar.shape) for w in inner', 'w < min(W_bar.shape) for w in inner'),
     # ranks and partitions
     ('max(rank, _rank_of_run(Ws[start:stop], W_bar))', 'rank + _rank_of_run(Ws[start:stop], W_bar)'),
     ('min(option, extended.get(stop, option))', 'max(option, extended.get(stop, option))'),
@@ -21,17 +21,16 @@ FAULTS = [  # (original, mutant)
     ('(*[length] * (target_depth - 1), length + remainder)', '(length + remainder, *[length] * (target_depth - 1))'),
     ('return max(_rank_of_run(', 'return min(_rank_of_run('),
     ('int(np.ceil(', 'int(np.floor('),
-    ('_goal_of_run(Ws, W_bar) - P, tolerance)', 'W_bar, tolerance)'),
-    ('[min(rank, *W.shape) for W in run_Ws]', '[rank for W in run_Ws]'),
+    ('W_bar - P, tolerance)', 'W_bar, tolerance)'),
+    ('tolerance = 1e-10 *', 'tolerance = 1e-3 *'),
+    ('[min(rank, *W.shape) for W in Ws]', '[rank for W in Ws]'),
     ('        start += length\n', ''),
     # the bounds
-    ('_goal_of_run(Ws, W_bar), ranks)\n        M', '_goal_of_run(Ws, W_bar), [R - (i < 1) for i, R in enumerate(ranks)])\n        M'),
+    ('max(sizes[:-1]) *', 'sizes[-1] *'),
     ('m ** (depth - i) * E', 'm ** (depth - i - 1) * E'),
-    # the witness
-    ('+ 2 * z[:, :, None]', '- 2 * z[:, :, None]'),
-    ('(z < 0) &', '(z > 0) &'),
     # the networks
     ('return relu(mlp(weights, x))', 'return relu(mlp(weights, x) + 1e-6)'),  # a bias left on
-    ('        if W.shape[1] != width:', '        if False:'),
-    ('    check_network(name, network, _mlp_names)\n', ''),
+    # the same function, its units in other places
+    ('D_Pi[place, unit] = norms[0][place] / norms[1][unit]', 'D_Pi[place, unit] = 1.0'),
+    ('run.W_bar @ np.linalg.inv(inputs)', 'run.W_bar @ inputs.T'),
 ]  # fmt: skip

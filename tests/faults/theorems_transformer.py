@@ -5,15 +5,17 @@ TESTS = "test_theorems_transformer.py"
 FAULTS = [  # (original, mutant)
     # the heads
     ('scores = C.T @ target[k].T @ target[q] @ C', 'scores = target[k].T @ target[q] @ C'),
-    ('values = F @ target[o] @ target[v] @ C', 'values = F @ target[o] @ target[v]'),
-    ('goal, [rank, rank], rng=rng)', 'goal, [rank, rank])'),
+    ('F @ target[o] @ target[v] @ C)', 'F @ target[o] @ target[v])'),
+    ('pair.goal, own, rng=rng)', 'pair.goal, own)'),
+    ('int(gap + 1) // 2', 'int(gap) // 2'),
+    ('if ranks[name]}', 'if True}'),
     # biases, the output, and the change of basis
-    ('_solve(C, target[f"{block}.ffn.2.b"], f"{block}: C b_2 = b̄_2")', 'target[f"{block}.ffn.2.b"]'),
-    ('b = _solve(adapted_head, wanted, f"{block}: W\'_o b_2 = W̄_o b̄_2")', 'b = target[f"{block}.ffn.2.b"]'),
-    ('C = _solve(weights[w2].T, target[w2].T, f"{block}: C W_2 = W̄_2").T', 'C = _solve(weights[w2], target[w2], f"{block}: C W_2 = W̄_2")'),
+    ('_solve(C, target[b2], f"{block}: C b_2 = b̄_2")', 'target[b2]'),
+    ('b = _solve(adapted_head, wanted, f"{block}: W\'_o b_2 = W̄_o b̄_2")', 'b = target[b2]'),
+    ('_solve(weights[w2].T, target[w2].T, f"{block}: C W_2 = W̄_2").T', '_solve(weights[w2], target[w2], f"{block}: C W_2 = W̄_2")'),
     ('{"W": target[b1].astype(weights[b1].dtype)}', '{"W": weights[b1].astype(weights[b1].dtype)}'),
     ('{"W": b.astype(weights[b2].dtype)}', '{"W": b}'),
-    ('goal = target["head.W"] @ target[w2]', 'goal = target[w2] @ target["head.W"]'),
+    ('pair, target["head.W"] @ target[w2])', 'pair, target[w2] @ target["head.W"])'),
     ('> 1e-6 * np.linalg.norm(Y)', '> 1e6 * np.linalg.norm(Y)'),
     ('M = M.astype(np.float64)\n    Y = Y.astype(np.float64)', 'M = M.astype(np.float32)\n    Y = Y.astype(np.float32)'),
     # the residual variant

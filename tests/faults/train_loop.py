@@ -17,4 +17,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('hasattr(stream, "buffer") and ', ''),
     ('not isinstance(data, (tuple, list)) or not data', 'not data'),
     ('if not hasattr(array, "shape") or array.ndim < 1:', 'if not hasattr(array, "shape"):'),
+    ('rng.integers(length, size=batch)', 'rng.integers(max(1, length - 1), size=batch)'),
 ]  # fmt: skip

@@ -21,4 +21,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('not hasattr(value, "shape") and value == default', 'value == default'),
     ('(2 / np.sum(u * u))', '(1 / np.sum(u * u))'),
     ('* scale).astype(dtype)', '* scale)'),
+    ('rng.standard_normal(shape) * scale', '(rng.random(shape) - 0.5) * 12**0.5 * scale'),
 ]  # fmt: skip

@@ -20,4 +20,3 @@ for layer, (d_in, d_out) in enumerate(pairwise(WIDTHS)):
     WEIGHTS[f"layers.{layer}.W"] = fractions((d_out, d_in), 7 + layer)
     WEIGHTS[f"layers.{layer}.b"] = fractions((d_out,), 3 + layer)
 INPUTS = fractions((3, 5), 4)
-BRIDGE = "PEFT 0.21, Mangrulkar et al. 2022"
