@@ -146,7 +146,7 @@ def intruder_dimensions(W, W_adapted, k, threshold):
     is the length of u's projection on it. Those with σ = 0 do not count (with the authors they do):
     a direction outside the column space of W is an intruder.
 
-    When rank W = d_out, the largest |cosine| is at least 1/√d_out: no threshold up to that finds
+    When rank W = d_out, the largest |cosine| is at least 1/√d_out: no threshold below that finds
     any. At a threshold near 1 rounding alone makes intruders.
 
     Raises ValueError when W or W' is not a finite matrix, their shapes differ, threshold is not in

@@ -103,13 +103,15 @@ def check_width(x, W):
 
 
 def check_columns(U):
-    """Raise ValueError when a column of U is zero or not finite, and so has no direction."""
+    """Raise ValueError when a column of U has no squared length that is a normal number."""
     if len(getattr(getval(U), "shape", ())) != 2:
         raise ValueError(f"U must be a matrix (d_in, r), got {type(U).__name__}")
     lengths = np.sum(getval(U) ** 2, axis=0)
-    if not np.all((lengths > 0) & np.isfinite(lengths)):
+    smallest = np.finfo(lengths.dtype).tiny
+    if not np.all((lengths >= smallest) & np.isfinite(lengths)):
         raise ValueError(
-            f"U must have no zero, NaN or infinite column, got squared lengths {lengths}"
+            f"U must have no zero, NaN or infinite column, got squared lengths {lengths}, which "
+            f"must be finite and at least {smallest:.0e}"
         )
 
 

@@ -90,7 +90,7 @@ def refused():
     for W in (np.ones(4), [[1.0]], None):
         message = "W must be a matrix (d_out, d_in), got "
         yield lambda W=W: check_width(np.ones(4), W), message
-    for value in (0.0, np.nan, np.inf):
+    for value in (0.0, 1e-160, np.nan, np.inf):
         U = np.array([[1.0, value], [1.0, value]])
         message = "U must have no zero, NaN or infinite column, got squared lengths ["
         yield lambda U=U: check_columns(U), message

@@ -369,7 +369,7 @@ def test_strict_hra_is_never_the_identity(seed, d, exponent, data):
     within(abs(np.linalg.norm(H - np.eye(d)) - 2 * np.sqrt(U.shape[1])), 1e-13)
 
 
-@claim("B8", OURS, "strict: forward is merge to 100 ε ‖W‖ ‖x‖, for every U that is accepted")
+@claim("B8", OURS, "strict, r ≤ 6: forward is merge to 100 ε ‖W‖ ‖x‖, every U that is accepted")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_strict_hra_computes_what_it_merges(dtype):
     """For r from 1 to 6, d from r to r + 20, lengths from 1e-3 to 1e3, and columns that differ from

@@ -707,6 +707,35 @@ def test_how_the_error_grows_with_the_condition_of_the_layers(L, power):
     within(abs(np.log10(medians[1] / medians[0]) / 2 - power), 0.4)
 
 
+def test_a_change_below_the_rounding_of_large_layers_is_refused_not_lost():
+    """U U V V = I with entries of 1e4: E = diag(0, 1) drowns in the rounding of ∏ ‖W_l‖ = 1e16."""
+    U, V = np.array([[1.0, 1e4], [0, 1]]), np.array([[1.0, -1e4], [0, 1]])
+    with pytest.raises(Unsolvable, match=r"misses P \+ E_k by 1\.0e\+00"):
+        adapt_product([U, U, V, V], np.diag([1.0, 2]), 1, rng=np.random.default_rng(0))
+
+
+def test_no_obstacle_where_nothing_has_to_change():
+    """The frozen product is the target, whatever the layers lose on the way up to rounding."""
+    Ws = [np.diag([1, 1e-16]), np.diag([1, 1e16])]
+    assert obstacle(Ws, np.eye(2), 0) is None
+    adapt_product(Ws, np.eye(2), 0)
+
+
+@pytest.mark.parametrize("best_effort", [False, True])
+@pytest.mark.parametrize(
+    "Ws, target, ranks",
+    [
+        ([np.eye(2), 1e-300 * np.eye(2)], 1e200 * np.eye(2), [2, 0]),
+        ([np.eye(2, dtype=np.float32), np.float32(1e-30) * np.eye(2, dtype=np.float32)], 1e20, 0),
+    ],
+)
+def test_adapters_that_overflow_are_refused(Ws, target, ranks, best_effort):
+    target = np.broadcast_to(target, (2, 2)) * np.eye(2)
+    ranks = ranks or [2, 0]
+    with pytest.raises(Unsolvable, match=r"^Ws: the adapters overflow"):
+        adapt_product(Ws, target, ranks, best_effort=best_effort)
+
+
 @claim("A1.4", OURS, "a miss above 1e-6 (1e-3 in float32) is refused, one below it is rounding")
 @pytest.mark.parametrize(
     "dtype, size, refused",

@@ -963,11 +963,11 @@ def test_a_narrower_target_is_reached_with_copied_rows(seed, kind, depth, widest
     within(worst(relu_mlp(bound, x)[:, : y.shape[1]], y), 1e-7 * max(1, np.max(y)))
 
 
-@claim("A2.5", OURS, "width 3 in 9, runs of 2: rank 1, or zero rows at rank 2, is not exact")
+@claim("A2.5", OURS, "width 3 in 9, runs of 2: not exact: rank 1; rank 2, rest of W̄ zero")
 @pytest.mark.parametrize("seed", range(10))
 def test_a_narrower_target_needs_this_rank_and_zero_rows_need_more(seed):
-    """Width 3 in 9, runs of 2: rank 2 with dead units or copied rows, not 1; zero rows take ⌈9 / 2⌉
-    = 5, not 2.
+    """Width 3 in 9, runs of 2: rank 2 with dead units or copied rows, not 1. The target padded with
+    zeros in rows and columns takes ⌈9 / 2⌉ = 5, not 2.
     """
     rng = np.random.default_rng(seed)
     weights = square_net(rng, well, 4, 9)

@@ -446,7 +446,7 @@ def test_with_a_residual_path_the_plain_construction_fails(seed, width, heads, d
     at_least(error, 0.01 * np.max(np.abs(wanted)))
 
 
-@claim("A3.4", OURS, "residual path, W_1 ≠ W̄_1 frozen, z = z̄, N ≥ 2: no adapters of heads exist")
+@claim("A3.4", OURS, "residual, no mask, W_1 ≠ W̄_1 frozen, z = z̄, N ≥ 2: no adapters of heads")
 @given(seeds, st.integers(1, 6))
 def test_with_a_residual_path_and_w_1_frozen_no_values_matrix_is_exact(seed, width):
     """W_1 (x + M c) = W̄_1 (x + W̄_O W̄_V c) for all tokens x and their contexts c has no solution
@@ -483,7 +483,7 @@ def mean_zero_part(rng, width):
     return rest @ (q * np.sign(np.diag(r))) @ rest.T
 
 
-@claim("A3.4", OURS, "LayerNorm: norm(C h) = C' norm(h) for C = c Q + 1 mᵀ, with C' = ±Q")
+@claim("A3.4", OURS, "LayerNorm, ε = 0: norm(C h) = C' norm(h) for C = c Q + 1 mᵀ, C' = ±Q")
 @given(seeds, st.integers(2, 6), st.sampled_from([-3.0, -1.0, 0.1, 1.0, 2.0]))
 def test_layer_norm_lets_some_changes_of_basis_pass(seed, width, c):
     """Q orthogonal on the vectors of mean zero, Q 1 = 0, c ≠ 0 and any m; 2 I and multiples of
@@ -519,7 +519,7 @@ def test_layer_norm_stops_other_changes_of_basis(seed, width):
         at_least(np.linalg.norm(moved - norm(X) @ passed), 0.01 * np.linalg.norm(moved))
 
 
-@claim("A3.4", OURS, "LayerNorm, C = 2 I or 2 Q + 1 mᵀ, W_2 frozen: rank ⌈D/2⌉ is exact")
+@claim("A3.4", OURS, "LayerNorm, ε = 0, C = 2 I or 2 Q + 1 mᵀ, W_2 frozen: rank ⌈D/2⌉ is exact")
 @pytest.mark.parametrize("seed", range(10))
 def test_a_network_with_layer_norm_is_matched_where_c_passes(seed):
     """Two blocks, the second with norm before it, and a target with W̄_2 = C W_2, b̄_2 = C b_2 in the

@@ -94,6 +94,8 @@ def predicted_error(Ws, target, ranks):
 def best_change(Ws, target, ranks):
     """Q (d_L, k) with orthonormal columns and C (k, d_0): Q C = E_k, k = min(Σ R_l, rank(E)).
 
+    Singular values of E up to d eps (∏ ‖W_l‖ + ‖W̄‖) count as rounding of P, and so as 0.
+
     Raises ValueError for Ws, target or ranks as `adapt_product` does.
     """
     Ws, target, ranks = check_chain(Ws, target, ranks)
@@ -107,6 +109,8 @@ def best_change(Ws, target, ranks):
 def obstacle(Ws, target, ranks):
     """Why no adapters reach P + E_k: one of the three conditions that fails, or None if none does.
 
+    Ranks are decided up to rounding: a W_l of a condition above 1e15 or so counts as singular.
+
     Raises ValueError for Ws, target or ranks as `adapt_product` does.
     """
     own = Ws
@@ -114,6 +118,8 @@ def obstacle(Ws, target, ranks):
     zero = _miss_allowed(own, target)
     Q, C = best_change(Ws, target, ranks)
     rank = _rank(chain_product(Ws) + Q @ C, zero)
+    if not _rank(Q @ C, zero):
+        return None
     for layer, W in enumerate(Ws):
         if rank > np.linalg.matrix_rank(W) + ranks[layer]:
             return f"P + E_k has rank {rank}, more than rank(W) + R of Ws[{layer}]"
@@ -191,7 +197,8 @@ def _reason(Ws, target, ranks, attempt):
     missed = f"the product misses P + E_k by {attempt.error:.1e}"
     why = obstacle(Ws, target, ranks)
     if why is not None:
-        return f"no adapters of these ranks reach P + E_k: {why}; {missed}. Raise the ranks"
+        known = f"no adapters of these ranks reach P + E_k: {why}, up to rounding"
+        return f"{known}; {missed}. Raise the ranks"
     known = "this construction fails, others might not"
     return f"{attempt.blame}; {missed}; {known}. Try other ranks, an rng or best_effort=True"
 
@@ -200,18 +207,30 @@ def _attempts(Ws, target, ranks, retries, *, rng):
     """Attempts until one reaches P + E_k: the first with G = I, the others with random G."""
     frozen, target, ranks = check_chain(Ws, target, ranks)
     Q, C = best_change(frozen, target, ranks)
-    goal = chain_product(frozen) + Q @ C
+    P = chain_product(frozen)
+    left, values, right = np.linalg.svd(target - P, full_matrices=False)
+    k = sum(ranks)
+    goal = P + (left[:, :k] * values[:k]) @ right[:k]  # with what best_change takes for rounding
     attempts = []
     for retry in range(retries + 1):
         G = np.eye(len(C)) if retry == 0 else rng.standard_normal((len(C), len(C)))
         # Every other time let chance choose the weak directions too.
         shuffle = rng if retry > 0 and retry % 2 == 0 else None
-        params, blame = _solve_layers(frozen, Q @ G, np.linalg.solve(G, C), ranks, rng=shuffle)
-        params = _as_dtypes(params, Ws)
-        error = np.linalg.norm(_forward(Ws, params) - goal, 2)
-        attempts.append(_Attempt(error, params, blame))
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is no solution
+            try:
+                params, blame = _solve_layers(
+                    frozen, Q @ G, np.linalg.solve(G, C), ranks, rng=shuffle
+                )
+                params = _as_dtypes(params, Ws)
+                error = np.linalg.norm(_forward(Ws, params) - goal, 2)
+            except np.linalg.LinAlgError:
+                error = np.nan
+        if np.isfinite(error):
+            attempts.append(_Attempt(error, params, blame))
         if rng is None or error <= _miss_allowed(Ws, target):
             break
+    if not attempts:
+        raise Unsolvable("Ws: the adapters overflow. Scale Ws and target to similar sizes")
     return attempts
 
 

@@ -20,8 +20,8 @@ runs, as it does for W_l in general position.
 Narrower targets. The target's w units are the first w of the frozen layer, and biases make the
 others dead, always 0. So a run has to become W̄_i only between the first inputs and the first
 outputs: adapters of these sub-matrices do it, ∏ W_l above stands for their product, and R =
-⌈w / |P_i|⌉ suffices. Copies of the frozen product's rows would do as well; rows of zeros would take
-more rank.
+⌈w / |P_i|⌉ suffices. Copies of the frozen product's rows would do as well; a target padded with
+zeros in rows and columns would take more rank.
 
 Is that much rank necessary? No. For a diagonal D > 0 and a permutation Π,
 relu(D Π z) = D Π relu(z): hidden units of the target may be scaled and permuted, which changes
@@ -33,9 +33,10 @@ What the construction takes:
 - The ball: beyond radius ρ the ReLUs inside a run can clip.
 - Biases. Without any, f(t x) = t f(x) for all t > 0, so f(0) = 0, and no other target is reached.
   Frozen biases other than 0 can do instead of tuned ones in some cases; we know no theorem.
-- Something to train in the first layer, its weight or its bias. With both frozen, it confuses
-  inputs, and a target that tells them apart is not reached (`theorems.witness`). The bias alone is
-  enough if its run has other layers with the rank that it takes.
+- Something to train in the first layer, its weight or its bias. With both frozen, a W_1 of
+  independent rows and a unit that is off in the ball, it confuses inputs, and a target that tells
+  them apart is not reached (`theorems.witness`). For an invertible W_1 the bias alone is enough if
+  its run has other layers with the rank that it takes.
 
 Zeng & Lee, 2023, arXiv 2310.17513, on ReLU networks; their lemma on the first layer freezes both.
 Departures: the offsets that lift the ReLUs are computed from bounds, for every x in the ball and no
@@ -94,7 +95,8 @@ def best_partition(weights, target):
 
 
 def sufficient_rank(weights, target, partition):
-    """max_i ⌈rank(W̄_i − ∏ W_l) / |P_i|⌉: from this rank on `relu_adapters` is exact.
+    """max_i ⌈rank(W̄_i − ∏ W_l) / |P_i|⌉: from this rank on `relu_adapters` is exact,
+    where it succeeds.
 
     A smaller one can do for another form of the same target: `align_units`.
 
@@ -110,7 +112,7 @@ def align_units(weights, target, partition):
     It computes f̄ as before. Layer by layer, a unit whose row is a positive multiple of a row of
     the frozen product, up to rounding, takes that row's place and size; the others fill the places
     left as they come. The frozen network itself, permuted and scaled, comes back as it was, if no
-    two rows of a layer are parallel.
+    two rows of a layer are parallel and none is zero.
 
     Raises ValueError for weights, target or partition as `relu_adapters` does.
     """
@@ -132,7 +134,8 @@ def _match_rows(W_bar, P):
     """D Π with the rows of D Π W̄ equal to those of P where a row of W̄ is a positive multiple."""
     norms = np.linalg.norm(P, axis=1), np.linalg.norm(W_bar, axis=1)
     sizes = np.outer(*norms)
-    parallel = (P @ W_bar.T - sizes > -1e-12 * sizes) & (sizes > 0)
+    apart = norms[1][:, None] * P[:, None] - norms[0][:, None, None] * W_bar
+    parallel = (np.linalg.norm(apart, axis=2) < 1e-10 * sizes) & (sizes > 0)
     D_Pi = np.zeros((len(P), len(W_bar)))
     for place, unit in np.argwhere(parallel):
         if not (np.any(D_Pi[place]) or np.any(D_Pi[:, unit])):
@@ -203,7 +206,7 @@ def _lifting_biases(Ws, width, b_bar, radius, nonnegative):
         b_l = c_l − W_l c_{l−1} for all layers but the last,    b = b̄ − W c for the last.
 
     The units that b̄ lacks are dead: there −1 − 2 max_z M z replaces b̄, low enough that rounding
-    wakes none.
+    wakes none, unless the layers' sizes multiply to so much more than M that it reaches 1.
     """
     *inner, last = Ws
     d_in = Ws[0].shape[1]

@@ -39,10 +39,11 @@ Where the construction fails: C and F pass from one pair of matrices to the next
 between two pairs must let them pass. Other adapters of that rank may exist, unless we say so.
 - A residual path carries h itself, so that C = I: W_1, W_2 and W_o have to be replaced in full
   (`residual_adapters`). With W_1 ≠ W̄_1 frozen, no adapters of the heads give z = z̄ for all inputs
-  of two tokens or more.
-- LayerNorm needs norm(C h) = C' norm(h) for all h with some C', which then replaces C. That is so
-  if and only if C = c Q + 1 mᵀ with c ≠ 0, any m, and a Q that is orthogonal on the vectors of mean
-  zero and maps 1 = (1, …, 1) to 0; then C' = ±Q. In general W̄_2 W_2⁻¹ is not of this kind.
+  of two tokens or more that see each other.
+- LayerNorm needs norm(C h) = C' norm(h) for all h with some C', which then replaces C. With ε = 0
+  that is so if and only if C = c Q + 1 mᵀ with c ≠ 0, any m, and a Q that is orthogonal on the
+  vectors of mean zero and maps 1 = (1, …, 1) to 0; then C' = ±Q. In general W̄_2 W_2⁻¹ is not of
+  this kind.
 - A gated feed-forward part has two matrices in place of W_1, and each asks for an F of its own.
 
 Where no adapters of rank D/2 exist, for almost every target, as they have fewer degrees of freedom

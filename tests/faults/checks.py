@@ -20,7 +20,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('if shape[-1:] != (d_in,):', 'if shape[-1] != d_in:'),
     ('if shape is None:', 'if False:'),
     ('np.sum(getval(U) ** 2, axis=0)', 'np.sum(getval(U) ** 2, axis=1)'),
-    ('np.all((lengths > 0) & np.isfinite(lengths))', 'np.all(lengths > 0)'),
+    ('np.all((lengths >= smallest) & np.isfinite(lengths))', 'np.all(lengths > 0)'),
     ('dtype is None or dtype.kind not in', 'dtype.kind not in'),
     ('labels.shape != (n,) or ', ''),
     ('if n and (labels', 'if (labels'),
