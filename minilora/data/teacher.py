@@ -7,11 +7,12 @@ A change is a function (rng, W, rank) -> W' on a matrix W (d_out, d_in) or on st
 k (d_out + d_in) trainable parameters per layer. The others:
 
     change              W'                           which adapter can be exact, with how many
-    low_rank            W + B A                      LoRA alone: it is made for this
+    low_rank            W + B A                      LoRA; CondLoRA, not shared, if W is invertible
     few_columns         k columns differ             SBoRA-FA with `cols` given: k d_out per layer
     few_rows            k rows differ                SBoRA-FB with `rows` given: k d_in per layer
     scaled_columns      W D, k entries of D not 1    SBoRA-FA with `cols` given: k d_out per layer
-    scaled_rows         D W, k entries of D not 1    SBoRA-FB with `rows` given; no HRA helps
+    scaled_rows         D W, k entries of D not 1    SBoRA-FB with `rows` given; no W H is nearer
+                                                     than W
     reflected           W Q, Q of k reflections      HRA of rank k (even): k d_in per layer
     rotated             W Q, Q of k/2 rotations      HRA of rank k (even): k d_in per layer
     shared_conversion   W + W M W, one M for all     CondLoRA of rank k, shared: k (d_out + d_in)
@@ -81,7 +82,7 @@ def rotated(rng, W, rank):
     """W' = W R₁ … R_{k/2}, each R a rotation in a random plane; k is even and k ≤ d_in.
 
     Two reflections make a rotation by twice the angle between their directions, here u and u + v/2:
-    about 53°.
+    about 53° if d_in is large, since random u and v are then nearly orthogonal and equally long.
     """
     _check_change(rng, W)
     d_in = W.shape[-1]

@@ -18,7 +18,7 @@ EXPECTED_FAILURES = {
         "P11": "its trainable array is a matrix of the size of W",
         "P12": "it trains a dense copy of W, so forward never calls W",
     },
-    HRAStrict: {"P1": "orthogonal reflections do not cancel in pairs, so W' never is W"},
+    HRAStrict: {"P1": "orthogonal reflections do not cancel in pairs, so H never is I"},
 }
 
 
