@@ -173,7 +173,7 @@ def worst(y, other):
     return np.max(np.abs(y - other))
 
 
-@claim("A2.1", ZENG_LEE, "from the sufficient rank on, equal on the whole ball")
+@claim("A2.1", ZENG_LEE, "generic layers: from the sufficient rank on, equal on the whole ball")
 @given(seeds, kinds, depths, widths, radii)
 def test_from_the_sufficient_rank_on_the_network_is_the_target_on_the_ball(
     seed, kind, depth, widest, radius
@@ -195,7 +195,7 @@ def test_from_the_sufficient_rank_on_the_network_is_the_target_on_the_ball(
     within(worst(forward(merged, x), y), tolerance, "merged")
 
 
-@claim("A2.1", ZENG_LEE, "with equal runs, rank ⌈D / ⌊L / L̄⌋⌉ suffices")
+@claim("A2.1", ZENG_LEE, "generic layers, equal runs: rank ⌈D / ⌊L / L̄⌋⌉ suffices")
 @given(seeds, kinds, depths, widths, st.integers(0, 4))
 def test_equal_runs_need_at_most_the_width_over_their_length(seed, kind, depth, width, more):
     """R = ⌈D / ⌊L / L̄⌋⌉ suffices for any target of width D, with |P_i| = ⌊L / L̄⌋ and the
@@ -585,7 +585,7 @@ def test_the_mean_error_is_bounded_by_the_mean_size_of_the_inputs(
     within(by_mean, by_root * (1 + 1e-12) + 1e-300)
 
 
-@claim("A2.3", ZENG_LEE, "generic targets: a nearer one needs no more rank for the same error")
+@claim("A2.3", ZENG_LEE, "targets ∏ W_l + s G: rank 1 at s = 0.001 beats rank 3 at s = 1")
 @pytest.mark.parametrize("seed", range(20))
 def test_a_nearer_target_needs_less_rank_for_the_same_error(seed):
     """Four layers of width 8, runs of two. Each W̄_i is ∏ W_l + s G_i with G_i Gaussian: the largest

@@ -244,7 +244,7 @@ def nearer(rng, weights, gaps):
     return target
 
 
-@claim("A3.2", ZENG_LEE, "a pair takes ⌈rank(gap) / 2⌉: nearer targets take less rank")
+@claim("A3.2", ZENG_LEE, "⌈rank(gap) / 2⌉ suffices for a pair of matrices, here 0 or 1")
 @given(seeds, st.integers(2, 6), head_counts, depths)
 def test_every_pair_takes_half_the_rank_of_its_gap(seed, width, heads, depth):
     """Well-conditioned networks that differ by changes of rank 0 or 1 in the matrices of the heads
@@ -352,7 +352,7 @@ def test_a_wrong_rank_is_named(wrong, rng):
         transformer_adapters(weights, target, ranks)
 
 
-@claim("A3.3", OURS, "the same adapters hold for any mask, scale and length")
+@claim("A3.3", OURS, "the adapters found hold for any mask, scale and length")
 @given(seeds, widths, head_counts, depths, st.integers(2, 6), kinds)
 def test_the_same_adapters_hold_for_every_mask_scale_and_length(
     seed, width, heads, depth, length, kind
@@ -614,7 +614,7 @@ def test_stacked_heads_need_more_than_half_the_rank(width, heads, rng):
         exactly((reached < targets) == (rank < width - width / np.sqrt(2 * heads)), f"rank {rank}")
 
 
-@claim("A3.5", OURS, "a single head: rank D/2 and no less, by counting dimensions")
+@claim("A3.5", OURS, "a single head: almost no target below rank D/2, by counting dimensions")
 @pytest.mark.parametrize("width", [2, 4, 6])
 def test_a_single_head_needs_half_the_rank(width, rng):
     """What adapters of rank R < D/2 add to W_Kᵀ W_Q has rank 2R, so they reach 4R(D − R) of its D²
