@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from support.draws import haar
 
 from minilora.adapters import LoRA
 from minilora.attachment import attach
@@ -20,12 +21,6 @@ from minilora.weight import linear
 
 EPS = np.finfo(float).eps
 seeds = st.integers(0, 2**32 - 1)
-
-
-def haar(rng, d):
-    """A random orthogonal matrix, uniform over both signs of the determinant."""
-    Q, R = np.linalg.qr(rng.standard_normal((d, d)))
-    return Q * np.sign(np.diag(R))
 
 
 def with_values(rng, d_out, d_in, values):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from support.draws import haar
 
 from minilora.adapters import Full, LoRA
 from minilora.attachment import attach
@@ -29,12 +30,6 @@ from minilora.theorems.relu import (
     uniform_partition,
 )
 from minilora.theorems.witness import witness
-
-
-def haar(rng, d):
-    """A random orthogonal matrix, uniform over both signs of the determinant."""
-    Q, R = np.linalg.qr(rng.standard_normal((d, d)))
-    return Q * np.sign(np.diag(R))
 
 
 def well(rng, shape):

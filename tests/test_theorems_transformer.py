@@ -5,6 +5,7 @@ import pytest
 from autograd.test_util import check_grads
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from support.draws import haar
 
 from minilora.adapters import Full, LoRA
 from minilora.attachment import attach
@@ -479,8 +480,7 @@ def norm(X):
 def mean_zero_part(rng, width):
     """Q: a random orthogonal matrix on the vectors of mean zero, 0 on (1, …, 1)."""
     rest = np.linalg.svd(np.full((width, 1), width**-0.5))[0][:, 1:]
-    q, r = np.linalg.qr(rng.standard_normal((width - 1, width - 1)))
-    return rest @ (q * np.sign(np.diag(r))) @ rest.T
+    return rest @ haar(rng, width - 1) @ rest.T
 
 
 @claim("A3.4", OURS, "LayerNorm, ε = 0: norm(C h) = C' norm(h) for C = c Q + 1 mᵀ, C' = ±Q")

@@ -36,6 +36,16 @@ def chain_product(Ws):
     return P
 
 
+def gap_rank(Ws, target):
+    """rank(W̄ − P): how much rank adapters must add to P to reach the target, up to rounding.
+
+    Raises ValueError when Ws are not finite matrices of floats that chain.
+    """
+    P = chain_product(Ws)
+    rounding = 1e-10 * (np.linalg.norm(P, 2) + np.linalg.norm(target, 2))
+    return int(np.linalg.matrix_rank(target - P, rounding))
+
+
 def add_adapters(Ws, params):
     """[W_l + B_l A_l, …].
 

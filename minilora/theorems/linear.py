@@ -181,8 +181,13 @@ def adapt_product(Ws, target, ranks, *, rng=None, retries=4, best_effort=False):
 def _within_waist(Ws, target, ranks):
     """The target's best approximation of a rank that no layer forbids."""
     most = min(min(*W.shape, np.linalg.matrix_rank(W) + R) for W, R in zip(Ws, ranks))
-    left, values, right = np.linalg.svd(target, full_matrices=False)
-    return (left[:, :most] * values[:most]) @ right[:most]
+    return _truncated(target, most)
+
+
+def _truncated(M, k):
+    """The best approximation of M of rank k at most, its k largest singular triples."""
+    left, values, right = np.linalg.svd(M, full_matrices=False)
+    return (left[:, :k] * values[:k]) @ right[:k]
 
 
 def _miss_allowed(Ws, target):
@@ -208,9 +213,8 @@ def _attempts(Ws, target, ranks, retries, *, rng):
     frozen, target, ranks = check_chain(Ws, target, ranks)
     Q, C = best_change(frozen, target, ranks)
     P = chain_product(frozen)
-    left, values, right = np.linalg.svd(target - P, full_matrices=False)
-    k = sum(ranks)
-    goal = P + (left[:, :k] * values[:k]) @ right[:k]  # with what best_change takes for rounding
+    goal = P + _truncated(target - P, sum(ranks))  # with what best_change takes for rounding
+    enough = _miss_allowed(Ws, target)
     attempts = []
     for retry in range(retries + 1):
         G = np.eye(len(C)) if retry == 0 else rng.standard_normal((len(C), len(C)))
@@ -227,7 +231,7 @@ def _attempts(Ws, target, ranks, retries, *, rng):
                 error = np.nan
         if np.isfinite(error):
             attempts.append(_Attempt(error, params, blame))
-        if rng is None or error <= _miss_allowed(Ws, target):
+        if rng is None or error <= enough:
             break
     if not attempts:
         raise Unsolvable("Ws: the adapters overflow. Scale Ws and target to similar sizes")

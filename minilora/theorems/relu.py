@@ -52,7 +52,13 @@ import numpy as np
 from minilora.checks import check_count, check_positive, check_rank
 from minilora.models.mlp import mlp
 from minilora.ops import relu
-from minilora.theorems.chain import add_adapters, chain_product, check_counts, mlp_layers
+from minilora.theorems.chain import (
+    add_adapters,
+    chain_product,
+    check_counts,
+    gap_rank,
+    mlp_layers,
+)
 from minilora.theorems.linear import adapt_product, best_change
 
 
@@ -313,10 +319,7 @@ def _rank_of_run(Ws, W_bar):
     inner = [len(W) for W in Ws[:-1]]
     if d_out > len(Ws[-1]) or d_in > Ws[0].shape[1] or any(w < max(W_bar.shape) for w in inner):
         return np.inf
-    P = chain_product(_part_of_run(Ws, W_bar))
-    tolerance = 1e-10 * (np.linalg.norm(P, 2) + np.linalg.norm(W_bar, 2))
-    rank = np.linalg.matrix_rank(W_bar - P, tolerance)
-    return int(np.ceil(rank / len(Ws)))
+    return int(np.ceil(gap_rank(_part_of_run(Ws, W_bar), W_bar) / len(Ws)))
 
 
 def _part_of_run(Ws, W_bar):

@@ -72,9 +72,9 @@ from minilora.ops import relu, softmax
 from minilora.theorems.chain import (
     Unsolvable,
     add_adapters,
-    chain_product,
     check_array,
     check_network,
+    gap_rank,
 )
 from minilora.theorems.linear import adapt_product
 from minilora.weight import dense, linear
@@ -174,10 +174,7 @@ def sufficient_ranks(weights, target):
     weights, target, _ = _dense_networks(weights, target)
     ranks = {}
     for pair in _pairs(weights, target):
-        P = chain_product(pair.Ws)
-        tolerance = 1e-10 * (np.linalg.norm(P, 2) + np.linalg.norm(pair.goal, 2))
-        gap = np.linalg.matrix_rank(pair.goal - P, tolerance)
-        ranks[pair.first] = ranks[pair.second] = int(gap + 1) // 2
+        ranks[pair.first] = ranks[pair.second] = (gap_rank(pair.Ws, pair.goal) + 1) // 2
     return ranks
 
 

@@ -23,4 +23,6 @@ FAULTS = [  # (original, mutant)
     ('[check_matrix(f"Ws[{layer}]", W) for', '[np.shape(W) for'),
     ('        if W.shape[1] != width:', '        if False:'),
     ('    check_network(name, network, _mlp_names)\n', ''),
+    ('target - P, rounding)', 'target, rounding)'),
+    ('rounding = 1e-10 *', 'rounding = 1e-3 *'),
 ]  # fmt: skip

@@ -21,8 +21,6 @@ FAULTS = [  # (original, mutant)
     ('(*[length] * (target_depth - 1), length + remainder)', '(length + remainder, *[length] * (target_depth - 1))'),
     ('return max(_rank_of_run(', 'return min(_rank_of_run('),
     ('int(np.ceil(', 'int(np.floor('),
-    ('W_bar - P, tolerance)', 'W_bar, tolerance)'),
-    ('tolerance = 1e-10 *', 'tolerance = 1e-3 *'),
     ('[min(rank, *W.shape) for W in Ws]', '[rank for W in Ws]'),
     ('        start += length\n', ''),
     # the bounds

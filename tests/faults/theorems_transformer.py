@@ -7,7 +7,7 @@ FAULTS = [  # (original, mutant)
     ('scores = C.T @ target[k].T @ target[q] @ C', 'scores = target[k].T @ target[q] @ C'),
     ('F @ target[o] @ target[v] @ C)', 'F @ target[o] @ target[v])'),
     ('pair.goal, own, rng=rng)', 'pair.goal, own)'),
-    ('int(gap + 1) // 2', 'int(gap) // 2'),
+    ('(gap_rank(pair.Ws, pair.goal) + 1) // 2', 'gap_rank(pair.Ws, pair.goal) // 2'),
     ('if ranks[name]}', 'if True}'),
     # biases, the output, and the change of basis
     ('_solve(C, target[b2], f"{block}: C b_2 = b̄_2")', 'target[b2]'),

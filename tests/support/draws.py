@@ -43,3 +43,9 @@ def assert_equally_often(draws, kinds):
     p = 1 / len(counts)
     deviation = math.sqrt(total * p * (1 - p))
     assert max(abs(count - total * p) for count in counts.values()) < 4.5 * deviation
+
+
+def haar(rng, d):
+    """A random orthogonal matrix, uniform over both signs of the determinant."""
+    Q, R = np.linalg.qr(rng.standard_normal((d, d)))
+    return Q * np.sign(np.diag(R))
