@@ -7,10 +7,10 @@
     minilora.adapters         LoRA, SBoRA, HRA, CondLoRA and full fine-tuning, one short file each
     minilora.quantization     weights in four bits
     minilora.attachment       adapters on the named weights of a model: bind, merge, count
-    minilora.architectures    what an adapter trains in RoBERTa or LLaMA, counted without weights
+    minilora.architectures    what an adapter trains in a real model, counted without weights
     minilora.peft             adapters to Hugging Face PEFT and back
-    minilora.models           an MLP and a Transformer as pure functions of (weights, x)
-    minilora.data             letters, text and teachers that need no download
+    minilora.models           an MLP, a Transformer and BERT as pure functions of (weights, x)
+    minilora.data             letters, text, teachers, and film reviews for a pretrained BERT
     minilora.train            gradient, Adam and the loop, all visible
     minilora.theorems         what adapters can represent, as constructions
     minilora.analysis         measures of weights and of their updates
@@ -34,9 +34,10 @@ _HOME = {
     "quantization": "quantize",
     "attachment": "attach kind merge_all own_name",
     "architectures": "count_trainable",
-    "peft": "read_peft write_peft",
+    "peft": "read_peft read_safetensors write_peft",
     "models.mlp": "init_mlp mlp",
     "models.transformer": "causal init_transformer no_mask sample transformer",
+    "models.encoder": "encoder init_encoder sentence_logits sentence_vectors with_head",
     "train": "accuracy adam adam_start fit learning_rate value_and_grad",
     "ops": "cross_entropy relu",
     "testing": "check_adapter",

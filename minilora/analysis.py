@@ -2,6 +2,8 @@
 
     spectrum     σ₁ ≥ σ₂ ≥ …, the singular values of ΔW
     captured     Σ_{i≤k} σᵢ² / Σ σᵢ², the share of ‖ΔW‖²_F in its best approximation of rank ≤ k
+    effective    exp(−Σ pᵢ log pᵢ) with pᵢ = σᵢ² / Σ σⱼ²: how many directions ΔW uses in effect
+    stable       ‖ΔW‖²_F / σ₁² = Σ σᵢ² / σ₁², the stable rank
     similarity   φ(i, j) = ‖U₁ᵀ U₂‖²_F / min(i, j), with U₁ (d, i), U₂ (d, j) the first left
                  singular vectors of two matrices
     conversion   A = Θ_A W and B = W Θ_Bᵀ, with Θ_A (r, d_out), Θ_B (r, d_in): what makes LoRA's
@@ -14,15 +16,24 @@
 subspaces it is max(i, j) / d on average, not 0: `random_similarity` says what chance gives, so that
 it is not taken for a finding.
 
+The update of LoRA or HRA is a product, ΔW = B A with B (d_out, r) and A (r, d_in), which
+`product_factors` gives. What is measured on these two needs no (d_out, d_in) array: its spectrum by
+`product_spectrum`, all that has to do with its singular vectors on `narrow_product`.
+
+A matrix of float16 is computed with in float32, of which the results then are.
+
 φ: Hu et al., 2021, arXiv 2106.09685, section 7.2. Conversion: Kim et al., 2024, arXiv 2403.14946.
 Intruder dimensions: Shuttleworth et al., 2024, arXiv 2410.21228. Energy: Liu et al., 2018, arXiv
 1805.09298, with the exponent 1; HRA's W' = W H with H orthogonal keeps it: Yuan et al., 2024, arXiv
-2405.17484. Chance, ties and matrices of any rank are treated in our own way.
+2405.17484. Effective rank: Roy & Vetterli, 2007, who take pᵢ = σᵢ / Σ σⱼ; with the squares, pᵢ are
+the shares of `energy_captured`. Chance, ties and matrices of any rank are treated in our own way.
 """
 
 import numpy as np
 
+from minilora.adapters import HRA, HRAStrict, LoRA
 from minilora.checks import check_count, check_matrix, check_positive
+from minilora.weight import dense
 
 _ROUNDINGS = 100  # values closer than this many times eps, relative to the largest, count as equal
 
@@ -49,6 +60,87 @@ def energy_captured(delta):
     return np.insert(sums, 0, 0) / sums[-1]
 
 
+def effective_rank(values):
+    """exp(−Σ pᵢ log pᵢ) with pᵢ = σᵢ² / Σ σⱼ², for the singular values σ of a matrix in any order.
+
+    It is k for k equal values beside zeros, and between `stable_rank` and the rank for all others.
+
+    Raises ValueError unless values is a vector of finite numbers ≥ 0, not all of them 0.
+    """
+    squares = _near_one(_check_spectrum(values)) ** 2
+    shares = squares[squares > 0] / np.sum(squares)
+    return float(np.exp(-np.sum(shares * np.log(shares))))
+
+
+def stable_rank(values):
+    """Σ σᵢ² / σ₁² for the singular values σ of a matrix, in any order, with σ₁ the largest.
+
+    It is ‖ΔW‖²_F / ‖ΔW‖², from 1 to the rank, and 1 / stable_rank is the share of the largest
+    direction.
+
+    Raises ValueError as `effective_rank` does.
+    """
+    squares = _near_one(_check_spectrum(values)) ** 2
+    return float(np.sum(squares) / np.max(squares))
+
+
+def product_factors(adapter, params, W=None):
+    """(B, A) with B (d_out, r), A (r, d_in) and ΔW = W' − W = B A, for LoRA, HRA or HRAStrict.
+
+    LoRA's are s B and A, and need no W. HRA's W' is W H, and H differs from I on the span of U
+    alone. With U = Q R by QR, column uᵢ of U is Q rᵢ, a reflection along rᵢ in the coordinates Q:
+
+        H − I = Q (h − I) Qᵀ,   h the product of the reflections along r₁, r₂, …
+        B = W Q (h − I),   A = Qᵀ
+
+    The same with HRAStrict's h. Without W they are the factors of H − I. As H is orthogonal, a
+    singular value of H − I is 2 sin(θ/2) for an angle θ of the rotation H, from 0 to 180°.
+
+    Raises ValueError for another adapter, and when W or one of params is not a finite matrix.
+    """
+    if isinstance(adapter, LoRA):
+        B = _as_array("B", params["B"])
+        return _scaled("s B", adapter.scale, B), _as_array("A", params["A"])
+    if not isinstance(adapter, (HRA, HRAStrict)):
+        raise ValueError(f"adapter must be LoRA, HRA or HRAStrict, got {adapter!r:.80}")
+    Q, R = np.linalg.qr(_as_array("U", params["U"]))
+    identity = np.eye(len(R), dtype=R.dtype)
+    turned = adapter.merge({"U": R}, {"W": identity}) - identity
+    B = Q @ turned
+    return B if W is None else _as_array("W", dense(W)) @ B, Q.T
+
+
+def narrow_product(B, A):
+    """M (d_out, min(r, d_in)) with the singular values and left singular vectors of B A.
+
+    With Aᵀ = P T by QR, B A = B Tᵀ Pᵀ = M Pᵀ, and the orthonormal columns of P change neither. So
+    what a function here says of M it says of B A, from the left; from the right it is that of
+    narrow_product(A.T, B.T).
+
+    Raises ValueError unless B (d_out, r) and A (r, d_in) are finite matrices, and so is M.
+    """
+    B = _as_array("B", B)
+    A = _as_array("A", A)
+    if B.shape[1] != len(A):
+        raise ValueError(f"B must have shape (d_out, {len(A)}) for A {A.shape}, got {B.shape}")
+    triangle = np.linalg.qr(A.T, mode="r")
+    with np.errstate(over="ignore", invalid="ignore"):  # an error in the next line
+        return _as_array("B A", B @ triangle.T)
+
+
+def product_spectrum(B, A, scale=1.0):
+    """The singular values σ₁ ≥ σ₂ ≥ … of ΔW = s B A, the first min(d_out, r, d_in); others are 0.
+
+    With B = Q R and Aᵀ = P T by QR they are those of s R Tᵀ, a matrix of at most (r, r). That takes
+    of the order of (d_out + d_in) r² operations, and ΔW itself d_out d_in min(d_out, d_in).
+
+    Raises ValueError as `narrow_product` does, and unless scale is a positive number.
+    """
+    check_positive("scale", scale)
+    core = np.linalg.qr(narrow_product(B, A), mode="r")
+    return singular_spectrum(_scaled("s B A", scale, core))
+
+
 def subspace_similarity(M1, M2, i, j):
     """φ(i, j) = ‖U₁ᵀ U₂‖²_F / min(i, j) of two matrices M1 (d, n₁) and M2 (d, n₂).
 
@@ -65,6 +157,24 @@ def subspace_similarity(M1, M2, i, j):
     if len(U1) != len(U2):
         raise ValueError(f"M2 must have {len(U1)} rows, as M1 has, but has shape {M2.shape}")
     return float(np.sum((U1.T @ U2) ** 2)) / min(i, j)
+
+
+def mean_similarity(matrices, i):
+    """The mean of φ(i, i) over all pairs of two or more matrices (d, n), as of all layers.
+
+    For independent random subspaces its mean is that of `random_similarity`.
+
+    Raises ValueError as `subspace_similarity` does, and for fewer than two matrices.
+    """
+    count = len(matrices)
+    check_count("the number of matrices", count, least=2)
+    bases = [_first_singular_vectors("matrices", M, "i", i) for M in matrices]
+    if len({len(U) for U in bases}) > 1:
+        raise ValueError(f"matrices must have as many rows each, got {[len(U) for U in bases]}")
+    together = np.hstack(bases)
+    # Of all the squared cosines, those of a basis with itself are the 1 on the diagonal.
+    between = np.sum((together.T @ together) ** 2) - count * i
+    return float(between) / (count * (count - 1) * i)
 
 
 def random_similarity(d, i, j):
@@ -246,7 +356,12 @@ def _left_singular_vectors(name, M):
 
 
 def _as_array(name, M):
-    """M, any weight, as an array. Raises ValueError unless it is a finite matrix."""
+    """M, any weight, as an array; float16 as float32.
+
+    Raises ValueError unless it is a finite matrix.
+    """
+    if isinstance(M, np.ndarray) and M.dtype == np.float16:
+        M = M.astype(np.float32)
     check_matrix(name, M)
     M = np.asarray(M)
     d_out, d_in = check_matrix(name, M)
@@ -255,6 +370,23 @@ def _as_array(name, M):
         why = "its norm would overflow"
         raise ValueError(f"{name} must not have entries above {largest:.1e}: {why}")
     return M
+
+
+def _scaled(name, scale, M):
+    """scale M, under this name. Raises ValueError when it overflows."""
+    with np.errstate(over="ignore"):
+        return _as_array(name, scale * M)
+
+
+def _check_spectrum(values):
+    """values. Raises ValueError unless it holds finite numbers ≥ 0, not all of them 0."""
+    where = f"values must be a vector of singular values, got {values!r:.80}"
+    if getattr(values, "ndim", None) != 1:
+        raise ValueError(where)
+    values = _as_array("values", values[None])[0]
+    if np.min(values) < 0 or not np.any(values):
+        raise ValueError(f"{where}: they are never negative, and of a zero matrix all are 0")
+    return values
 
 
 def _near_one(x, axis=None):

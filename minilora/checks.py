@@ -135,6 +135,30 @@ def check_labels(labels, n, classes):
         raise ValueError(f"labels must lie in 0 … {classes - 1}, got {given}")
 
 
+def check_texts(name, texts):
+    """Raise ValueError unless texts is a list or a tuple of strings."""
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{name} must be a list of strings, got {texts!r:.80}")
+
+
+def check_tokens(tokens, vocabulary, context):
+    """Raise ValueError unless tokens are integers below vocabulary, 1 to context in a row."""
+    if tokens.dtype.kind not in "iu":
+        raise ValueError(f"tokens must be integers, got {tokens.dtype}")
+    if tokens.ndim < 1 or not 1 <= tokens.shape[-1] <= context:
+        given = f"got shape {tokens.shape}"
+        raise ValueError(f"tokens must be 1 to {context} in a row, on the last axis, {given}")
+    if tokens.size and (tokens.min() < 0 or tokens.max() >= vocabulary):
+        given = f"{tokens.min()} … {tokens.max()}"
+        raise ValueError(f"tokens must lie in 0 … {vocabulary - 1}, got {given}")
+
+
+def check_heads(heads, width):
+    """Raise ValueError unless heads divides the width."""
+    if isinstance(heads, bool) or heads not in range(1, width + 1) or width % heads:
+        raise ValueError(f"heads must divide the width {width}, got {heads!r}")
+
+
 def check_weights(weights):
     """Raise ValueError unless weights is a dict from names to weights, as models take it."""
     if not isinstance(getval(weights), dict):

@@ -11,9 +11,11 @@ Inside a primitive all arrays are plain, so `np` is NumPy here. `anp` is autogra
 meet a box again: a gradient whose own gradient is taken.
 """
 
+import math
+
 import autograd.numpy as anp
 import numpy as np
-from autograd.extend import defjvp, defvjp, primitive
+from autograd.extend import defjvp, defvjp, defvjp_argnums, primitive
 
 from minilora.checks import check_labels, check_logits
 
@@ -81,6 +83,19 @@ defjvp(scatter, lambda g, y, z, index, width: scatter(g, index, width))
 
 
 @_primitive
+def pad(rows, mask):
+    """These rows (n, …) where mask (B, T) is True, in order, and zeros elsewhere: (B, T, …)."""
+    padded = np.zeros((*mask.shape, *rows.shape[1:]), rows.dtype)
+    padded[mask] = rows
+    return padded
+
+
+# A gradient g for y becomes for each row the g of its place.
+defvjp(pad, lambda y, rows, mask: lambda g: g[mask])
+defjvp(pad, lambda g, y, rows, mask: pad(g, mask))
+
+
+@_primitive
 def add_at(W, region, z):
     """A copy of W with z added to W[region]; all other entries are bitwise those of W.
 
@@ -118,6 +133,83 @@ defjvp(relu, lambda g, y, x: g * (y > 0))
 
 
 @_primitive
+def gelu(x):
+    """x Φ(x) for every entry, Φ the distribution function of N(0, 1): Φ(x) = (1 + erf(x/√2)) / 2.
+
+    In float64 by math.erf, entry by entry, which is exact and slow. In float32 by Abramowitz &
+    Stegun, 1964, 7.1.26, which errs by 4e-7 at most, rounding included.
+    """
+    if x.dtype == np.float32:
+        return _in_blocks(_gelu_float32, x)
+    erf = np.frompyfunc(math.erf, 1, 1)
+    return x * (1 + erf(x * 0.5**0.5).astype(x.dtype)) / 2
+
+
+def _gelu_float32(x):
+    """max(x, 0) − |x| Φ(−|x|), with Φ(−a) = exp(−a²/2) · (a polynomial in t = 1 / (1 + c a)) / 2.
+
+    Written in place: most of the time goes into reading and writing arrays.
+    """
+    a = np.abs(x)
+    t = a * np.float32(0.3275911 * 0.5**0.5)
+    t += 1
+    np.reciprocal(t, out=t)
+    tail = t * np.float32(1.061405429 / 2)
+    for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+        tail += np.float32(coefficient / 2)
+        tail *= t
+    tail *= _bell(x)
+    tail *= a
+    np.maximum(x, 0, out=a)
+    a -= tail
+    return a
+
+
+@_primitive
+def _gelu_slope(y, x):
+    """Φ(x) + x φ(x), φ the density of N(0, 1), for y = gelu(x), which gives Φ(x) as y/x."""
+    return _in_blocks(_slope_of_a_block, y, x)
+
+
+def _slope_of_a_block(y, x):
+    slope = np.full_like(x, 0.5)
+    np.divide(y, x, out=slope, where=x != 0)
+    density = _bell(x)
+    density *= x.dtype.type((2 * np.pi) ** -0.5)
+    density *= x
+    slope += density
+    return slope
+
+
+def _bell(x):
+    """exp(−x²/2)."""
+    powers = x * x
+    powers *= x.dtype.type(-0.5)
+    return np.exp(powers, out=powers)
+
+
+def _in_blocks(function, *arrays, size=1 << 15):
+    """function(*arrays), entry by entry, on parts that fit into the processor's cache."""
+    flat = [array.reshape(-1) for array in arrays]
+    values = np.empty(flat[0].shape, flat[0].dtype)
+    for start in range(0, len(values), size):
+        part = slice(start, start + size)
+        values[part] = function(*(array[part] for array in flat))
+    return values.reshape(arrays[0].shape)
+
+
+def _gelu_curvature(x):
+    """The derivative of the slope for x, φ(x) (2 − x²)."""
+    return (2 * np.pi) ** -0.5 * anp.exp(-0.5 * x * x) * (2 - x * x)
+
+
+defvjp(gelu, lambda y, x: lambda g: g * _gelu_slope(y, x))
+defjvp(gelu, lambda g, y, x: g * _gelu_slope(y, x))
+defvjp(_gelu_slope, None, lambda s, y, x: lambda g: g * _gelu_curvature(x))  # y is x's
+defjvp(_gelu_slope, None, lambda g, s, y, x: g * _gelu_curvature(x))
+
+
+@_primitive
 def standardise(x, eps):
     """(x − mean) / √(variance + eps), over the entries of each vector of x (..., d)."""
     centred = x - _mean(x)
@@ -148,16 +240,83 @@ def _row_sum(x):
 def softmax(scores, allowed):
     """exp(score) / Σ exp(score) over the allowed keys, 0 for all others.
 
-    scores (..., T, T); allowed (T, T), True where a query (row) may see a key (column).
+    scores (..., T, T); allowed (T, T), True where a query (row) may see a key (column), or True.
     """
-    seen = scores + np.where(allowed, 0.0, -np.inf).astype(scores.dtype)
-    powers = np.exp(seen - np.max(seen, axis=-1, keepdims=True))  # at most 1: exp does not overflow
+    if allowed is not True:
+        scores = scores + np.where(allowed, 0.0, -np.inf).astype(scores.dtype)
+    powers = np.exp(
+        scores - np.max(scores, axis=-1, keepdims=True)
+    )  # at most 1: exp does not overflow
     return powers / _row_sum(powers)
 
 
 # A gradient g for the probabilities p becomes p · (g − Σ p g) for the scores, Σ over all keys.
 defvjp(softmax, lambda p, scores, allowed: lambda g: p * (g - _row_sum(p * g)))
 defjvp(softmax, lambda g, p, scores, allowed: p * (g - _row_sum(p * g)))  # it is symmetric
+
+
+@_primitive
+def attention(q, k, v, ends, heads):
+    """softmax(q kᵀ / √d_h) v for each sentence and head: q, k, v (n, d) -> (n, d).
+
+    The n rows are the tokens of all sentences, one sentence after the other; ends: the row after
+    the last of each. A head has d_h = d / heads columns. Sentence by sentence nothing is padded,
+    and the arrays stay in the processor's cache.
+    """
+    y = np.empty_like(v)
+    for rows in _between(ends):
+        p, _, _, V = _attend(q[rows], k[rows], v[rows], heads)
+        y[rows] = _joined(p @ V)
+    return y
+
+
+def _attention_to_qkv(argnums, y, arguments, options):
+    """With p = softmax(q kᵀ / √d_h) and S = p · (g vᵀ − Σ p · g vᵀ) / √d_h, Σ over the keys:
+
+        S k for q,   Sᵀ q for k,   pᵀ g for v
+
+    p is computed once more: that takes little time, and keeping it would take the most memory.
+    """
+    q, k, v, ends, heads = arguments
+
+    def gradients(g):
+        found = []
+        for rows in _between(ends):
+            p, Q, K, V = _attend(q[rows], k[rows], v[rows], heads)
+            G = _per_head(g[rows], heads)
+            for_p = G @ V.swapaxes(1, 2)
+            S = p * (for_p - _row_sum(p * for_p)) * Q.shape[2] ** -0.5
+            found.append((S @ K, S.swapaxes(1, 2) @ Q, p.swapaxes(1, 2) @ G))
+        return [anp.concatenate([_joined(own[i]) for own in found]) for i in argnums]
+
+    return gradients
+
+
+def _between(ends):
+    """The rows of each sentence, as slices."""
+    return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends)]
+
+
+def _attend(q, k, v, heads):
+    """p (heads, T, T) of one sentence, and its q, k and v (heads, T, d_h)."""
+    Q, K, V = (_per_head(part, heads) for part in (q, k, v))
+    scores = Q @ K.swapaxes(1, 2) * Q.shape[2] ** -0.5
+    return softmax(scores, True), Q, K, V
+
+
+def _per_head(rows, heads):
+    """(T, d) -> (heads, T, d_h)."""
+    T, d = rows.shape
+    return rows.reshape(T, heads, d // heads).swapaxes(0, 1)
+
+
+def _joined(rows):
+    """(heads, T, d_h) -> (T, d)."""
+    heads, T, d_h = rows.shape
+    return rows.swapaxes(0, 1).reshape(T, heads * d_h)
+
+
+defvjp_argnums(attention, _attention_to_qkv)  # and no forward mode
 
 
 @_primitive

@@ -77,7 +77,7 @@ TOPICS = {
     "B": "products of reflections, as in HRA",
     "C": "updates of columns or rows, as in SBoRA, and four-bit weights",
     "D": "conversion matrices, as in CondLoRA, similar subspaces, and intruder dimensions",
-    "E": "published numbers of trainable parameters",
+    "E": "numbers of trainable parameters",
     "F": "what each adapter reaches on one matrix",
     "G": "LoRA and rsLoRA: equations, starts, first steps and weight decay",
     "H": "checkpoints on disk",

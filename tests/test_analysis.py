@@ -1,4 +1,4 @@
-"""What is measured on an update: conversion matrices, similarity, intruders, energy of rows."""
+"""What is measured on an update: spectrum, conversion matrices, similarity, intruders, energy."""
 
 import math
 from itertools import combinations
@@ -8,15 +8,22 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minilora.adapters import LoRA
+from minilora.adapters import HRA, Full, HRAStrict, LoRA
+from minilora.adapters.scaling import alpha_over_sqrt_rank
 from minilora.analysis import (
     conversion_matrices,
+    effective_rank,
     energy_captured,
     hyperspherical_energy,
     intruder_dimensions,
+    mean_similarity,
+    narrow_product,
+    product_factors,
+    product_spectrum,
     published_conversion_matrices,
     random_similarity,
     singular_spectrum,
+    stable_rank,
     subspace_similarity,
 )
 from minilora.attachment import attach
@@ -643,6 +650,178 @@ def test_the_shares_of_many_values_end_at_one_and_do_not_pass_it(dtype, rng):
     assert np.all(np.diff(shares) >= 0)
 
 
+@claim("D13", OURS, "1 ≤ stable rank ≤ effective rank ≤ rank; all k for k equal values")
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=12), st.integers(0, 3), DTYPE)
+def test_the_stable_rank_is_at_most_the_effective_rank(values, zeros, dtype):
+    """1 to 12 values from 1e-3 to 1e3 in any order, with up to 3 zeros beside them.
+
+    Up to 100 eps of the dtype, relative to the rank; for equal values all three to the same.
+    """
+    rank = len(values)
+    sigma = np.array([0.0] * zeros + values, dtype)
+    small = 100 * np.finfo(dtype).eps * rank
+    stable, effective = stable_rank(sigma), effective_rank(sigma)
+    within(1 - stable, small, "at least 1")
+    within(stable - effective, small, "stable ≤ effective")
+    within(effective - rank, small, "effective ≤ rank")
+    equal = np.where(sigma > 0, sigma.max(), sigma)
+    within(abs(stable_rank(equal) - rank), small, "stable, equal values")
+    within(abs(effective_rank(equal) - rank), small, "effective, equal values")
+
+
+@pytest.mark.parametrize("size", [1e-300, 1.0, 1e300])
+def test_effective_and_stable_rank_are_those_of_the_shares(size):
+    """σ = 2, 1, 1: shares 2/3, 1/6, 1/6, so 1 / (2/3) and (3/2)^(2/3) 6^(1/3), at any size."""
+    values = size * np.array([1.0, 2, 0, 1])
+    assert stable_rank(values) == pytest.approx(1.5, rel=1e-12)
+    assert effective_rank(values) == pytest.approx(1.5 ** (2 / 3) * 6 ** (1 / 3), rel=1e-12)
+    shares = np.diff(energy_captured(np.diag(values)))
+    by_loop = math.exp(-sum(p * math.log(p) for p in shares if p))
+    assert effective_rank(values) == pytest.approx(by_loop, rel=1e-12)
+
+
+# Products
+
+
+@claim("D14", OURS, "σ and the singular vectors of s B A from B and A alone")
+@given(SEED, WIDTH, WIDTH, st.integers(1, 9), st.integers(0, 2), st.floats(0.1, 10), DTYPE)
+def test_the_spectrum_of_a_product_is_that_of_the_dense_matrix(
+    seed, d_out, d_in, r, lost, scale, dtype
+):
+    """For Gaussian B (d_out, r), A (r, d_in), r up to 9 and so also above d_out and d_in.
+
+    B lacks 0, 1 or 2 of its rank. Values to 100 eps of the dtype, relative to ‖B‖ ‖A‖; φ of the
+    first vectors from either side with those of the dense product, where defined, to 1e-6 in
+    float64.
+    """
+    rng = np.random.default_rng(seed)
+    B, A = rng.standard_normal((d_out, r)), rng.standard_normal((r, d_in))
+    B[:, : min(lost, r - 1)] = 0
+    B, A = B.astype(dtype), A.astype(dtype)
+    dense_product = scale * B.astype(float) @ A.astype(float)
+    expected = np.linalg.svd(dense_product, compute_uv=False)
+    values = product_spectrum(B, A, scale)
+    exactly(values.dtype == dtype and len(values) == min(d_out, r, d_in))
+    small = 100 * np.finfo(dtype).eps * scale * np.linalg.norm(B) * np.linalg.norm(A)
+    within(np.abs(values - expected[: len(values)]), small, "values")
+    within(np.max(expected[len(values) :], initial=0), small, "the rest is zero")
+    if dtype == np.float64 and expected[0] - np.append(expected, 0)[1] > 1e-6 * expected[0]:
+        for narrow, whole in (
+            (narrow_product(B, A), dense_product),
+            (narrow_product(A.T, B.T), dense_product.T),
+        ):
+            exactly(narrow.shape == (len(whole), min(r, whole.shape[1])))
+            within(abs(subspace_similarity(narrow, whole, 1, 1) - 1), 1e-6, "vectors")
+
+
+KINDS = [
+    LoRA(1),
+    LoRA(3, alpha=5),
+    LoRA(2, alpha=3, scaling=alpha_over_sqrt_rank),
+    HRA(4),
+    HRA(3, odd=True),
+    HRA(10),
+    HRAStrict(1),
+    HRAStrict(3),
+]
+
+
+@pytest.mark.parametrize("adapter", KINDS, ids=str)
+@given(SEED, st.integers(3, 7), st.integers(3, 7))
+def test_the_factors_of_an_update_make_what_merging_adds(adapter, seed, d_out, d_in):
+    """Gaussian W and params, also with more reflections than the input has dimensions."""
+    rng = np.random.default_rng(seed)
+    W = rng.standard_normal((d_out, d_in))
+    start, frozen = adapter.init(rng, W)
+    params = {letter: rng.standard_normal(array.shape) for letter, array in start.items()}
+    B, A = product_factors(adapter, params, W)
+    update = adapter.merge(params, frozen) - W
+    np.testing.assert_allclose(B @ A, update, atol=1e-12)
+    values = singular_spectrum(update)
+    found = product_spectrum(B, A)
+    np.testing.assert_allclose(found, values[: len(found)], atol=1e-12)
+    if isinstance(adapter, LoRA):
+        B, A = product_factors(adapter, params)
+        np.testing.assert_allclose(B @ A, update, atol=1e-12)
+    else:
+        B, A = product_factors(adapter, params)
+        H = adapter.merge(params, {"W": np.eye(d_in)})
+        np.testing.assert_allclose(B @ A, H - np.eye(d_in), atol=1e-12)
+
+
+@claim("D15", OURS, "σ of H − I are 2 sin(θ/2) for the angles θ of H, each in a pair or 180°")
+@given(SEED, st.integers(2, 9), st.lists(st.floats(0.01, math.pi), min_size=1, max_size=4))
+def test_the_values_of_a_rotation_are_its_angles(seed, d, angles):
+    """HRA with pairs of unit columns θ/2 apart, each pair in a random plane of its own.
+
+    Two reflections along lines θ/2 apart rotate their plane by θ; up to d/2 pairs, θ from 0.01
+    to π. To 1e-12.
+    """
+    rng = np.random.default_rng(seed)
+    angles = np.array(angles[: d // 2])
+    Q = orthonormal(rng, d, 2 * len(angles))
+    first, second = Q[:, ::2], Q[:, 1::2]
+    U = np.empty((d, 2 * len(angles)))
+    U[:, ::2] = first
+    U[:, 1::2] = np.cos(angles / 2) * first + np.sin(angles / 2) * second
+    values = product_spectrum(*product_factors(HRA(2 * len(angles)), {"U": U}))
+    expected = np.sort(np.repeat(2 * np.sin(angles / 2), 2))[::-1]
+    within(np.abs(values - expected), 1e-12)
+
+
+def test_an_untrained_rotation_is_the_identity_and_an_untrained_lora_adds_nothing(rng):
+    W = rng.standard_normal((6, 5))
+    params, _ = HRA(4).init(rng, W)
+    assert product_spectrum(*product_factors(HRA(4), params)).max() < 1e-14
+    params, _ = LoRA(3).init(rng, W)
+    assert product_spectrum(*product_factors(LoRA(3), params)).tolist() == [0, 0, 0]
+
+
+def test_a_product_of_vast_matrices_needs_none_of_their_size():
+    """Dense, it would be 10⁶ × 10⁶: 4 TB. B has three orthogonal columns, A three rows."""
+    d = 10**6
+    A = np.zeros((3, d), np.float32)
+    A[[0, 1, 2], [5, 50_000, d - 1]] = [1, 2, 3]
+    values = product_spectrum(A.T, A, scale=2.0)
+    np.testing.assert_allclose(values, [18, 8, 2], rtol=1e-6)
+    assert subspace_similarity(narrow_product(A.T, A), A.T, 2, 2) == pytest.approx(1, abs=1e-6)
+
+
+@given(SEED, st.integers(2, 6), WIDTH, WIDTH, WIDTH)
+def test_the_mean_similarity_is_that_of_all_pairs(seed, count, d, n, i):
+    rng = np.random.default_rng(seed)
+    i = min(i, d, n)
+    matrices = rng.standard_normal((count, d, n))
+    by_pairs = np.mean(similarities(matrices, i, i))
+    assert mean_similarity(matrices, i) == pytest.approx(by_pairs, abs=1e-12)
+
+
+def test_the_mean_similarity_of_random_layers_is_at_chance(rng):
+    near_chance([mean_similarity(rng.standard_normal((2, SIDE, 4)), 2) for _ in range(400)], 2, 2)
+
+
+def test_float16_is_computed_in_float32(rng):
+    """LLaMA-2's weights are float16, which numpy.linalg takes nowhere."""
+    half = [rng.standard_normal(shape).astype(np.float16) for shape in ((6, 5), (3, 5), (6, 3))]
+    single = [M.astype(np.float32) for M in half]
+    for call in (
+        lambda W, A, B: singular_spectrum(W),
+        lambda W, A, B: energy_captured(W),
+        lambda W, A, B: subspace_similarity(W, B, 2, 2),
+        lambda W, A, B: mean_similarity([W, B], 2),
+        lambda W, A, B: conversion_matrices(W, A, B, A)[1],
+        lambda W, A, B: published_conversion_matrices(W[:5], A, B[:5])["BA"],
+        lambda W, A, B: intruder_dimensions(W, W + B @ A, 2, 0.9),
+        lambda W, A, B: hyperspherical_energy(W),
+        lambda W, A, B: narrow_product(B, A),
+        lambda W, A, B: product_spectrum(B, A, 2.0),
+        lambda W, A, B: product_factors(HRA(2), {"U": A.T[:, :2]}, W)[0],
+    ):
+        found, expected = call(*half), call(*single)
+        assert np.asarray(found).dtype == np.asarray(expected).dtype
+        np.testing.assert_allclose(found, expected, rtol=2e-3)
+
+
 # The energy of the rows
 
 
@@ -831,7 +1010,9 @@ BROKEN = {
     "nothing": GOOD[:0],
     "a list": GOOD.tolist(),
     "integers": GOOD.astype(int),
-    "float16": GOOD.astype(np.float16),
+    "masked": np.ma.masked_less(GOOD, 1),
+    "masked float16": np.ma.masked_less(GOOD.astype(np.float16), 1),
+    "infinite float16": np.full((4, 3), math.inf, np.float16),
     "nowhere": None,
     "a number": 2.0,
     "too large": GOOD * 1e307,
@@ -856,6 +1037,45 @@ def mistakes():
         yield f"intruders of {wrong}", "W", lambda M=M: intruder_dimensions(M, GOOD, 1, 0.5)
         yield f"intruders in {wrong}", "W_adapted", lambda M=M: intruder_dimensions(GOOD, M, 1, 0.5)
         yield f"energy of {wrong}", "W", lambda M=M: hyperspherical_energy(M)
+        yield f"narrow, B is {wrong}", "B", lambda M=M: narrow_product(M, S)
+        yield f"narrow, A is {wrong}", "A", lambda M=M: narrow_product(GOOD, M)
+        yield f"product, B is {wrong}", "B", lambda M=M: product_spectrum(M, S)
+        yield f"product, A is {wrong}", "A", lambda M=M: product_spectrum(GOOD, M)
+        yield f"among {wrong}", "matrices", lambda M=M: mean_similarity([GOOD, M], 1)
+        for letter, params in (("B", {"A": S, "B": M}), ("A", {"A": M, "B": S})):
+            yield (
+                f"factor {letter} is {wrong}",
+                letter,
+                lambda params=params: product_factors(LoRA(3), params),
+            )
+        yield f"U is {wrong}", "U", lambda M=M: product_factors(HRA(4), {"U": M})
+        if M is not None:
+            yield f"HRA on {wrong}", "W", lambda M=M: product_factors(HRA(4), {"U": S}, M)
+    for values in (
+        np.zeros(3),
+        np.array([1.0, -1]),
+        np.array([1, math.nan]),
+        [1.0],
+        1.0,
+        GOOD,
+        None,
+    ):
+        yield f"effective rank of {values}", "values", lambda v=values: effective_rank(v)
+        yield f"stable rank of {values}", "values", lambda v=values: stable_rank(v)
+    yield "B does not fit A", "B", lambda: narrow_product(GOOD, GOOD)
+    yield "too large a product", "B A", lambda: narrow_product(1e160 * GOOD, 1e160 * S)
+    yield "too large a scale", "s B A", lambda: product_spectrum(GOOD, 1e150 * S, 1e200)
+    yield (
+        "too large an alpha",
+        "s B",
+        lambda: product_factors(LoRA(3, 1e200), {"A": S, "B": 1e200 * S}),
+    )
+    for scale in (0, -1.0, math.nan, None, "1"):
+        yield f"scale = {scale!r}", "scale", lambda s=scale: product_spectrum(GOOD, S, s)
+    yield "another adapter", "adapter", lambda: product_factors(Full(), {"W": S})
+    yield "no adapter", "adapter", lambda: product_factors(None, {"W": S})
+    yield "one matrix", "the number of matrices", lambda: mean_similarity([GOOD], 1)
+    yield "of different d", "matrices", lambda: mean_similarity([GOOD, S], 1)
     yield "share of nothing learned", "delta", lambda: energy_captured(np.zeros((2, 2)))
     tiny, large = 1e-200 * GOOD, 1e200 * GOOD
     yield "A far larger than W", "A", lambda: conversion_matrices(tiny, large[:3], GOOD)
@@ -891,6 +1111,7 @@ def mistakes():
     for i in (0, -1, 4, 1.5, 1.0, True, "1", None, math.nan):
         yield f"i = {i!r}", "i", lambda i=i: subspace_similarity(GOOD, GOOD, i, 1)
         yield f"j = {i!r}", "j", lambda i=i: subspace_similarity(GOOD, GOOD, 1, i)
+        yield f"mean i = {i!r}", "i", lambda i=i: mean_similarity([GOOD, GOOD], i)
         yield f"k = {i!r}", "k", lambda i=i: intruder_dimensions(GOOD, GOOD, i, 0.5)
         yield f"random i = {i!r}", "i", lambda i=i: random_similarity(3, i, 1)
         yield f"random j = {i!r}", "j", lambda i=i: random_similarity(3, 1, i)

@@ -1,17 +1,30 @@
 """Counting trainable parameters: the published counts, to the last digit."""
 
+import json
+import os
 import time
 import tracemalloc
+import warnings
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import pytest
+from support.tiny_configs import BASE, TINY, XLARGE, bert, gpt2, sizes
 
 from minilora.adapters import HRA, CondLoRA, Full, HRAStrict, LoRA, SBoRAFA, SBoRAFB
-from minilora.architectures import MODELS, Architecture, count_trainable
+from minilora.architectures import (
+    MODELS,
+    Architecture,
+    architecture_of,
+    count_trainable,
+    read_architecture,
+)
+from minilora.architectures.families import FAMILIES
+from minilora.architectures.released import CONFIGS
 from minilora.attachment import attach, kind, own_name
-from minilora.testing.claims import KIM, PO, claim, exactly
+from minilora.testing.claims import KIM, OURS, PO, claim, exactly
 from minilora.weight import dense, linear
 
 FIVE = ("q", "k", "v", "up", "down")
@@ -222,16 +235,348 @@ def test_targets_may_be_letters_a_list_or_any_iterable():
 
 
 def test_a_model_of_your_own_is_a_table_of_sizes():
-    """Two layers of width 6, keys and values of width 2: q and k, rank 1."""
-    names = {"q": "attention.query", "k": "attention.key"}
-    tiny = Architecture("blocks", names, layers=2, width=6, kv_width=2, hidden=9, total=500)
-    assert tiny.shapes() == {
-        "blocks.0.attention.query.weight": (6, 6),
+    """Two layers of width 6, queries of width 8, keys and values of width 2."""
+    names = {"q": "attention.query", "k": "attention.key", "o": "attention.out"}
+    tiny = Architecture("blocks", names, 2, width=6, q_width=8, kv_width=2, hidden=9, total=500)
+    assert tiny.shapes("qk") == {
+        "blocks.0.attention.query.weight": (8, 6),
         "blocks.0.attention.key.weight": (2, 6),
-        "blocks.1.attention.query.weight": (6, 6),
+        "blocks.1.attention.query.weight": (8, 6),
         "blocks.1.attention.key.weight": (2, 6),
     }
-    assert count_trainable(LoRA(1), tiny.shapes()) == 2 * (12 + 8)
+    assert tiny.shapes("o")["blocks.1.attention.out.weight"] == (6, 8)
+    assert count_trainable(LoRA(1), tiny.shapes("qk")) == 2 * (14 + 8)
+
+
+# ---- From a config.json
+
+
+@pytest.mark.parametrize(
+    "model, total, targets, lora",
+    [
+        ("llama-3.2-1b", 1_235_814_400, ["q", "v"], 851_968),
+        ("mistral-7b", 7_241_732_096, ["q", "v"], 3_407_872),
+        ("qwen2.5-0.5b", 494_032_768, ["q", "v"], 540_672),
+        ("qwen3-0.6b", 596_049_920, ["q", "v"], 1_146_880),
+        ("gemma-2-2b", 2_614_341_888, ["q", "v"], 1_597_440),
+        ("phi-3-mini", 3_821_079_552, ["qkv"], 3_145_728),
+        ("gpt2", 124_439_808, ["qkv"], 294_912),
+        ("bert-base", 109_482_240, ["q", "v"], 294_912),
+    ],
+)
+def test_the_totals_of_released_models_and_of_lora_on_them(model, total, targets, lora):
+    """Counted by transformers and PEFT, rank 8."""
+    assert MODELS[model].total == total
+    assert count_trainable(LoRA(8), MODELS[model].shapes(targets)) == lora
+
+
+def test_the_readme_says_how_many_models_there_are():
+    readme = Path(__file__).parent.parent / "README.md"
+    assert (len(MODELS), "Thirteen models are known by name" in readme.read_text("utf-8")) == (
+        13,
+        True,
+    )
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_total_of_a_tiny_model_of_every_family(name):
+    config, total = TINY[name]
+    assert architecture_of(config).total == total
+
+
+def test_there_is_a_tiny_model_of_every_family():
+    assert {config["model_type"] for config, _ in TINY.values()} == set(FAMILIES)
+
+
+def test_an_adapter_on_a_fused_matrix_is_one_adapter():
+    """LoRA on Phi-3's qkv has one A for q, k and v, which have one each when they are apart."""
+    fused, apart = MODELS["phi-3-mini"], MODELS["llama-7b"]
+    d, layers = fused.width, fused.layers
+    assert set(fused.shapes(["qkv"]).values()) == {(3 * d, d)}
+    assert count_trainable(LoRA(8), fused.shapes(["qkv"])) == layers * 8 * (3 * d + d)
+    assert set(fused.shapes(["gate_up"]).values()) == {(2 * 8192, d)}
+    assert count_trainable(LoRA(8), apart.shapes("qkv")) == 32 * 8 * 3 * (4096 + 4096)
+    grouped = architecture_of(TINY["phi3 grouped, tied"][0])
+    assert set(grouped.shapes(["qkv"]).values()) == {(12 + 2 * 4, 12)}
+
+
+def test_gpt2_has_the_shapes_of_w_though_it_stores_its_transpose():
+    shapes = MODELS["gpt2"].shapes()
+    assert shapes["transformer.h.0.attn.c_attn.weight"] == (3 * 768, 768)
+    assert shapes["transformer.h.11.mlp.c_fc.weight"] == (3072, 768)
+    assert shapes["transformer.h.11.mlp.c_proj.weight"] == (768, 3072)
+
+
+def test_heads_may_be_wider_or_narrower_than_the_model():
+    """Qwen3-0.6B: 16 heads of 128 in a width of 1024."""
+    shapes = MODELS["qwen3-0.6b"].shapes(["q", "k", "o"])
+    assert shapes["model.layers.27.self_attn.q_proj.weight"] == (2048, 1024)
+    assert shapes["model.layers.27.self_attn.k_proj.weight"] == (1024, 1024)
+    assert shapes["model.layers.27.self_attn.o_proj.weight"] == (1024, 2048)
+
+
+EQUAL = {
+    "one head for each query": (
+        sizes("llama"),
+        {"num_key_value_heads": 3, "head_dim": 4},
+        {"num_key_value_heads": None},
+        {"head_dim": None},
+    ),
+    "null is as many as heads": (
+        sizes("qwen2", num_key_value_heads=3),
+        {"num_key_value_heads": None},
+        {"head_dim": None},
+    ),
+    "what has no parameters": (
+        sizes("mistral", num_key_value_heads=1),
+        {"sliding_window": 4096, "rope_theta": 1e6},
+        {"rope_scaling": {"type": "linear", "factor": 2.0}, "max_position_embeddings": 10**9},
+        {"quantization_config": {"bits": 4, "quant_method": "gptq", "modules_to_not_convert": []}},
+        {"torch_dtype": "bfloat16", "auto_map": {"AutoConfig": "code.Config"}, "use_cache": None},
+        {"pruned_heads": {}, "is_encoder_decoder": False, "text_config": None, "num_experts": 0},
+    ),
+    "names of other families": (
+        gpt2(),
+        {"hidden_size": 12, "num_attention_heads": 3, "num_key_value_heads": 1, "n_ctx": 5},
+    ),
+    "absolute positions": (bert("bert"), {"position_embedding_type": "absolute"}),
+    "words in other forms": (
+        bert("deberta", **BASE),
+        {"pos_att_type": ["p2c", "c2p"]},
+        {"pos_att_type": " P2C | C2P"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_entries_that_change_no_shape_change_nothing(name):
+    config, *others = EQUAL[name]
+    for other in others:
+        assert architecture_of({**config, **other}) == architecture_of(config)
+
+
+def test_what_is_counted_is_said_beside_what_the_file_names():
+    """A file for BertForMaskedLM: the head is not in the total, and that is said."""
+    for named, counted in (
+        (None, "BertModel"),
+        (["BertModel"], "BertModel"),
+        (["BertForMaskedLM"], "BertModel, not BertForMaskedLM"),
+        (["\x1b[2J"], "BertModel"),
+        ([5], "BertModel"),
+        ("BertForMaskedLM", "BertModel"),
+    ):
+        assert architecture_of(bert("bert", architectures=named)).counted == counted
+
+
+def without(config, name):
+    return {key: value for key, value in config.items() if key != name}
+
+
+LLAMA_3 = sizes("llama", num_key_value_heads=1)
+REFUSED = {
+    "a list": ([], "config must be an object {name: value}, got list"),
+    "no type": (
+        without(LLAMA_3, "model_type"),
+        "config must have one of the model_types llama, .* got none$",
+    ),
+    "no string": ({"model_type": ["llama"]}, r"config must have one of .* got \['llama'\]$"),
+    "Mixtral": (sizes("mixtral"), "config must have one of .*gpt2.* got 'mixtral'$"),
+    "images": (
+        {"model_type": "gemma3", "text_config": sizes("gemma3_text")},
+        "got 'gemma3'; to count its text model alone, save its text_config as a config.json",
+    ),
+    "images in a known type": (sizes("llama", vision_config={"depth": 3}), "vision_config is"),
+    "an adapter": (
+        {"peft_type": "LORA", "base_model_name_or_path": "gpt2"},
+        "config must .* got none; this is an adapter of 'gpt2'",
+    ),
+    "experts": (sizes("llama", num_local_experts=8), "num_local_experts is 8: shapes with this"),
+    "layers that differ": (
+        sizes("llama", per_layer_config={"0": {"intermediate_size": 3}}),
+        "per_layer_config is",
+    ),
+    "an encoder and a decoder": (bert("bert", add_cross_attention=True), "add_cross_attention is"),
+    "pruned heads": (gpt2(pruned_heads={"0": [1]}), "pruned_heads is"),
+    "learned distances": (
+        bert("bert", position_embedding_type="relative_key"),
+        "position_embedding_type is 'relative_key'",
+    ),
+    "no width": (without(LLAMA_3, "hidden_size"), "hidden_size is missing$"),
+    "no n_embd": (without(gpt2(), "n_embd"), "n_embd is missing$"),
+    "no hidden width": (without(LLAMA_3, "intermediate_size"), "intermediate_size is missing$"),
+    "null is no hidden width": (sizes("llama", hidden=None), "intermediate_size must .* None$"),
+    "no vocabulary": (without(LLAMA_3, "vocab_size"), "vocab_size is missing$"),
+    "no positions": (sizes("bert"), "max_position_embeddings is missing$"),
+    "two widths": (gpt2(hidden_size=13), "n_embd is 12, but hidden_size is 13"),
+    "a broken number": (sizes("llama", layers=2.0), r"num_hidden_layers must .* got 2\.0$"),
+    "a word for a number": (sizes("llama", width="12"), "hidden_size must .* got '12'$"),
+    "true for a number": (sizes("llama", heads=True), "num_attention_heads must .* got True$"),
+    "nothing": (sizes("llama", layers=0), "num_hidden_layers must be an integer from 1 to 10000"),
+    "below nothing": (sizes("llama", vocabulary=-5), "vocab_size must .* got -5$"),
+    "NaN": (sizes("llama", hidden=float("nan")), "intermediate_size must .* got nan$"),
+    "endless layers": (sizes("llama", layers=10**9), "num_hidden_layers must .* got 1000000000$"),
+    "a width beyond memory": (sizes("llama", width=3 * 10**12), "hidden_size must be an integer"),
+    "heads beyond memory": (
+        sizes("llama", head_dim=10**6),
+        "num_attention_heads · head_dim must .* got 3000000$",
+    ),
+    "heads of broken width": (
+        sizes("mistral", heads=5, num_key_value_heads=1),
+        "hidden_size must be a multiple of num_attention_heads, got 12 and 5$",
+    ),
+    "heads in groups that differ": (
+        sizes("llama", num_key_value_heads=2),
+        "num_attention_heads must be a multiple of num_key_value_heads, got 3 and 2$",
+    ),
+    "no group": (sizes("llama", num_key_value_heads=0), "num_key_value_heads must .* got 0$"),
+    "more groups than heads": (sizes("qwen2"), "must be a multiple .* got 3 and 32$"),
+    "null where a number is usual": (
+        sizes("qwen3", num_key_value_heads=1, head_dim=None),
+        "head_dim must .* got None$",
+    ),
+    "a word for true": (sizes("llama", tie_word_embeddings="false"), "tie_word_embeddings must be"),
+    "null for true": (sizes("llama", attention_bias=None), "attention_bias must be true or false"),
+    "a number for words": (bert("deberta", **{**BASE, "pos_att_type": 3}), "pos_att_type must be"),
+    "heads of their own width": (
+        bert("deberta-v2", **{**XLARGE, "attention_head_size": 5}),
+        "attention_head_size must be 4",
+    ),
+    "a convolution in groups": (
+        bert("deberta-v2", **{**XLARGE, "conv_groups": 2}),
+        "conv_groups must be an integer from 1 to 1, got 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_config_that_cannot_be_counted_is_a_value_error_that_says_why(name):
+    config, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        architecture_of(config)
+
+
+def test_the_file_or_its_folder_is_read(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(LLAMA_3))
+    expected = architecture_of(LLAMA_3)
+    assert read_architecture(file) == read_architecture(tmp_path) == expected
+    assert read_architecture(str(file)) == expected
+    file.rename(tmp_path / "other.json")
+    assert read_architecture(tmp_path / "other.json") == expected
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", "is not JSON: Expecting value"),
+        (b'{"model_type": "llama"', "is not JSON: "),
+        (b"\xff\xfe", "is not JSON: .*utf-8"),
+        (b"[" * 10**6, "is not JSON: "),
+        (b'{"hidden_size": ' + b"9" * 5000 + b"}", "is not JSON: "),
+        (b" " * 10_000_001, "10,000,001 bytes are no config.json"),
+        (b"[1, 2]", "config must be an object"),
+        (b'{"model_type": "t5"}', "config must have one of the model_types llama.* got 't5'"),
+        (b'{"model_type": "llama", "hidden_size": Infinity}', "hidden_size must be .* got inf"),
+    ],
+    ids=range(9),
+)
+def test_a_broken_file_is_a_value_error_that_names_the_file(content, message, tmp_path):
+    file = tmp_path / "config.json"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as error:
+        read_architecture(tmp_path)
+    assert str(error.value).startswith(f"{file}: ")
+    assert len(str(error.value)) < 500 + len(str(file))
+
+
+def test_a_file_that_is_missing_is_a_value_error(tmp_path):
+    with pytest.raises(ValueError, match=r"config\.json: there is no such file$"):
+        read_architecture(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"the folder holds an adapter: count the model that it"):
+        read_architecture(tmp_path)
+
+
+def test_what_is_no_path_is_a_type_error():
+    with pytest.raises(TypeError, match=r"^path must be a path, got None$"):
+        read_architecture(None)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(ValueError, match="there is no such file"):
+        read_architecture(tmp_path)
+
+
+# ---- Against transformers and PEFT: pip install -e '.[peft]'
+
+
+@pytest.fixture(scope="module")
+def build():
+    """A function of a config that builds the model that is counted, without memory for it."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    transformers.logging.set_verbosity_error()
+
+    def build_model(config):
+        entries = without(config, "model_type")
+        own = transformers.AutoConfig.for_model(config["model_type"], **entries)
+        with torch.device("meta"):
+            return getattr(transformers, architecture_of(config).counted)(own)
+
+    return build_model
+
+
+@pytest.fixture(scope="module")
+def peft():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("peft", reason="peft is not installed")
+
+
+CONFIG_OF = {**CONFIGS, **{f"tiny {name}": config for name, (config, _) in TINY.items()}}
+
+
+def asked(name):
+    """Pairs of linear maps and a rank: all, the first, the last, and the first two."""
+    parts = list(architecture_of(CONFIG_OF[name]).names)
+    low, high = (1, 4) if name.startswith("tiny") else (8, 33)
+    return [(parts, low), (parts[:1], high), (parts[-1:], low), (parts[:2], high)]
+
+
+@claim("E3", OURS, "LoRA and HRA train what PEFT counts: 13 models, tiny ones of 18 families")
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", CONFIG_OF)
+def test_counts_are_those_of_peft(name, build, peft):
+    """Four sets of linear maps, with rank 8 or 33 on the released models, 1 or 4 on the tiny ones.
+
+    PEFT adapts the model of transformers' own class and config, and its trainable parameters are
+    counted. Its HRA has no form for GPT-2's layers, where LoRA alone is compared. The tiny models
+    have grouped keys, heads wider than the model, biases, and tied and untied output layers.
+    """
+    model = architecture_of(CONFIG_OF[name])
+    for targets, rank in asked(name):
+        shapes = model.shapes(targets)
+        layers = [weight.removesuffix(".weight") for weight in shapes]
+        for config_class, adapter in ("LoraConfig", LoRA(rank)), ("HRAConfig", HRA(rank, odd=True)):
+            if config_class == "HRAConfig" and model.counted == "GPT2LMHeadModel":
+                continue
+            config = getattr(peft, config_class)(r=rank, target_modules=layers)
+            adapted = peft.get_peft_model(build(CONFIG_OF[name]), config)
+            theirs = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+            exactly(count_trainable(adapter, shapes) == theirs)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", CONFIG_OF)
+def test_totals_names_and_shapes_are_those_of_transformers(name, build):
+    config = CONFIG_OF[name]
+    model, built = architecture_of(config), build(config)
+    assert model.total == built.num_parameters()
+    theirs = {weight: tuple(array.shape) for weight, array in built.named_parameters()}
+    for weight, shape in model.shapes().items():
+        assert theirs[weight] == (shape[::-1] if config["model_type"] == "gpt2" else shape)
 
 
 LLAMA = MODELS["llama3-8b"]

@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from minilora.adapters import Full, LoRA
+from minilora.adapters import CondLoRA, Full, LoRA
 from minilora.attachment import attach, kind
 from minilora.models.mlp import init_mlp, mlp
 from minilora.quantization import quantize
@@ -396,8 +396,8 @@ def wrong_calls():
         alike = dict.fromkeys(overlap, Full())
         yield f"overlap {overlap}", ValueError, second.format(name, last), on(alike)
     yield "another case", ValueError, r"^adapters.*'\*\.w'", on({"*.w": LoRA(2)})
-    large = r"^LoRA\(rank=4\) on 'layers\.2\.W': rank"
-    yield "rank too large", ValueError, large, on({"*.W": LoRA(4)})
+    large = r"^CondLoRA\(rank=4\) on 'layers\.2\.W': rank"
+    yield "rank too large", ValueError, large, on({"*.W": CondLoRA(4)})
     bias = r"^LoRA\(rank=1\) on 'layers\.1\.b': W must be a matrix"
     yield "LoRA on a bias", ValueError, bias, on({"*1.b": LoRA(1)})
     shape = r"^Wide\(\) on 'layers\.1\.b': it is \(6,\), .*\(2, 2\)"

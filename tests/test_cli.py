@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import io
+import json
 import os
 import signal
 import subprocess
@@ -55,18 +56,25 @@ def stdout_in(monkeypatch):
         (["text", "--out", "folder"], "unrecognized arguments: --out folder"),
         (["count", "llama-7b", "--seed", "0"], "unrecognized arguments: --seed 0"),
         (["count", "llama-7b", "--fast"], "unrecognized arguments: --fast"),
-        (["count"], "the following arguments are required: model"),
-        (["count", "LLaMA-7B"], "argument model: invalid choice: 'LLaMA-7B' (choose from"),
+        (["count"], "which model? One of roberta-base, "),
+        (["count"], "or of a folder that holds one. Try: minilora count llama3-8b --rank 8"),
+        (["count", "LLaMA-7B"], "of a folder that holds one, got 'LLaMA-7B'"),
+        (["count", "nowhere/config.json"], "holds one, got 'nowhere/config.json'"),
+        (["count", "--rank", "4"], "which model?"),
         (["count", "llama-7b", "--adapter", "dora"], "invalid choice: 'dora' (choose from"),
         (["count", "llama-7b", "--rank", "3.5"], "argument --rank: invalid int value: '3.5'"),
         (["count", "llama-7b", "--rank", "0"], "rank must be an integer from 1 up, got 0"),
-        (["count", "llama3-8b", "--rank", "1025"], "LoRA(rank=1025) on 'model.layers.0.self"),
+        (["count", "llama3-8b", "--rank", "1025"], "SBoRAFB(rank=1025) on 'model.layers.0.self"),
         (["count", "llama3-8b", "--rank", "1025"], "from 1 to 1024, got 1025"),
         (
             ["count", "llama-7b", "--adapter", "hra", "--rank", "100000000"],
             "from 1 to 4096 for hra on model.layers.0.self_attn.q_proj.weight (4096 × 4096), got",
         ),
         (["count", "roberta-base", "--targets", "q,gate"], "targets must be any of q, k, v, o, up"),
+        (
+            ["count", "gpt2", "--targets", "q,v"],
+            "targets must be any of qkv, o, up, down, got q, v",
+        ),
         (["count", "roberta-base", "--targets", "q,"], "names with a comma between them, got 'q,'"),
         (["count", "roberta-base", "--targets", ""], "names with a comma between them, got ''"),
     ],
@@ -81,8 +89,9 @@ def test_an_unknown_model_or_adapter_is_told_which_there_are(capsys):
         assert model in refused(["count", "gpt-5"], capsys)
     for adapter in count.ADAPTERS:
         assert adapter in refused(["count", "llama-7b", "--adapter", "dora"], capsys)
-    with pytest.raises(ValueError, match=r"^model must be one of roberta-base, .*, got None"):
-        count.count_model(None)
+    for model in (None, 3, ["gpt2"], ""):
+        with pytest.raises(ValueError, match=r"^model must be one of roberta-base, .*, got "):
+            count.count_model(model)
     with pytest.raises(ValueError, match=r"^adapter must be one of lora, .*, got 'dora'"):
         count.count_model("llama-7b", "dora")
 
@@ -259,13 +268,14 @@ def test_count_prints_parameters_and_bytes(capsys):
     assert cells_of(lines[1]) == full
     assert cells_of(lines[2]) == ["sbora-fa", "25,165,824", "0.313%", "100.7 MB", "201.3 MB"]
     assert "160 matrices" in lines[3]
-    assert lines[4].endswith("float16: 16,060.5 MB")
+    assert lines[4] == "Full fine-tuning trains all parameters of LlamaForCausalLM."
+    assert lines[5].endswith("float16: 16,060.5 MB")
     linear_size = 32 * (2 * 4096**2 + 2 * 1024 * 4096 + 3 * 14_336 * 4096)
     rest = 2 * (8_030_261_248 - linear_size)
-    for line, bits in ((lines[5], 4.5), (lines[6], 4 + 8 / 64 + 32 / (64 * 256))):
+    for line, bits in ((lines[6], 4.5), (lines[7], 4 + 8 / 64 + 32 / (64 * 256))):
         megabytes = float(line.split()[-2].replace(",", ""))
         assert abs(megabytes - (rest + linear_size * bits / 8) / 1e6) < 0.3
-    assert len(lines) == 7
+    assert len(lines) == 8
 
 
 def test_count_compares_all_adapters_when_none_is_named(capsys):
@@ -286,6 +296,63 @@ def test_the_rank_is_8_by_default_and_the_counts_are_returned(capsys):
     assert "rank 8 " in counted("roberta-base --targets q", capsys)[0]
     counts = count.count_model("roberta-base", "lora", targets=["q"])
     assert counts == {"full fine-tuning": 124_645_632, "lora": 12 * 8 * 2 * 768}
+
+
+BERT = {
+    "architectures": ["BertForMaskedLM"],
+    "model_type": "bert",
+    "vocab_size": 17,
+    "hidden_size": 12,
+    "num_attention_heads": 3,
+    "num_hidden_layers": 2,
+    "intermediate_size": 20,
+    "max_position_embeddings": 11,
+}
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    """A function that writes a config.json and returns its path as text."""
+
+    def write(**changes):
+        file = tmp_path / "config.json"
+        file.write_text(json.dumps({**BERT, **changes}))
+        return str(file)
+
+    return write
+
+
+def test_a_model_may_be_a_config_file_or_its_folder(config_file, tmp_path, capsys):
+    """A tiny BERT of 2,908 parameters, whose file names a class with a head."""
+    file = config_file()
+    lines = counted(f"{file} --adapter lora --rank 2 --targets q,down", capsys)
+    assert cells_of(lines[0])[0] == f"{file}, rank 2"
+    assert lines[1].split()[2] == "2,908"
+    assert lines[2].split()[:2] == ["lora", str(2 * 2 * (24 + 32))]
+    expected = "Full fine-tuning trains all parameters of BertModel, not BertForMaskedLM."
+    assert lines[4] == expected
+    again = counted(f"{tmp_path} --adapter lora --rank 2 --targets q,down", capsys)
+    assert [line.split() for line in again[1:]] == [line.split() for line in lines[1:]]
+    counts = count.count_model(Path(file), "lora", 2, ["q", "down"], show=[].append)
+    assert counts == {"full fine-tuning": 2908, "lora": 224}
+
+
+def test_a_name_of_a_model_comes_before_a_folder_of_that_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gpt2").mkdir()
+    assert "124,439,808" in counted("gpt2 --adapter lora", capsys)[1]
+    assert "gpt2/config.json: there is no such file" in refused(["count", "./gpt2"], capsys)
+
+
+def test_a_config_that_cannot_be_counted_is_a_mistake_of_the_user(config_file, tmp_path, capsys):
+    file = config_file(model_type="mixtral")
+    message = refused(["count", file], capsys)
+    assert message.startswith(f"{file}: config must have one of the model_types llama, mistral, ")
+    assert message.endswith("got 'mixtral'")
+    message = refused(["count", config_file(hidden_size=13)], capsys)
+    assert message == f"{file}: hidden_size must be a multiple of num_attention_heads, got 13 and 3"
+    Path(file).write_text("{")
+    assert refused(["count", str(tmp_path)], capsys).startswith(f"{file}: is not JSON: ")
 
 
 def test_reflections_up_to_the_width_of_the_input_are_counted(capsys):

@@ -103,9 +103,9 @@ fb_alpha = partial(SBoRAFB, alpha=3.0)
 cond_alpha = partial(CondLoRA, alpha=3.0)
 ROWS = (
     own("Full", Full, lambda m, n, r: m * n, lambda m, n, r: min(m, n)),
-    own("LoRA", LoRA, low_rank, its_rank, most=min),
-    own("LoRA alpha", lora_with_alpha, low_rank, its_rank, most=min),
-    own("rsLoRA", rs_lora, low_rank, its_rank, most=min),
+    own("LoRA", LoRA, low_rank, its_rank),
+    own("LoRA alpha", lora_with_alpha, low_rank, its_rank),
+    own("rsLoRA", rs_lora, low_rank, its_rank),
     own("SBoRA-FA", SBoRAFA, lambda m, n, r: r * m, its_rank, most=d_in),
     own("SBoRA-FB", SBoRAFB, lambda m, n, r: r * n, its_rank, most=d_out),
     own("SBoRA-FA alpha", fa_alpha, lambda m, n, r: r * m, its_rank, most=d_in),

@@ -17,27 +17,31 @@ ORDER = """
     checks ops weight tables
     adapters.scaling adapters.full adapters.lora adapters.sbora adapters.hra adapters.hra_strict
     adapters.condlora adapters
-    quantization attachment architectures
-    peft.patterns peft.safetensors peft.checkpoint peft.files peft
-    models models.mlp models.transformer
-    data data.glyphs data.text data.teacher
+    quantization attachment
+    architectures.table architectures.counting architectures.names architectures.families
+    architectures.entries architectures.from_config architectures.released architectures
+    peft.patterns peft.safetensors peft.settings peft.names peft.checkpoint peft.orientation
+    peft.reading peft.writing peft.advice peft.files peft
+    models models.mlp models.transformer models.encoder
+    data data.glyphs data.text data.teacher data.packages data.wordpiece data.bert data.reviews
     train.tape train.optimizer train.loop train
     theorems theorems.chain theorems.linear theorems.relu theorems.witness theorems.transformer
     theorems.reachable
     analysis
     testing.claims testing.table testing.trials testing.rows testing.mistakes testing.contract
     testing.referee testing.hooks testing.door testing.plugin testing testing.__main__
-    cli cli.output cli.arguments cli.comparison cli.plots cli.letters cli.text cli.count
+    cli cli.output cli.arguments cli.comparison cli.plots cli.letters cli.text
+    cli.reviews cli.real cli.count cli.layers cli.beside_base cli.inspect
     cli.main __main__
 """.split()  # noqa: SIM905
 # Lines of code, without docstrings, comments and blank lines. The package is there to be read, so a
 # room stays small: find what can go, or raise its number in the same commit and say why.
 BUDGETS = {
-    "core": ("checks ops weight quantization attachment analysis models train", 1120),
+    "core": ("checks ops weight quantization attachment analysis models train", 1400),
     "theorems": ("theorems", 760),
-    "peft": ("peft", 320),
+    "peft": ("peft", 680),
     "testing": ("testing", 800),
-    "data": ("data", 240),
+    "data": ("data", 420),
 }
 FILE_LIMIT = 200
 ADAPTER_LIMIT = 60

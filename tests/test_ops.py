@@ -15,10 +15,13 @@ from autograd.test_util import check_grads
 from minilora.models.transformer import causal, no_mask
 from minilora.ops import (
     add_at,
+    attention,
     cross_entropy,
     gather,
+    gelu,
     log_softmax,
     matvec,
+    pad,
     relu,
     scatter,
     softmax,
@@ -104,6 +107,45 @@ def test_relu_at_zero_is_zero_with_slope_zero():
     assert [grad(relu)(v) for v in (-1.0, 0.0, 2.0)] == [0, 0, 1]
 
 
+@pytest.mark.parametrize("dtype, error", [(np.float64, 1e-15), (np.float32, 5e-7)])
+def test_gelu_is_x_times_the_normal_distribution_function(dtype, error, rng):
+    """In blocks and whole, at 0, where Φ is lost in rounding, and where exp(−x²/2) is 0."""
+    x = np.concatenate([4 * rng.standard_normal(40_000), [0, -0.0, 1e-30, -1e-30, 30, -30, 200]])
+    x = x.astype(dtype).reshape(1, -1)
+    exact = [v * math.erfc(-v / math.sqrt(2)) / 2 for v in x.ravel().tolist()]
+    y = gelu(x)
+    assert y.dtype == dtype and y.shape == x.shape
+    np.testing.assert_allclose(y.ravel(), exact, rtol=error, atol=error)
+    slope = [
+        math.erfc(-v / math.sqrt(2)) / 2 + v * math.exp(-v * v / 2) / math.sqrt(2 * math.pi)
+        for v in x.ravel().tolist()
+    ]
+    back, _ = make_vjp(gelu, x)
+    np.testing.assert_allclose(back(np.ones_like(x)).ravel(), slope, rtol=0, atol=2 * error)
+    np.testing.assert_array_equal(gelu(x[:, ::-1]), y[:, ::-1])
+
+
+def test_pad_puts_rows_where_the_mask_is_true():
+    mask = np.array([[True, False, True], [False, True, False]])
+    rows = np.arange(1.0, 7).reshape(3, 2)
+    padded = pad(rows, mask)
+    np.testing.assert_array_equal(padded, [[[1, 2], [0, 0], [3, 4]], [[0, 0], [5, 6], [0, 0]]])
+    assert pad(rows.astype(np.float32), mask).dtype == np.float32
+
+
+def test_attention_is_softmax_of_the_scores_times_v_within_each_sentence(rng):
+    """Entry by entry: sentences of 3, 1 and 2 tokens, two heads of three columns."""
+    q, k, v = rng.standard_normal((3, 6, 6))
+    y = attention(q, k, v, np.array([3, 4, 6]), 2)
+    sentence = [0, 0, 0, 1, 2, 2]
+    for t in range(6):
+        for head in (slice(0, 3), slice(3, 6)):
+            seen = [s for s in range(6) if sentence[s] == sentence[t]]
+            powers = [math.exp(np.dot(q[t, head], k[s, head]) / math.sqrt(3)) for s in seen]
+            expected = sum(p * v[s, head] for p, s in zip(powers, seen)) / sum(powers)
+            np.testing.assert_allclose(y[t, head], expected, rtol=0, atol=1e-14)
+
+
 def test_standardise_is_the_vector_less_its_mean_over_its_deviation(rng):
     x = rng.standard_normal((2, 3, 5))
     for i in np.ndindex(2, 3):
@@ -175,6 +217,8 @@ def test_the_gradient_of_cross_entropy_keeps_float32_whatever_it_is_multiplied_w
 
 COLUMNS = (slice(None), np.array([3, 1]))
 LABELS = np.array([0, 2])
+MASK = np.array([[True, False, True], [False, True, False]])
+KEYS = np.sin(np.arange(24, dtype=np.float32)).reshape(4, 6)
 # What is differentiated, the arguments that have a gradient, and the shapes of these.
 DERIVATIVES = {
     "matvec": (matvec, [(3, 4), (2, 5, 4)]),
@@ -182,6 +226,10 @@ DERIVATIVES = {
     "scatter": (lambda z: scatter(z, INDEX, 5), [(2, 3)]),
     "add_at": (lambda W, z: add_at(W, COLUMNS, z), [(4, 5), (4, 2)]),
     "relu": (relu, [(2, 5)]),
+    "gelu": (gelu, [(2, 5)]),
+    "pad": (lambda rows: pad(rows, MASK), [(3, 2)]),
+    "attention": (lambda q, k, v: attention(q, k, v, [1, 4], 2), [(4, 6)] * 3),
+    "attention of v": (lambda v: attention(KEYS, KEYS, v, [1, 4], 2), [(4, 6)]),
     "standardise": (lambda x: standardise(0.1 * x, 0.01), [(2, 3, 5)]),
     "softmax of some": (lambda scores: softmax(scores, causal(4)), [(2, 3, 4, 4)]),
     "softmax of all": (lambda scores: softmax(scores, no_mask(4)), [(2, 3, 4, 4)]),
@@ -197,7 +245,8 @@ def test_the_first_and_the_second_derivative_agree_with_finite_differences(name,
     function, shapes = DERIVATIVES[name]
     arguments = [rng.standard_normal(shape) for shape in shapes]
     argnum = list(range(len(shapes)))
-    check_grads(function, argnum=argnum, modes=["fwd", "rev"], order=2)(*arguments)
+    modes = ["rev"] if name.startswith("attention") else ["fwd", "rev"]
+    check_grads(function, argnum=argnum, modes=modes, order=2)(*arguments)
 
 
 @every_derivative

@@ -11,13 +11,14 @@ import pytest
 from support.checkpoints import relative
 from support.golden import DATA, INPUTS
 
-from minilora.adapters import HRA, CondLoRA, HRAStrict, LoRA, SBoRAFA, SBoRAFB
+from minilora.adapters import HRA, CondLoRA, Full, HRAStrict, LoRA, SBoRAFA, SBoRAFB
 from minilora.adapters.scaling import alpha_over_sqrt_rank
 from minilora.attachment import attach, kind
 from minilora.models.mlp import init_mlp, mlp
-from minilora.peft import read_peft, write_peft
-from minilora.peft.checkpoint import ARRAYS, CONFIG
+from minilora.peft import open_checkpoint, read_peft, read_safetensors, write_peft
+from minilora.peft.checkpoint import ARRAYS
 from minilora.peft.safetensors import pack, unpack
+from minilora.peft.settings import CONFIG
 from minilora.testing.claims import MANGRULKAR, claim, exactly, within
 from minilora.testing.rows import moved
 
@@ -66,6 +67,17 @@ CONFIGS = {
     "HRA even": peft.HRAConfig(r=4, target_modules=ENDS),
     "HRA odd": peft.HRAConfig(r=3, target_modules=ENDS, init_weights=False),
     "HRA apply_GS": peft.HRAConfig(r=3, target_modules=ENDS, apply_GS=True, init_weights=False),
+    "rank above the width": peft.LoraConfig(r=9, lora_alpha=5, target_modules=ENDS),
+    "LoRA and a head": peft.LoraConfig(
+        r=3, target_modules=["layers.0"], modules_to_save=["classifier", "2"]
+    ),
+    "LoRA and its biases": peft.LoraConfig(r=3, target_modules=ENDS, bias="lora_only"),
+    "LoRA, all biases and a head": peft.LoraConfig(
+        r=3, target_modules=["layers.0"], bias="all", modules_to_save=["layers.2"]
+    ),
+    "HRA and a head": peft.HRAConfig(r=4, target_modules=ENDS, modules_to_save=["layers.1"]),
+    "HRA and its biases": peft.HRAConfig(r=4, target_modules=ENDS, bias="hra_only"),
+    "HRA and all biases": peft.HRAConfig(r=4, target_modules=ENDS, bias="all"),
 }
 
 
@@ -74,10 +86,10 @@ CONFIGS = {
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_what_peft_saves_computes_the_same_here(name, dtype, seed, tmp_path):
-    """Nine kinds of LoRA, rsLoRA and HRA, with random parameters on an MLP of three layers.
+    """16 kinds of LoRA, rsLoRA and HRA, with heads and biases, on an MLP of three layers.
 
-    Saved in float64, float32, float16 and bfloat16, and computed in float64 on both sides. The
-    tolerance is a share of the largest output.
+    With random parameters, saved in float64, float32, float16 and bfloat16, and computed in float64
+    on both sides. The tolerance is a share of the largest output.
     """
     _, weights, x = drawn(seed)
     save(Net(weights), CONFIGS[name], tmp_path, getattr(torch, dtype), seed)
@@ -105,6 +117,18 @@ ADAPTERS = {
     "HRA even": {"layers.*.W": HRA(4)},
     "HRA odd": {"layers.[02].W": HRA(3, odd=True)},
     "HRA strict": {"layers.*.W": HRAStrict(3)},
+    "LoRA above the width": {"layers.*.W": LoRA(9, alpha=2.0)},
+    "LoRA and a head": {"layers.0.W": LoRA(3), "layers.2.*": Full()},
+    "LoRA and the matrix of a head": {"layers.[01].W": LoRA(3), "layers.2.W": Full()},
+    "LoRA and its bias": {"layers.[01].W": LoRA(3), "layers.0.b": Full()},
+    "LoRA and another bias": {"layers.0.W": LoRA(3), "layers.1.b": Full()},
+    "LoRA, all biases and a head": {
+        "layers.[01].W": LoRA(3),
+        "layers.2.W": Full(),
+        "layers.*.b": Full(),
+    },
+    "HRA and all biases": {"layers.*.W": HRA(4), "layers.*.b": Full()},
+    "SBoRA and a head": {"layers.[01].W": SBoRAFA(4), "layers.2.*": Full()},
 }
 
 
@@ -112,10 +136,10 @@ ADAPTERS = {
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_what_is_written_here_computes_the_same_in_peft(name, seed, tmp_path):
-    """For every adapter but Full, with random parameters, on layers of an MLP of three, in float64.
+    """For every adapter, Full beside another, with random parameters, on an MLP of three layers.
 
-    PEFT's forward and its merged model, and what is read back here. PEFT has no warning for the two
-    files. The tolerance is a share of the largest output.
+    PEFT's forward and its merged model, and what is read back here, in float64. PEFT has no warning
+    for the two files. The tolerance is a share of the largest output.
     """
     rng, weights, x = drawn(seed)
     attached = attach(weights, ADAPTERS[name], rng=rng)
@@ -156,17 +180,23 @@ def test_condlora_shared_by_all_layers_is_written_layer_by_layer(tmp_path):
     assert relative(outputs(Net(weights), tmp_path, x), mlp(attached.bind(params), x)) < 1e-12
 
 
-def test_a_layer_of_gpt2_that_keeps_its_weight_transposed_is_written_like_any_other(tmp_path):
+@pytest.mark.parametrize(
+    "adapters", [{"layers.[01].W": LoRA(2)}, {"*[01].W": LoRA(2), "*2.*": Full()}]
+)
+def test_layers_that_keep_their_weight_transposed_are_written_and_read(adapters, tmp_path):
+    """As in GPT-2, a head too. With what the function says, PEFT has nothing to warn of."""
     rng, weights, x = drawn(0)
-    attached = attach(weights, {"layers.[01].W": LoRA(2)}, rng=rng)
+    attached = attach(weights, adapters, rng=rng)
     params = {key: moved(rng, own) for key, own in attached.params.items()}
-    write_peft(tmp_path, attached, params)
-    assert (
-        relative(
-            outputs(Net(weights, transposed=[0, 1, 2]), tmp_path, x), mlp(attached.bind(params), x)
-        )
-        < 1e-12
-    )
+    write_peft(tmp_path, attached, params, fan_in_fan_out=lambda name: True)
+    base = Net(weights, transposed=[0, 1, 2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        found = outputs(base, tmp_path, x)
+    assert relative(found, mlp(attached.bind(params), x)) < 1e-12
+    kept = {name: W.T for name, W in weights.items()}
+    again = read_peft(tmp_path, kept, fan_in_fan_out=lambda name: True)
+    assert relative(found, mlp(again.bind(), x)) < 1e-12
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -185,6 +215,19 @@ def test_peft_reads_the_dtypes_that_are_written_here(dtype, tmp_path):
     }
     again = read_peft(tmp_path, weights)
     assert relative(outputs(Net(weights), tmp_path, x), mlp(again.bind(again.params), x)) < 1e-12
+
+
+@pytest.mark.parametrize("start", ["mica", "MiCA", "Gaussian"])
+def test_a_start_of_peft_that_leaves_the_weight_alone_is_read(start, tmp_path):
+    """Such a start has no part in what was trained. MiCA exists in 32 bits at most."""
+    _, weights, x = drawn(0)
+    config = peft.LoraConfig(r=3, target_modules=ENDS, init_lora_weights=start)
+    save(Net(weights).float(), config, tmp_path, torch.float32)
+    assert json.loads((tmp_path / CONFIG).read_text())["init_lora_weights"] == start
+    with torch.no_grad():
+        loaded = peft.PeftModel.from_pretrained(Net(weights).float(), tmp_path)
+        reference = loaded(torch.tensor(x, dtype=torch.float32)).numpy()
+    assert relative(mlp(read_peft(tmp_path, weights).bind(), x), reference) < 1e-5
 
 
 # What PEFT does with a warning at most, and is an error here.
@@ -257,3 +300,91 @@ def test_gram_schmidt_on_the_equal_pairs_that_peft_starts_hra_with_divides_round
     ):
         with pytest.raises(ValueError, match=r"^U must have independent columns"):
             compute()
+
+
+# A real architecture, and what PEFT needs to find it.
+
+QUERY = "bert.encoder.layer.*.attention.self.query.weight"
+
+
+@pytest.fixture
+def bert(tmp_path):
+    """A small BERT with a head, as transformers makes it: (model, its weights, tokens)."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=40,
+        hidden_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=20,
+        max_position_embeddings=16,
+        num_labels=3,
+    )
+    torch.manual_seed(0)
+    model = transformers.BertForSequenceClassification(config).double().eval()
+    model.save_pretrained(tmp_path / "base")
+    weights = read_safetensors(tmp_path / "base")
+    assert weights.keys() == dict(model.named_parameters()).keys()
+    return model, weights, torch.randint(40, (5, 9))
+
+
+def logits(model, tokens):
+    with torch.no_grad():
+        return model(input_ids=tokens).logits.numpy()
+
+
+def with_weights(model, weights):
+    """The logits of the model are those of these weights from now on."""
+    state = {name: torch.tensor(np.array(W)) for name, W in weights.items()}
+    model.load_state_dict(state, strict=False)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["LORA", "HRA"])
+@pytest.mark.parametrize("bias", ["none", "all"])
+def test_a_classifier_of_peft_is_read_with_its_head(kind, bias, bert, tmp_path):
+    """With task_type SEQ_CLS, PEFT trains the head unasked. The same logits here, and back there.
+
+    AutoPeftModel finds the base model of the adapter that was read and written again.
+    """
+    model, weights, tokens = bert
+    word = peft.LoraConfig if kind == "LORA" else peft.HRAConfig
+    config = word(r=4, target_modules=["query", "value"], task_type="SEQ_CLS", bias=bias)
+    torch.manual_seed(1)
+    adapted = peft.get_peft_model(model, config)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data = 0.3 * torch.randn(parameter.shape, dtype=torch.float64)
+    adapted.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
+    adapted.eval().save_pretrained(tmp_path / "adapter")
+    reference = logits(adapted, tokens)
+
+    attached = read_peft(tmp_path / "adapter", weights)
+    assert attached.adapters["classifier.weight"] == attached.adapters["classifier.bias"] == Full()
+    assert attached.trainable == sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    plain = type(model)(model.config).double().eval()
+    merged = with_weights(plain, attached.merge())
+    assert relative(logits(merged, tokens), reference) < 1e-12
+
+    about, _ = open_checkpoint(tmp_path / "adapter")
+    write_peft(tmp_path / "again", attached, about=about)
+    auto = peft.AutoPeftModelForSequenceClassification.from_pretrained(
+        tmp_path / "again", num_labels=3, dtype=torch.float64
+    )
+    assert relative(logits(auto.eval(), tokens), reference) < 1e-12
+
+
+def test_a_classifier_that_is_trained_here_is_loaded_by_peft(bert, tmp_path):
+    model, weights, tokens = bert
+    rng = np.random.default_rng(0)
+    attached = attach(weights, {QUERY: LoRA(2, alpha=3), "classifier.*": Full()}, rng=rng)
+    params = {key: moved(rng, own) for key, own in attached.params.items()}
+    about = {"task_type": "SEQ_CLS", "base_model_name_or_path": str(tmp_path / "base")}
+    write_peft(tmp_path / "adapter", attached, params, about=about)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        loaded = peft.AutoPeftModelForSequenceClassification.from_pretrained(
+            tmp_path / "adapter", num_labels=3, dtype=torch.float64
+        )
+    reference = logits(with_weights(model, attached.merge(params)), tokens)
+    assert relative(logits(loaded.eval(), tokens), reference) < 1e-12

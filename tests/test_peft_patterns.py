@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from support.golden import DATA, WEIGHTS
 
 from minilora.peft import patterns, read_peft
-from minilora.peft.checkpoint import ARRAYS, CONFIG
+from minilora.peft.checkpoint import ARRAYS
 from minilora.peft.patterns import first_match
+from minilora.peft.settings import CONFIG
 
 NAME = "model.decoder.layers.12.self_attn.q_proj"
 
@@ -218,3 +219,12 @@ def test_patterns_with_branches_have_a_limit_and_plain_names_have_none():
     assert first_match({".*" * 500: 1}, [NAME]) == {NAME: 1}
     plain = {rf"^model\.layers\.{i}": i for i in range(100)}
     assert first_match(plain, ["model.layers.7", "layers.7"]) == {"model.layers.7": 7}
+
+
+def test_patterns_with_branches_on_names_without_end_have_a_limit_too():
+    """The names are those of a file, before anybody has compared them with a model."""
+    names = [f"model.layers.{i}.q_proj" for i in range(50_000)]
+    with pytest.raises(ValueError, match=r"^patterns of 42 characters on names of 1238890 could"):
+        first_match({"layers.7.(q|k)_pro[j]": 1, "layers.8.(q|k)_pro[j]": 2}, names)
+    assert first_match({"layers.7.q_proj": 1}, names) == {names[7]: 1}
+    assert first_match({"layers.7.(q|k)_proj": 1}, names[:1000]) == {names[7]: 1}

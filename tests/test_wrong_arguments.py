@@ -14,14 +14,24 @@ import pytest
 
 from minilora import analysis
 from minilora.adapters import HRA, CondLoRA, Full, HRAStrict, LoRA, SBoRAFA, SBoRAFB
-from minilora.architectures import MODELS, count_trainable
+from minilora.architectures import MODELS, architecture_of, count_trainable
+from minilora.architectures.released import CONFIGS
 from minilora.attachment import attach, merge_all
 from minilora.data import teacher, text
 from minilora.data.glyphs import SOURCE, draw_letters
+from minilora.data.reviews import split_by_sentiment
+from minilora.data.wordpiece import tokenize
+from minilora.models.encoder import (
+    encoder,
+    init_encoder,
+    sentence_logits,
+    sentence_vectors,
+    with_head,
+)
 from minilora.models.mlp import init_mlp, mlp
 from minilora.models.transformer import causal, init_transformer, sample, transformer
 from minilora.ops import cross_entropy
-from minilora.peft import read_peft, write_peft
+from minilora.peft import adapters_of, open_checkpoint, read_peft, read_safetensors, write_peft
 from minilora.quantization import quantize
 from minilora.testing import check_adapter
 from minilora.theorems import linear as linear_theorem
@@ -89,6 +99,34 @@ WRONG = {
     "optional matrix": {name: MATRICES[name] for name in MATRICES if name != "None"},
     "matrix of any float": {name: MATRICES[name] for name in MATRICES if name != "float16"},
     "square matrix": {**MATRICES, "not square": np.ones((4, 3))},
+    "optional matrix of any float": {
+        name: MATRICES[name] for name in MATRICES if name not in ("None", "float16")
+    },
+    "square matrix of any float": {
+        "not square": np.ones((4, 3)),
+        **{name: MATRICES[name] for name in MATRICES if name != "float16"},
+    },
+    "matrices": {
+        "none": (),
+        "one": (np.eye(4),),
+        "None": (None, np.eye(4)),
+        "a list of lists": ([[1.0]], [[1.0]]),
+        "other rows": (np.eye(4), np.eye(3)),
+        "NaN": (NAN_MATRIX, np.eye(4)),
+        "of integers": (np.eye(4, dtype=int), np.eye(4)),
+    },
+    "values": {
+        "None": None,
+        "a number": 1.0,
+        "a list": [1.0, 2.0],
+        "a matrix": np.eye(3),
+        "nothing": np.ones(0),
+        "zeros": np.zeros(3),
+        "a negative one": np.array([1.0, -1.0]),
+        "integers": np.array([2, 1]),
+        "NaN": np.array([1.0, np.nan]),
+    },
+    "LoRA or HRA": {"None": None, "a class": HRA, "text": "hra", "Full": Full()},
     "rng": {
         "None": None,
         "a seed": 0,
@@ -195,6 +233,27 @@ WRONG = {
         "text": "ab",
         "booleans": np.array([[True]]),
     },
+    "sentences of tokens": {
+        "None": None,
+        "floats": np.ones((2, 3)),
+        "beyond the vocabulary": np.full((2, 3), 99),
+        "below zero": np.full((2, 3), -1),
+        "one sentence": np.ones(3, int),
+        "too long": np.ones((2, 99), int),
+        "text": "tokens",
+    },
+    "mask of sentences": {
+        "None": None,
+        "integers": np.ones((2, 3), int),
+        "another shape": np.ones((2, 4), bool),
+        "a function": causal,
+        "a sentence without a token": np.array([[True] * 3, [False] * 3]),
+    },
+    "classes": {"one": 1, "zero": 0, **COUNTS},
+    "sentences": {"None": None, "text": "a film", "bytes": [b"a"], "numbers": [1, 2]},
+    "vocabulary": {"None": None, "a list": ["[CLS]"], "without [UNK]": {"[CLS]": 0, "[SEP]": 1}},
+    "ratings": {"None": None, "another length": [1.0], "text": "good"},
+    "path": {"None": None, "a number": 3, "no such file": "none"},
     "heads": {
         "True": True,
         "zero": 0,
@@ -263,6 +322,14 @@ WRONG = {
     "temperature": {"True": True, **NUMBERS},
     "targets": {"unknown": ["z"], "none": [], "words": "q,v", "a number": 3},
     "shapes": {"None": None, "a list": [(4, 4)]},
+    "config": {
+        "None": None,
+        "a list": [],
+        "text": "gpt2",
+        "nothing": {},
+        "an unknown type": {"model_type": "t5"},
+        "a number for a type": {"model_type": 3},
+    },
     "adapter": {"None": None, "a class": LoRA, "text": "lora"},
     "Ws": {
         "none": [],
@@ -336,6 +403,9 @@ WRONG = {
     "domain": {"None": None, "text": "sans"},
     "directory": {"None": None, "a number": 3, "a missing one": "no/such/folder"},
     "attached": {"None": None, "weights": {"layers.0.W": np.eye(4)}},
+    "dict": {"None": None, "a list": [1], "text": "lora", "a number": 3},
+    "transposed names": {"text": "c_attn", "a list": ["c_attn"], "a number": 2},
+    "words": {"text": "SEQ_CLS", "a list": ["SEQ_CLS"], "an unknown one": {"task": "SEQ_CLS"}},
     "checked adapter": {"None": None, "text": "LoRA", "a number": 3},
 }
 
@@ -353,6 +423,12 @@ T = generator().standard_normal((4, 4)) + np.eye(4)
 MLP = init_mlp(generator(), (4, 4, 4), np.float64)
 TARGET = {"layers.0.W": T, "layers.0.b": np.ones(4)}
 DECODER = init_transformer(generator(), 7, 5, 8, 1)
+ENCODER = init_encoder(generator(), 7, 5, 8, 1, 16)
+SENTENCES = {
+    "tokens": (np.array([[2, 5, 3], [2, 3, 0]]), "sentences of tokens"),
+    "mask": (np.array([[True, True, True], [True, True, False]]), "mask of sentences"),
+    "heads": (2, "heads"),
+}
 ATTACHED = attach({"layers.0.W": W, "layers.0.b": np.zeros(4)}, {"*.W": LoRA(2)}, rng=generator())
 PLAIN = {
     name: generator().standard_normal((4,) if name.endswith(".b") else (4, 4))
@@ -425,6 +501,11 @@ RELU = {
     "partition": ((2,), "partition"),
     "radius": (1.0, "number"),
 }
+MATRICES_OF_LORA = {"A": np.ones((2, 3)), "B": np.ones((4, 2))}
+CHECKPOINT = (
+    {"peft_type": "LORA", "r": 2, "lora_alpha": 2},
+    {f"base_model.model.q.lora_{letter}.weight": M for letter, M in MATRICES_OF_LORA.items()},
+)
 # function -> {argument: (a right value, the kind of wrong ones)}
 CALLS = {
     LoRA: SCALED,
@@ -468,6 +549,32 @@ CALLS = {
         "heads": (2, "heads"),
         "mask": (causal, "mask"),
     },
+    init_encoder: {
+        "rng": RNG,
+        "vocabulary": (7, "positive count"),
+        "context": (5, "positive count"),
+        "width": (8, "positive count"),
+        "depth": (1, "positive count"),
+        "hidden": (16, "positive count"),
+        "dtype": (np.float32, "dtype"),
+    },
+    with_head: {"rng": RNG, "weights": (ENCODER, "weights"), "classes": (2, "classes")},
+    encoder: {"weights": (ENCODER, "weights"), **SENTENCES},
+    sentence_vectors: {"weights": (ENCODER, "weights"), **SENTENCES},
+    sentence_logits: {
+        "weights": (with_head(generator(), ENCODER, 2), "weights"),
+        **SENTENCES,
+    },
+    tokenize: {
+        "sentences": (["a film"], "sentences"),
+        "vocabulary": ({"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3}, "vocabulary"),
+        "length": (8, "classes"),
+    },
+    split_by_sentiment: {
+        "texts": (["a", "b"], "sentences"),
+        "ratings": ([1.0, -2.0], "ratings"),
+        "least": (0.5, "number"),
+    },
     sample: {
         "weights": (DECODER, "weights"),
         "tokens": (np.array([[1, 2]]), None),
@@ -490,12 +597,32 @@ CALLS = {
         "steps": (3, "positive count"),
         "peak": (0.1, "number"),
     },
-    analysis.singular_spectrum: {"delta": (W, "matrix")},
-    analysis.energy_captured: {"delta": (W, "matrix")},
-    analysis.hyperspherical_energy: {"W": (W, "matrix")},
+    analysis.effective_rank: {"values": (np.ones(3), "values")},
+    analysis.stable_rank: {"values": (np.ones(3), "values")},
+    analysis.narrow_product: {
+        "B": (np.ones((4, 2)), "matrix of any float"),
+        "A": (np.ones((2, 4)), "matrix of any float"),
+    },
+    analysis.product_spectrum: {
+        "B": (np.ones((4, 2)), "matrix of any float"),
+        "A": (np.ones((2, 4)), "matrix of any float"),
+        "scale": (1.0, "number"),
+    },
+    analysis.product_factors: {
+        "adapter": (HRA(2), "LoRA or HRA"),
+        "params": ({"U": np.ones((4, 2))}, None),
+        "W": (W, "optional matrix of any float"),
+    },
+    analysis.mean_similarity: {
+        "matrices": ((W, T), "matrices"),
+        "i": (1, "positive count"),
+    },
+    analysis.singular_spectrum: {"delta": (W, "matrix of any float")},
+    analysis.energy_captured: {"delta": (W, "matrix of any float")},
+    analysis.hyperspherical_energy: {"W": (W, "matrix of any float")},
     analysis.subspace_similarity: {
-        "M1": (W, "matrix"),
-        "M2": (T, "matrix"),
+        "M1": (W, "matrix of any float"),
+        "M2": (T, "matrix of any float"),
         "i": (1, "positive count"),
         "j": (1, "positive count"),
     },
@@ -505,20 +632,20 @@ CALLS = {
         "j": (1, "positive count"),
     },
     analysis.conversion_matrices: {
-        "W": (W, "matrix"),
-        "A": (np.ones((2, 4)), "matrix"),
-        "B": (np.ones((4, 2)), "matrix"),
-        "A_0": (np.zeros((2, 4)), "optional matrix"),
+        "W": (W, "matrix of any float"),
+        "A": (np.ones((2, 4)), "matrix of any float"),
+        "B": (np.ones((4, 2)), "matrix of any float"),
+        "A_0": (np.zeros((2, 4)), "optional matrix of any float"),
     },
     analysis.published_conversion_matrices: {
-        "W": (W, "square matrix"),
-        "A": (np.ones((2, 4)), "matrix"),
-        "B": (np.ones((4, 2)), "matrix"),
-        "A_0": (np.zeros((2, 4)), "optional matrix"),
+        "W": (W, "square matrix of any float"),
+        "A": (np.ones((2, 4)), "matrix of any float"),
+        "B": (np.ones((4, 2)), "matrix of any float"),
+        "A_0": (np.zeros((2, 4)), "optional matrix of any float"),
     },
     analysis.intruder_dimensions: {
-        "W": (W, "matrix"),
-        "W_adapted": (T, "matrix"),
+        "W": (W, "matrix of any float"),
+        "W_adapted": (T, "matrix of any float"),
         "k": (1, "positive count"),
         "threshold": (0.5, "number"),
     },
@@ -526,6 +653,7 @@ CALLS = {
         "adapter": (LoRA(2), "adapter"),
         "shapes": ({"W": (4, 4)}, "shapes"),
     },
+    architecture_of: {"config": (CONFIGS["gpt2"], "config")},
     shapes_of: {"targets": ("qv", "targets")},
     draw_letters: {
         "rng": RNG,
@@ -596,16 +724,25 @@ CALLS = {
         "weights": (PLAIN, "plain network"),
         "target": ({name: a + 1.0 for name, a in PLAIN.items()}, "plain network"),
     },
-    read_peft: {"folder": ("tests/data/lora", "directory"), "weights": (MLP, "named arrays")},
+    read_safetensors: {"path": ("tests/data/lora", "directory")},
+    open_checkpoint: {"folder": ("tests/data/lora", "directory")},
+    adapters_of: {"config": (CHECKPOINT[0], "dict"), "arrays": (CHECKPOINT[1], "dict")},
+    read_peft: {
+        "folder": ("tests/data/lora", "directory"),
+        "weights": (MLP, "named arrays"),
+        "fan_in_fan_out": (None, "transposed names"),
+    },
     write_peft: {
         "folder": ("no/such/folder", None),
         "attached": (ATTACHED, "attached"),
         "params": (ATTACHED.params, "params"),
+        "fan_in_fan_out": (None, "transposed names"),
+        "about": (None, "words"),
     },
     check_adapter: {"adapter": (LoRA, "checked adapter")},
 }
 # Calls whose right form is not tried here: it would write files, needs a checkpoint, or takes long.
-NOT_TRIED = {read_peft, write_peft, check_adapter}
+NOT_TRIED = {read_safetensors, open_checkpoint, read_peft, write_peft, check_adapter}
 
 
 def name_of(function):

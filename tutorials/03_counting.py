@@ -147,7 +147,7 @@ assert 4 * matrices > 25e9 and stand_in.strides == (0, 0) and stand_in.base.nbyt
 assert sum(array.size for array in params.values()) == rank * (hidden + d)
 
 # %% [markdown]
-# `MODELS` has the tables of sizes of five released models, with the names that the released weights have.
+# `MODELS` has the tables of sizes of thirteen released models, with the names that the released weights have.
 # `count_trainable` counts what an adapter trains on all these shapes.
 
 # %%
@@ -155,7 +155,7 @@ FIVE = ("q", "k", "v", "up", "down")
 shapes = MODELS["llama-7b"].shapes(FIVE)
 for name in list(shapes)[:5]:
     print(f"{name:38} {shapes[name]}")
-assert len(shapes) == 5 * 32
+assert len(MODELS) == 13 and len(shapes) == 5 * 32
 assert count_trainable(LoRA(rank=32), shapes) == by_hand
 
 # %% [markdown]
@@ -246,13 +246,14 @@ assert count_trainable(CondLoRA(32), llama3, key=kind) == count_trainable(LoRA(3
 #
 # ## The same from the command line
 #
-# To count for any of the five models, type
+# To count for any of the thirteen models, type
 #
 # ```
 # python -m minilora count llama3-8b --adapter lora --rank 32 --targets q,k,v,up,down
 # ```
 #
-# It prints this:
+# Other models of the families LLaMA, Mistral, Qwen, Gemma, Phi, GPT-2 and BERT are published with a small file,
+# `config.json`, that holds their sizes: give its path in place of the name. The command above prints this:
 
 # %%
 main(["count", "llama3-8b", "--adapter", "lora", "--rank", "32", "--targets", "q,k,v,up,down"])

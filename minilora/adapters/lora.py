@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import autograd.numpy as np
 
 from minilora.adapters.scaling import alpha_over_rank, check_scale
-from minilora.checks import check_matrix, check_rank
+from minilora.checks import check_matrix
 from minilora.weight import dense, describe, linear, normal
 
 
@@ -26,7 +26,8 @@ from minilora.weight import dense, describe, linear, normal
 class LoRA:
     """Low-rank adaptation, W' = W + s B A.
 
-    rank: r, at most min(d_out, d_in). alpha: α; None stands for α = r, hence s = 1.
+    rank: r. More than min(d_out, d_in) is redundant, for B A has at most that rank, but allowed:
+    a layer with few outputs may have it. alpha: α; None stands for α = r, hence s = 1.
     scaling: s as a function of (alpha, rank); `alpha_over_sqrt_rank` makes it rsLoRA.
 
     Raises ValueError when rank is not an integer of at least 1, or alpha or s not a positive
@@ -51,10 +52,9 @@ class LoRA:
     def init(self, rng, W):
         """params: A (r, d_in) from N(0, 1/d_in), B (d_out, r) = 0. frozen: W.
 
-        Raises ValueError when W is not a finite matrix or r > min(d_out, d_in).
+        Raises ValueError when W is not a finite matrix.
         """
         d_out, d_in = check_matrix("W", W)
-        check_rank(self.rank, most=min(d_out, d_in))
         A = normal(rng, (self.rank, d_in), d_in**-0.5, W.dtype)
         B = np.zeros((d_out, self.rank), W.dtype)
         return {"A": A, "B": B}, {"W": W}

@@ -31,13 +31,22 @@ def add_training_options(parser):
 
 def _seed_number(text):
     """An integer from 0 up, for argparse."""
+    return _integer_from(0, text)
+
+
+def _integer_from(least, text):
     try:
         value = int(text)
     except ValueError:
-        value = -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be an integer from 0 up, got {text!r}")
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"must be an integer from {least} up, got {text!r}")
     return value
+
+
+def positive(text):
+    """An integer from 1 up, for argparse."""
+    return _integer_from(1, text)
 
 
 def folder(text):
@@ -58,10 +67,11 @@ def comma_separated(text):
     return names
 
 
-def check_folder(path, files):
+def check_folder(path, files, argument="--out"):
     """Raise UsageError unless files of these names can be written into the folder; leaves no trace.
 
-    Writes a file of the size of a figure, because a disk may be full or read-only.
+    Writes a file of the size of a figure, because a disk may be full or read-only. argument: which
+    one names the folder, for the message.
     """
     created = [parent for parent in (path, *path.parents) if not os.path.exists(parent)]
     try:
@@ -78,7 +88,7 @@ def check_folder(path, files):
         place = getattr(error, "filename", None) or path
         if str(place) != str(path):
             reason = f"{reason} ({place})"
-        raise UsageError(f"argument --out: cannot write into {path}: {reason}") from error
+        raise UsageError(f"argument {argument}: cannot write into {path}: {reason}") from error
     finally:
         for parent in created:
             with suppress(OSError):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from minilora.adapters.full import Full
 from minilora.adapters.hra import orthogonality_penalty
 from minilora.attachment import attach, own_name
 from minilora.quantization import quantize
@@ -68,10 +69,11 @@ def adapt(method, weights, model_loss, data, *, rng, steps, batch, task):
     return attached, params, time.perf_counter() - started
 
 
-def _quantize_adapted(weights, patterns):
-    """Weights with those in four bits whose name matches one of the patterns."""
+def _quantize_adapted(weights, adapters):
+    """Weights with those in four bits that get an adapter other than Full."""
     quantized = dict(weights)
-    for name, W in weights.items():
-        if any(fnmatchcase(name, pattern) for pattern in patterns):
-            quantized[name] = quantize(W)
+    for pattern, adapter in adapters.items():
+        for name in weights:
+            if fnmatchcase(name, pattern) and not isinstance(adapter, Full):
+                quantized[name] = quantize(weights[name])
     return quantized

@@ -1,15 +1,17 @@
 """Count what every adapter trains in a real model, and the memory that takes, without its weights.
 
-No matrix of the model's size is made: see `minilora.architectures`.
+The model is one of `MODELS`, or what a config.json describes. No matrix of its size is made: see
+`minilora.architectures`.
 """
 
 import math
+import os
 from functools import partial
 
 import numpy as np
 
 from minilora.adapters import HRA, CondLoRA, HRAStrict, LoRA, SBoRAFA, SBoRAFB
-from minilora.architectures import MODELS, count_trainable
+from minilora.architectures import MODELS, count_trainable, read_architecture
 from minilora.attachment import kind, own_name
 from minilora.cli.arguments import UsageError, comma_separated
 from minilora.cli.output import print_line, table
@@ -23,11 +25,18 @@ ADAPTERS = {
     "hra-strict": HRAStrict,
     "condlora": CondLoRA,
 }
+_NAMES = ", ".join(MODELS)
+_WAYS = f"one of {_NAMES}, or the path of a config.json or of a folder that holds one"
 
 
 def add_arguments(parser):
     """The model and the options of this command."""
-    parser.add_argument("model", choices=tuple(MODELS), help="whose linear maps to adapt")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help=f"whose linear maps to adapt: {_WAYS}",
+    )
     parser.add_argument(
         "--adapter",
         choices=tuple(ADAPTERS),
@@ -41,12 +50,15 @@ def add_arguments(parser):
         "--targets",
         type=comma_separated,
         metavar="NAMES",
-        help="which linear maps, such as q,v, of q,k,v,o,gate,up,down (all that the model has)",
+        help="which linear maps, such as q,v, of q,k,v,o,gate,up,down, qkv and gate_up; the last "
+        "two are fused ones (all that the model has)",
     )
 
 
 def run(options):
     """Run the command."""
+    if options.model is None:
+        raise UsageError(f"which model? O{_WAYS[1:]}. Try: minilora count llama3-8b --rank 8")
     try:
         count_model(options.model, options.adapter, options.rank, options.targets)
     except ValueError as error:
@@ -54,18 +66,18 @@ def run(options):
 
 
 def count_model(model, adapter=None, rank=8, targets=None, show=print_line):
-    """Print how many parameters an adapter of ADAPTERS (or each) trains on a model of MODELS.
+    """Print how many parameters an adapter of ADAPTERS (or each) trains on a model.
 
-    targets: linear maps of the model, all by default. show: called with each text to print.
+    model: a name of MODELS, or the path of a config.json or of its folder. targets: linear maps of
+    the model, all by default. show: called with each text to print.
     Returns {adapter: trainable parameters}.
 
-    Raises ValueError for an unknown model, adapter or target, or an impossible rank.
+    Raises ValueError for an unknown model, adapter or target, for a config.json that cannot be
+    counted, or an impossible rank.
     """
-    if model not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
     if adapter is not None and adapter not in ADAPTERS:
         raise ValueError(f"adapter must be one of {', '.join(ADAPTERS)}, got {adapter!r}")
-    architecture = MODELS[model]
+    architecture = _find(model)
     shapes = architecture.shapes(targets)
     counts = {"full fine-tuning": architecture.total}
     for name in ADAPTERS if adapter is None else [adapter]:
@@ -78,12 +90,22 @@ def count_model(model, adapter=None, rank=8, targets=None, show=print_line):
         )
     show(table(rows))
     show(f"Adapter, and Adam's two moments, in float32. Adapted: {len(shapes)} matrices.")
+    show(f"Full fine-tuning trains all parameters of {architecture.counted}.")
     for storage, size in _base_sizes(architecture).items():
         show(
             f"The frozen model, its linear maps in {storage}, the rest in float16: "
             f"{_megabytes(size)}"
         )
     return counts
+
+
+def _find(model):
+    """The architecture of a name or a path. Raises ValueError when there is none."""
+    if isinstance(model, str) and model in MODELS:
+        return MODELS[model]
+    if isinstance(model, (str, os.PathLike)) and os.path.exists(model):
+        return read_architecture(model)
+    raise ValueError(f"model must be {_WAYS}, got {model!r:.200}")
 
 
 def _count_adapter(name, rank, shapes):

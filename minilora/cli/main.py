@@ -20,7 +20,9 @@ from minilora.cli.output import OutputError, close_output, flush_output, survive
 COMMANDS = {
     "letters": "compare all adapters on images of letters: a table and two figures",
     "text": "compare all adapters on a language model that goes from prose to Python code",
-    "count": "count what adapters train in LLaMA and other models, and the memory that takes",
+    "real": "compare all adapters on a pretrained Transformer and sentences of film reviews",
+    "count": "count what adapters train in LLaMA, or by a config.json, and the memory that takes",
+    "inspect": "look into a LoRA or HRA checkpoint of Hugging Face PEFT, beside its base model",
 }
 _DEFAULT = "letters"
 _DESCRIPTION = """Pretrain a small network, see it fail on unseen data, adapt it with every method

@@ -1,5 +1,7 @@
-"""The figures of the comparison on letters, as PNG files."""
+"""The figures of the commands, as PNG files."""
 
+import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 # Distinct for colour-blind readers too.
@@ -20,6 +22,7 @@ _COLOURS = (
     "#475569",
 )
 _MARKERS = "sDo^vP*X<>"
+_MOST_PANELS = 12
 
 
 def plot_predictions(panels, method, file):
@@ -46,11 +49,11 @@ def plot_predictions(panels, method, file):
     return _save(figure, file)
 
 
-def plot_accuracy(panels, baselines, file):
+def plot_accuracy(panels, baselines, file, error=0.0):
     """Accuracy against trainable parameters: a panel for each domain, a line for each family.
 
     panels: {title: [(family, trainable parameters, accuracy), …]}. baselines: {title: accuracy
-    before adapting}. Returns the file.
+    before adapting}. error: half the length of a bar at each point. Returns the file.
     """
     figure = Figure(figsize=(3.3 * len(panels) + 1.6, 4.2), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -62,6 +65,8 @@ def plot_accuracy(panels, baselines, file):
             axis.plot(
                 counts, percent, marker=marker, color=colour, label=family, markersize=8, alpha=0.85
             )
+            if error:
+                axis.errorbar(counts, percent, 100 * error, fmt="none", ecolor=colour, alpha=0.5)
         axis.set(
             title=f"{title} (before adapting: {baselines[title]:.0%})",
             xscale="log",
@@ -74,6 +79,49 @@ def plot_accuracy(panels, baselines, file):
     handles, families = axes[0].get_legend_handles_labels()
     figure.legend(handles, families, loc="outside right center", frameon=False)
     return _save(figure, file)
+
+
+def plot_spectra(panels, title, file):
+    """The singular values of several kinds of layers: a panel for each, a line for each layer.
+
+    panels: {kind: [singular values of one layer, …]}, the first layer dark, the last one bright; no
+    more than 12 kinds are drawn. Values below 1e-7 of the largest are rounding, and left out.
+    Returns the file.
+    """
+    largest = max(max(values, default=0) for spectra in panels.values() for values in spectra)
+    shown = list(panels.items())[:_MOST_PANELS]
+    columns = min(len(shown), 4)
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(3.4 * columns + 0.6, 2.9 * rows + 0.6), layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axis in grid.flat[len(shown) :]:
+        axis.set_axis_off()
+    for axis, (name, spectra) in zip(grid.flat, shown):
+        colours = colormaps["viridis"](np.linspace(0, 0.9, len(spectra)))
+        for values, colour in zip(spectra, colours):
+            places = np.flatnonzero(values > 1e-7 * largest)
+            axis.plot(places + 1, values[places], ".-", color=colour, lw=1, ms=4)
+        axis.set(yscale="log", xlabel="i")
+        axis.set_title(_folded(name), size=9)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    for axis in grid[:, 0]:
+        axis.set_ylabel("σᵢ")
+    others = len(panels) - len(shown)
+    note = f"; {others} more kinds are not shown" if others else ""
+    figure.suptitle(f"{title}\n(a line a layer, from the first, dark, to the last{note})", size=10)
+    return _save(figure, file)
+
+
+def _folded(name):
+    """A long dotted name in lines of at most about 34 characters."""
+    lines = [""]
+    for part in name.split("."):
+        if lines[-1] and len(lines[-1]) + len(part) > 33:
+            lines.append("")
+        lines[-1] += f"{part}."
+    return "\n".join(lines)[:-1]
 
 
 def _write_below(axis, x, text, colour, size=13):

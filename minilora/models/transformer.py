@@ -25,8 +25,10 @@ import autograd.numpy as np
 from minilora.checks import (
     check_count,
     check_float_type,
+    check_heads,
     check_names,
     check_rng,
+    check_tokens,
     check_weights,
 )
 from minilora.ops import relu, softmax, standardise
@@ -101,9 +103,8 @@ def transformer(weights, tokens, heads, mask=causal):
     embedding = weights["embedding"]
     positions = weights["positions"]
     vocabulary, width = embedding.shape
-    _check_tokens(tokens, vocabulary, positions.shape[0])
-    if isinstance(heads, bool) or heads not in range(1, width + 1) or width % heads:
-        raise ValueError(f"heads must divide the width {width}, got {heads!r}")
+    check_tokens(tokens, vocabulary, positions.shape[0])
+    check_heads(heads, width)
     length = tokens.shape[-1]
     allowed = check_mask(mask, length)
     h = (embedding[tokens] + positions[:length]).reshape(-1, width)
@@ -152,18 +153,6 @@ def check_mask(mask, length):
         wanted = f"booleans ({length}, {length}), one True in each row or more"
         raise ValueError(f"mask must give {wanted}, got {allowed!r}")
     return allowed
-
-
-def _check_tokens(tokens, vocabulary, context):
-    """Raise ValueError unless tokens are integers below vocabulary, 1 to context in a row."""
-    if tokens.dtype.kind not in "iu":
-        raise ValueError(f"tokens must be integers, got {tokens.dtype}")
-    if tokens.ndim < 1 or not 1 <= tokens.shape[-1] <= context:
-        given = f"got shape {tokens.shape}"
-        raise ValueError(f"tokens must be 1 to {context} in a row, on the last axis, {given}")
-    if tokens.size and (tokens.min() < 0 or tokens.max() >= vocabulary):
-        given = f"{tokens.min()} … {tokens.max()}"
-        raise ValueError(f"tokens must lie in 0 … {vocabulary - 1}, got {given}")
 
 
 def _block(weights, name, h, heads, allowed):

@@ -3,11 +3,25 @@
     attached = read_peft(folder, weights)      # an `Attached` with the parameters of the checkpoint
     write_peft(folder, attached, params)       # a checkpoint that PEFT loads
 
+Without a base model: `open_checkpoint` opens the folder, and `adapters_of` says what it holds.
+`read_safetensors` reads the base model itself.
+
 `safetensors` turns arrays into bytes and back, `patterns` says which layers a regular expression
-means, `checkpoint` turns adapters into what PEFT stores and back, `files` reads and writes folders.
+means, `settings` and `names` say what a configuration and a layer's name mean. `checkpoint` says
+what is in a file, `reading` and `writing` put it onto weights and back. `files` reads and writes
+folders, and `advice` knows other formats by their looks.
 """
 
-from minilora.peft.checkpoint import layer_of
-from minilora.peft.files import read_peft, write_peft
+from minilora.peft.checkpoint import adapters_of
+from minilora.peft.files import open_checkpoint, read_peft, write_peft
+from minilora.peft.names import layer_of
+from minilora.peft.safetensors import read_safetensors
 
-__all__ = ["layer_of", "read_peft", "write_peft"]
+__all__ = [
+    "adapters_of",
+    "layer_of",
+    "open_checkpoint",
+    "read_peft",
+    "read_safetensors",
+    "write_peft",
+]

@@ -2,8 +2,9 @@
 
 What is about to be written is read first, as it would come back, so a checkpoint that cannot be
 read never replaces one that can. Both files are written aside and then moved; when that fails, the
-folder holds the files that it held before. Two files cannot be moved in one step: whoever reads
-while another process writes may find one old file and one new.
+folder holds the files that it held before. The old configuration goes first and the new one comes
+last. So whoever reads while another process writes, or after it was killed, may find no
+configuration, but never an old file beside a new one. The folder unfinished-… then has all of them.
 """
 
 import glob
@@ -18,25 +19,64 @@ import numpy as np
 
 from minilora.attachment import Attached, attach
 from minilora.checks import check_named_weights
-from minilora.peft.checkpoint import ARRAYS, CONFIG, from_peft, layer_names, layer_of, to_peft
+from minilora.peft.advice import UNFINISHED, instead_of_arrays, instead_of_config
+from minilora.peft.checkpoint import ARRAYS
+from minilora.peft.names import layer_of, parameter_names
+from minilora.peft.orientation import check_orientation, turned_names
+from minilora.peft.reading import from_peft
 from minilora.peft.safetensors import pack, parse_json, unpack
+from minilora.peft.settings import CONFIG, description
+from minilora.peft.writing import to_peft
+from minilora.weight import dense
 
 
-def read_peft(folder, weights, layer_of=layer_of):
+def open_checkpoint(folder):
+    """The two files of a PEFT checkpoint, (config, arrays): {word: value} and {key: array}.
+
+    `adapters_of` in checkpoint.py says what they mean. No base model is needed for either.
+
+    Raises ValueError, with what to do, when a file is missing or broken, or is not PEFT's.
+    """
+    try:
+        return _open(Path(folder))
+    except Exception as error:  # the files are untrusted input, which can go wrong anywhere
+        raise ValueError(f"folder {folder} is not a checkpoint of PEFT: {error}") from error
+
+
+def _open(folder):
+    """As `open_checkpoint`, with an error of any kind."""
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"there is no {CONFIG}{instead_of_config(folder)}")
+    if not (folder / ARRAYS).is_file():
+        raise ValueError(f"there is no {ARRAYS}{instead_of_arrays(folder)}")
+    config = parse_json((folder / CONFIG).read_text("utf-8"))
+    if not isinstance(config, dict):
+        raise ValueError(f"{CONFIG} must hold an object, got {config!r:.80}")
+    return config, unpack((folder / ARRAYS).read_bytes())
+
+
+def read_peft(folder, weights, layer_of=layer_of, fan_in_fan_out=None):
     """The adapters of a PEFT checkpoint on these weights: an `Attached` with the file's parameters.
 
     weights: dict from names to weights, as for `attach`. layer_of: name of a weight -> name of its
     layer in PEFT's model, or None. The parameters take the dtype of the weight that they adapt.
+    Heads and biases that were trained whole are `Full`.
 
-    Raises ValueError when a file is missing or broken, or asks for anything but LoRA or HRA on
-    these weights.
+    fan_in_fan_out: name -> whether `weights` has Wᵀ there, as GPT-2's files do; those are
+    transposed, and the `Attached` has W. False: none has. A checkpoint for a model that keeps Wᵀ
+    must be told so, or that none has, if its layers are square and both would fit.
+
+    Raises ValueError when a file is missing or broken, or asks for anything but LoRA, HRA or Full
+    on these weights.
     """
-    check_named_weights(weights)
-    layers = layer_names(weights, layer_of)
+    _check_numpy(weights)
+    names = parameter_names(weights, layer_of)
+    turned = turned_names(weights, fan_in_fan_out)
+    weights = {name: dense(W).T if name in turned else W for name, W in weights.items()}
     try:
-        config = parse_json(Path(folder, CONFIG).read_text("utf-8"))
-        arrays = unpack(Path(folder, ARRAYS).read_bytes())
-        adapters, params = from_peft(config, arrays, weights, layers)
+        config, arrays = _open(Path(folder))
+        adapters, params = from_peft(config, arrays, weights, names, turned)
+        check_orientation(config, adapters, weights, fan_in_fan_out)
     except Exception as error:  # the files are untrusted input, which can go wrong anywhere
         problem = f"folder {folder} is not a checkpoint of LoRA or HRA for these weights"
         raise ValueError(f"{problem}: {error}") from error
@@ -45,16 +85,20 @@ def read_peft(folder, weights, layer_of=layer_of):
     return replace(attached, params=params)
 
 
-def write_peft(folder, attached, params=None, layer_of=layer_of):
+def write_peft(folder, attached, params=None, layer_of=layer_of, fan_in_fan_out=None, about=None):
     """Write the adapters of an `Attached`, with these params, as a checkpoint that PEFT loads.
 
     params: default the initial ones. layer_of: as for `read_peft`; no two matrices may have the
-    same layer. The weights below the adapters are not written. When this fails, both files are as
-    before.
+    same layer. fan_in_fan_out: name -> whether PEFT's model keeps Wᵀ there, as GPT-2 does. about:
+    what the configuration is to say of the base model, of which base_model_name_or_path, task_type,
+    revision and auto_mapping are kept; for an adapter that was read, the configuration that
+    `open_checkpoint` gives. The weights below the adapters are not written. When this fails, both
+    files are as before.
 
     Raises ValueError when params are not those of `attached` or not finite, or when PEFT has no
     form of an adapter, or no folder for this mixture: it keeps LoRA of any ranks, or HRA of one
-    rank, strict everywhere or nowhere. Raises TypeError for a call in another form.
+    rank, strict everywhere or nowhere, and Full beside them. Raises TypeError for a call in another
+    form.
     """
     if not isinstance(folder, (str, os.PathLike)):
         raise TypeError(f"folder must be a path, got {folder!r:.80}")
@@ -64,25 +108,35 @@ def write_peft(folder, attached, params=None, layer_of=layer_of):
         raise ValueError("attached must have an adapter: PEFT has no checkpoint of none")
     params = attached.params if params is None else params
     attached.bind(params)  # raises for params of something else
-    layers = layer_names(attached.weights, layer_of)
-    config, arrays = to_peft(attached, params, layers)
-    text = json.dumps(config, indent=2)
+    names = parameter_names(attached.weights, layer_of)
+    turned = turned_names(attached.weights, fan_in_fan_out)
+    config, arrays = to_peft(attached, params, names, turned)
+    text = json.dumps({**config, **description(about or {})}, indent=2)
     try:
         content = pack(arrays)
-        from_peft(parse_json(text), unpack(content), attached.weights, layers)
+        from_peft(parse_json(text), unpack(content), attached.weights, names, turned)
     except ValueError as error:
         problem = "attached with these params makes no checkpoint that can be read"
         raise ValueError(f"{problem}: {error}") from error
     _write_together(Path(folder), {ARRAYS: content, CONFIG: text.encode()})
 
 
+def _check_numpy(weights):
+    """Raise ValueError unless weights is a dict from names to weights with dtypes of NumPy."""
+    check_named_weights(weights)
+    for name, W in weights.items():
+        if not isinstance(getattr(W, "dtype", None), np.dtype):
+            given = f"{type(W).__module__}.{type(W).__name__}"
+            raise ValueError(f"weights[{name!r}] must be of NumPy, got {given}: try np.asarray(W)")
+
+
 def _write_together(folder, files):
-    """Put files {name: bytes} into a folder, all of them or none."""
+    """Put both files, {name: bytes}, into a folder, or none of them."""
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder) as aside, ExitStack() as undo:
+    with TemporaryDirectory(dir=folder, prefix=UNFINISHED) as aside, ExitStack() as undo:
         for name, content in files.items():
             Path(aside, name).write_bytes(content)
-        for name in files:
+        for name in (CONFIG, ARRAYS):  # what comes first is undone last
             target = folder / name
             if target.exists():
                 old = Path(aside, f"{name}.old")
@@ -90,5 +144,7 @@ def _write_together(folder, files):
                 undo.callback(os.replace, old, target)
             else:
                 undo.callback(target.unlink, missing_ok=True)
-            os.replace(Path(aside, name), target)
+        (folder / CONFIG).unlink(missing_ok=True)
+        for name in (ARRAYS, CONFIG):
+            os.replace(Path(aside, name), folder / name)
         undo.pop_all()

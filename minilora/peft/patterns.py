@@ -19,6 +19,7 @@ from functools import partial
 _TOKEN = re.compile(r"\[\^?\]?(?:\\.|[^]\\])*\]|\(\?:?|\\.|[*+?][+?]?|.", re.DOTALL)
 _REFUSED = re.compile(r"\(\?|\\[0-9xuUN]|\{|[*+?]\+")
 _LONGEST = 1000  # characters in all the patterns of a setting that need the automaton
+_MOST = 5 * 10**7  # steps, the product of those characters and of the characters of all names
 
 
 def first_match(patterns, names):
@@ -28,10 +29,11 @@ def first_match(patterns, names):
 
     Raises re.error for a pattern that is not a regular expression; ValueError for one that is
     refused (see above), or when those with a group, "|" or a quantifier have over 1,000 characters
-    in all.
+    in all, or could take over 50 million steps on these names.
     """
     value_of = {}
     length = 0
+    characters = sum(map(len, names))
     for pattern, value in patterns.items():
         expression = rf"(.*\.)?({pattern})$"  # as in PEFT
         matches = re.compile(expression).match
@@ -39,6 +41,9 @@ def first_match(patterns, names):
             length += len(pattern)
             if length > _LONGEST:
                 raise ValueError(f"patterns must have at most {_LONGEST} characters, got {length}")
+            if length * characters > _MOST:
+                problem = f"patterns of {length} characters on names of {characters}"
+                raise ValueError(f"{problem} could take over {_MOST:,} steps")
             matches = partial(_matches, *_automaton(expression))
         for name in names:
             if name not in value_of and matches(name):

@@ -14,7 +14,6 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('d_in**-0.5, W.dtype', '0.0, W.dtype'),
     ('d_in**-0.5, W.dtype', 'd_out**-0.5, W.dtype'),
     ('(d_out, self.rank), W.dtype)', '(d_out, self.rank))'),
-    ('most=min(d_out, d_in)', 'most=max(d_out, d_in)'),
     ('        check_scale(self)\n', '        pass\n'),
     ('self.rank if self.alpha is None', '1 if self.alpha is None'),
     ('return float(self.scaling(alpha, self.rank))', 'return self.scaling(alpha, self.rank)'),

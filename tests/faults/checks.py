@@ -1,7 +1,7 @@
 """Faults for minilora/checks.py, each of which its tests must catch."""
 
 FILE = "checks.py"
-TESTS = "test_checks.py test_attach.py"
+TESTS = "test_checks.py test_attach.py test_transformer.py test_encoder.py"
 FAULTS = [  # (what stands there, what the fault puts in its place)
     ('not _is_integer(value) or not least', 'not least'),
     ('most=math.inf, least=1):', 'most=math.inf, least=0):'),
@@ -37,4 +37,8 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('return f"try np.asarray({name}, np.float32)"', 'return ""'),
     ('or not weights:\n', 'or False:\n'),
     ('not isinstance(name, str) or not hasattr', 'not hasattr'),
+    ('if tokens.dtype.kind not in "iu"', 'if tokens.dtype.kind not in "iub"'),
+    ('tokens.ndim < 1 or ', ''),
+    ('tokens.min() < 0 or ', ''),
+    ('isinstance(heads, bool) or ', ''),
 ]  # fmt: skip

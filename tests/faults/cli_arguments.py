@@ -3,7 +3,7 @@
 FILE = "cli/arguments.py"
 TESTS = "test_cli.py"
 FAULTS = [  # (original, mutant)
-    ('    if value < 0:', '    if value < -1:'),
+    ('    if value < least:', '    if value < -1:'),
     ('    if not text.strip():', '    if False:'),
     ('Path(text).expanduser()', 'Path(text)'),
     ('    if not all(names):', '    if not any(names):'),

@@ -5,6 +5,6 @@ TESTS = "test_cli_comparison.py"
 FAULTS = [  # (original, mutant)
     ('value + method.strength * penalties', 'value + 0 * penalties'),
     ('if method.four_bits:', 'if not method.four_bits:'),
-    ('any(fnmatchcase(name, pattern) for pattern in patterns)', 'name.endswith(".W")'),
+    ('fnmatchcase(name, pattern) and not isinstance(adapter, Full)', 'name.endswith(".W")'),
     ('rng=rng, key=method.key)', 'rng=rng)'),
 ]  # fmt: skip

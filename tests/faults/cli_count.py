@@ -5,8 +5,11 @@ TESTS = "test_cli.py"
 FAULTS = [  # (original, mutant)
     ('"sbora-fa": SBoRAFA,\n    "sbora-fb": SBoRAFB', '"sbora-fa": SBoRAFB,\n    "sbora-fb": SBoRAFA'),
     ('partial(HRA, odd=True)', 'HRA'),
-    ('    if model not in MODELS:', '    if False:'),
+    ('    if options.model is None:', '    if False:'),
+    ('if isinstance(model, str) and model in MODELS:', 'if isinstance(model, str) and model in MODELS and not os.path.exists(model):'),
+    ('if isinstance(model, (str, os.PathLike)) and os.path.exists(model):', 'if True:'),
     ('and adapter not in ADAPTERS:', 'and False:'),
+    ('parameters of {architecture.counted}.', 'parameters.'),
     ('kind if name == "condlora" else own_name', 'own_name'),
     ('type=int, default=8', 'type=int, default=4'),
     ('        if rank > d_in:', '        if rank >= d_in:'),

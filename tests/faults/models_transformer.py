@@ -15,8 +15,6 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('for letter in "Wb"),', 'for letter in "W"),'),
     ('    if not callable(mask):', '    if False:'),
     ('allowed.shape == (length, length) and ', ''),
-    ('not in "iu"', 'not in "iub"'),
-    ('tokens.ndim < 1 or ', ''),
     ('    h = h + _attention(', '    h = _attention('),
     ('layer_norm(weights, f"{name}.norm1", h)', 'h'),
     ('eps=1e-5', 'eps=1e-3'),

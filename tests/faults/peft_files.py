@@ -1,12 +1,16 @@
 """Faults for minilora/peft/files.py, each of which its tests must catch."""
 
 FILE = "peft/files.py"
-TESTS = "test_peft.py test_peft_broken.py"
+TESTS = "test_peft.py test_peft_broken.py test_peft_folders.py test_peft_orientation.py"
 FAULTS = [  # (original, mutant)
     ('    check_named_weights(weights)\n', ''),
     ('.read_text("utf-8")', '.read_text("latin-1")'),
+    ('    if not isinstance(config, dict):\n', '    if False:\n'),
+    ('dense(W).T if name in turned else W', 'W'),
     ('    if not isinstance(folder, (str, os.PathLike)):\n', '    if False:\n'),
     ('    if not isinstance(attached, Attached):\n', '    if False:\n'),
+    ('        if not isinstance(getattr(W, "dtype", None), np.dtype):\n', '        if False:\n'),
     ('folder.mkdir(parents=True, exist_ok=True)', 'folder.mkdir(exist_ok=True)'),
-    ('            Path(aside, name).write_bytes(content)\n', '            (folder / name).write_bytes(content)\n            Path(aside, name).write_bytes(content)\n'),
+    ('        (folder / CONFIG).unlink(missing_ok=True)\n', ''),
+    ('for name in (CONFIG, ARRAYS):', 'for name in (ARRAYS, CONFIG):'),
 ]  # fmt: skip

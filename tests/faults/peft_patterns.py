@@ -7,6 +7,7 @@ FAULTS = [  # (original, mutant)
     (r'r"\(\?|\\[0-9xuUN]|\{|[*+?]\+"', r'r"\\[0-9xuUN]|\{|[*+?]\+"'),
     (r'(.*\.)?({pattern})$', r'(.*)?({pattern})$'),
     ('length += len(pattern)', 'length = len(pattern)'),
+    ('            if length * characters > _MOST:\n', '            if False:\n'),
     ('["(", *_TOKEN.findall(expression), ")"]', '[*_TOKEN.findall(expression)]'),
     ('        if _REFUSED.fullmatch(token):\n', '        if False:\n'),
     ('last = len(moves) - 1', 'last = len(moves) - 3'),

@@ -192,7 +192,7 @@ def wrong_settings():
     no_rank = ({"0": 3}, {"layers.0": "2"}, {"0": None})
     no_alpha = ({"0": 0}, {"0": "5"}, {"0": None}, {"2": []})
     no_pattern = ({"(": 2}, {"[": 2}, {"*": 2}, {"(?P<a>x)(?P<a>y)": 1}, {"x{99999999999}": 1})
-    starts = ("pissa", "pissa_niter_4", "olora", "corda", "loftq", "lora_ga", "mica")
+    starts = ("pissa", "pissa_niter_4", "olora", "corda", "loftq", "lora_ga", "Mica ")
     no_number = (True, "2", "", None, [], [2], {})
     not_finite = (float("nan"), float("inf"), float("-inf"))
     wrong = {
@@ -205,8 +205,9 @@ def wrong_settings():
         "init_lora_weights": (*starts, ["gaussian"], 2),
     }
     switches = ("use_dora", "lora_bias", "use_qalora")
-    for word in (*switches, "modules_to_save", "layer_replication", "target_parameters"):
+    for word in (*switches, "layer_replication", "target_parameters"):
         wrong[word] = (True, ["a"])
+    wrong["modules_to_save"] = (True, "layers.1", [1], ["layers.1"], ["1"], ["a", "rs.1"])
     unknown = ("trainable_token_indices", "alora_invocation_tokens", "use_bdlora", "something_new")
     for word in (*unknown, "loftq_config"):
         wrong[word] = ([1], {"a": 1})

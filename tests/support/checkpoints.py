@@ -5,7 +5,8 @@ import struct
 
 import numpy as np
 
-from minilora.peft.checkpoint import ARRAYS, CONFIG
+from minilora.peft.checkpoint import ARRAYS
+from minilora.peft.settings import CONFIG
 from support.golden import DATA
 
 OUTPUTS = {
@@ -15,6 +16,8 @@ WHOLE = {
     name: {file: (DATA / name / file).read_bytes() for file in (CONFIG, ARRAYS)} for name in OUTPUTS
 }
 FORMATS = {"F64": "d", "F32": "f", "F16": "e", "BF16": "f"}
+FORMATS |= {"I64": "q", "I32": "i", "I16": "h", "I8": "b"}
+FORMATS |= {"U64": "Q", "U32": "I", "U16": "H", "U8": "B", "BOOL": "?"}
 
 
 def decoded(content):
@@ -35,6 +38,16 @@ def decoded(content):
         arrays[name] = np.array(values).reshape(entry["shape"])
     assert used == len(content)
     return arrays
+
+
+def taken(arrays, weight):
+    """Take out of these arrays of a file what it has of a weight that was trained whole."""
+    layer, _, letter = weight.rpartition(".")
+    kind = {"W": "weight", "b": "bias"}[letter]
+    arrays.pop(f"base_model.model.{layer}.original_module.{kind}", None)
+    wrappers = ("", "base_layer.", "modules_to_save.", "modules_to_save.default.")
+    keys = [f"base_model.model.{layer}.{wrapper}{kind}" for wrapper in wrappers]
+    return [arrays.pop(key) for key in keys if key in arrays]
 
 
 def assembled(header, data):

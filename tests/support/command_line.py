@@ -7,11 +7,11 @@ def cells_of(line):
     return [cell.strip() for cell in line.split("  ") if cell.strip()]
 
 
-def table_of(printed):
+def table_of(printed, methods=letters.METHODS):
     """The table of results: {method: {column: cell}}."""
     lines = printed.splitlines()
     head = next(i for i, line in enumerate(lines) if line.startswith("accuracy in %"))
-    body = lines[head : head + 1 + len(letters.METHODS)]
+    body = lines[head : head + 1 + len(methods)]
     assert len({len(line) for line in body}) == 1
     names = cells_of(body[0])
     rows = [cells_of(line) for line in body[1:]]

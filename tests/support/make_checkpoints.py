@@ -94,14 +94,19 @@ CHECKPOINTS = {
     "hra_odd": (peft.HRAConfig(r=3, target_modules=ENDS, init_weights=False), torch.float32),
     "hra_apply_gs": (peft.HRAConfig(r=2, target_modules=ENDS, apply_GS=True), torch.float32),
     "hra_bfloat16": (peft.HRAConfig(r=2, target_modules=ENDS), torch.bfloat16),
+    "modules_to_save": (
+        peft.LoraConfig(r=2, target_modules=["layers.0"], modules_to_save=["layers.2"]),
+        torch.float32,
+    ),
+    "bias": (peft.LoraConfig(r=2, target_modules=["layers.0"], bias="lora_only"), torch.float32),
+    "bias_all": (
+        peft.HRAConfig(r=2, target_modules=["layers.0"], bias="all", modules_to_save=["layers.2"]),
+        torch.float32,
+    ),
 }
 REFUSED = {
     "dora": peft.LoraConfig(r=1, target_modules=["layers.0"], use_dora=True),
-    "modules_to_save": peft.LoraConfig(
-        r=1, target_modules=["layers.0"], modules_to_save=["layers.2"]
-    ),
     "lora_bias": peft.LoraConfig(r=1, target_modules=["layers.0"], lora_bias=True),
-    "bias": peft.LoraConfig(r=1, target_modules=["layers.0"], bias="lora_only"),
     "convolution": peft.LoraConfig(r=1, target_modules=["layers.0"]),
 }
 

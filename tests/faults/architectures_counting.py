@@ -1,14 +1,8 @@
-"""Faults for minilora/architectures.py, each of which its tests must catch."""
+"""Faults for minilora/architectures/counting.py, each of which its tests must catch."""
 
-FILE = "architectures.py"
+FILE = "architectures/counting.py"
 TESTS = "test_architectures.py"
 FAULTS = [  # (original, mutant)
-    ('"k": (self.kv_width, self.width)', '"k": (self.width, self.width)'),
-    ('"v": (self.kv_width, self.width)', '"v": (self.width, self.kv_width)'),
-    ('4096, 1024, 14_336', '4096, 4096, 14_336'),
-    ('32, 4096, 4096, 11_008', '32, 4096, 4096, 11_080'),
-    ('if parts and all(', 'if all('),
-    ('            parts = list(targets)\n', '            parts = targets\n'),
     ('    _check_shapes(shapes)\n', ''),
     ('    if not callable(key):', '    if False:'),
     ('    except MemoryError:', '    except KeyError:'),

@@ -1,0 +1,221 @@
+"""What tutorial 15 shows: every adapter on a pretrained Transformer, five seeds, two lengths.
+
+    python tests/bench/reviews.py --files real --runs FOLDER      hours; may be stopped and resumed
+
+Each run is a file in the folder --runs, so that what is there is not done again. First the rates:
+three of each method with two seeds that are used for nothing else, by accuracy on validation
+sentences. Then five seeds at the best rate, by accuracy on test sentences.
+
+When all runs are there, the table goes to tutorials/results/real.json, with the processor and the
+BLAS kernel.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+
+from minilora.adapters import LoRA
+from minilora.cli.comparison import Method, adapt
+from minilora.cli.reviews import (
+    BATCH,
+    METHODS,
+    load_reviews,
+    logits_of,
+    method_on,
+    review_loss,
+    updates,
+)
+from minilora.data.packages import locate
+from minilora.data.reviews import PRODUCTS, RATINGS, read_ratings
+from minilora.data.wordpiece import tokenize
+from minilora.models.encoder import sentence_vectors, with_head
+from minilora.train import accuracy
+
+RESULTS = Path(__file__).parent.parent.parent / "tutorials" / "results"
+SEEDS = range(5)
+RATE_SEEDS = (100, 101)
+RATE_STEPS = 100
+FACTORS = (0.4, 1, 2.5)  # of the rate that a method has in METHODS
+LENGTHS = (100, 300)  # steps
+TEST = 2000  # sentences
+ALL_SIX = ("encoder.*.self.*.weight", "encoder.*.dense.weight")
+
+
+def _layers(which):
+    """Patterns for the queries and values of some of the layers."""
+    return [f"encoder.layer.{which}.*.{part}.weight" for part in ("query", "value")]
+
+
+# Which matrices and layers: with fewer of them, more rank for each.
+PLACES = (
+    method_on("LoRA", "r=2, all six", LoRA(2), 2e-3, names=ALL_SIX),
+    method_on("LoRA", "r=16, layers 1-3", LoRA(16), 2e-3, names=_layers("[0-2]")),
+    method_on("LoRA", "r=16, layers 4-6", LoRA(16), 2e-3, names=_layers("[3-5]")),
+)
+
+
+class Run(NamedTuple):
+    """One training."""
+
+    method: Method
+    lr: float
+    steps: int
+    seed: int
+
+    @property
+    def key(self):
+        """What the files call it."""
+        return f"{self.method.name} {self.lr:g} {self.steps} {self.seed}".replace(" ", "_")
+
+
+class Results:
+    """Finished runs, each a file of JSON in a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, run):
+        """The result of a run, or None."""
+        file = self.folder / f"{run.key}.json"
+        return json.loads(file.read_text("utf-8")) if file.exists() else None
+
+    def put(self, run, result):
+        """Keep the result of a run."""
+        aside = self.folder / f"{run.key}.part"
+        aside.write_text(json.dumps(result), "utf-8")
+        aside.replace(self.folder / f"{run.key}.json")
+
+
+def main():
+    """Read the command line, do what is missing, write the table when nothing is."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--files", type=Path, default=Path("real"), help="(%(default)s)")
+    parser.add_argument("--runs", type=Path, required=True, help="folder of finished runs")
+    parser.add_argument("--hours", type=float, default=24, help="start no run after (%(default)s)")
+    chosen = parser.parse_args()
+    end = time.time() + 3600 * chosen.hours
+    reviews = load_reviews(chosen.files)
+    products = read_ratings(locate(RATINGS, chosen.files), PRODUCTS)
+    results = Results(chosen.runs)
+    for run in rate_runs():
+        if results.get(run) is None and time.time() < end:
+            results.put(run, validate(run, reviews))
+            print(run.key, results.get(run), flush=True)
+    for run in test_runs(results):
+        if results.get(run) is None and time.time() < end:
+            results.put(run, test(run, reviews, products, chosen.runs))
+            print(run.key, results.get(run)["accuracy"], flush=True)
+
+
+def rate_runs():
+    """Every method with three rates and two seeds."""
+    return [
+        Run(method, method.lr * factor, RATE_STEPS, seed)
+        for seed in RATE_SEEDS
+        for method in METHODS
+        for factor in FACTORS
+    ]
+
+
+def test_runs(results):
+    """Every method, and LoRA in other places, at the best rate of the validation sentences."""
+    best = {}
+    for method in METHODS:
+        scores = {}
+        for run in rate_runs():
+            if run.method == method and (found := results.get(run)):
+                scores.setdefault(run.lr, []).append(found["accuracy"])
+        best[method.name] = max(scores, key=lambda lr: np.mean(scores[lr])) if scores else method.lr
+    runs = []
+    for seed in SEEDS:
+        for steps in LENGTHS:
+            runs += [Run(method, best[method.name], steps, seed) for method in METHODS]
+        runs += [Run(method, best["LoRA r=8"], LENGTHS[-1], seed) for method in PLACES]
+    return runs
+
+
+def trained(run, reviews):
+    """(attached, params, seconds) of a run."""
+    rng = np.random.default_rng(run.seed)
+    weights = with_head(rng, reviews.bert.weights, classes=2)
+    method = run.method._replace(lr=run.lr)
+    loss = review_loss(reviews.bert.heads)
+    return adapt(
+        method, weights, loss, reviews.train, rng=rng, steps=run.steps, batch=BATCH, task="films"
+    )
+
+
+def validate(run, reviews):
+    """The accuracy on validation sentences."""
+    attached, params, seconds = trained(run, reviews)
+    tokens, mask, labels = reviews.validation
+    logits = logits_of(attached.merge(params), tokens, mask, reviews.bert.heads)
+    return {"accuracy": accuracy(logits, labels), "seconds": seconds}
+
+
+def test(run, reviews, products, folder):
+    """Accuracy on test sentences, and what became of the weights and of the sentences' vectors."""
+    attached, params, seconds = trained(run, reviews)
+    merged = attached.merge(params)
+    tokens, mask, labels = (array[:TEST] for array in reviews.test)
+    logits = logits_of(merged, tokens, mask, reviews.bert.heads)
+    if run.method.name == "LoRA r=8":
+        arrays = {f"{key}|{name}": own[name] for key, own in params.items() for name in own}
+        starts = {f"{key}|A_0": own["A"] for key, own in attached.params.items() if "A" in own}
+        np.savez(folder / f"{run.key}.npz", **arrays, **starts)
+    return {
+        "accuracy": accuracy(logits, labels),
+        "seconds": seconds,
+        "trainable": attached.trainable,
+        "related": related(merged, reviews.bert, products),
+        "updates": {name: spectrum(W, delta) for name, W, delta in updates(attached, params)},
+    }
+
+
+def spectrum(W, delta):
+    """Singular values of W and of its update, and how far those of W moved."""
+    before, after = (np.linalg.svd(M, compute_uv=False) for M in (W, W + delta))
+    return {
+        "sizes": [float(np.linalg.norm(W)), float(np.linalg.norm(delta))],
+        "delta": np.linalg.svd(delta, compute_uv=False)[:64].round(6).tolist(),
+        "moved": float(np.linalg.norm(after - before) / np.linalg.norm(before)),
+    }
+
+
+def related(weights, bert, products):
+    """How often two sentences of one product review are closer than two of different reviews.
+
+    The area under the ROC curve, of cosines between sentences' vectors: what the model was trained
+    for, before it was fine-tuned for something else. Of 60 reviews with four sentences or more, the
+    first four.
+    """
+    reviews_of = {}
+    for name, text in zip(products.ids, products.texts):
+        reviews_of.setdefault(name.split("_")[0], []).append(text)
+    long = [texts[:4] for texts in reviews_of.values() if len(texts) >= 4][:60]
+    tokens, mask = tokenize([text for texts in long for text in texts], bert.vocabulary, 48)
+    encoder = {name: W for name, W in weights.items() if not name.startswith("classifier")}
+    parts = np.array_split(np.arange(len(tokens)), 4)
+    vectors = [sentence_vectors(encoder, tokens[i], mask[i], bert.heads) for i in parts]
+    vectors = np.concatenate(vectors)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    first, second = np.triu_indices(len(vectors), 1)
+    cosines = np.sum(vectors[first] * vectors[second], axis=1)
+    same = first // 4 == second // 4
+    ranks = np.argsort(np.argsort(cosines)) + 1.0
+    wins = np.sum(ranks[same]) - np.sum(same) * (np.sum(same) + 1) / 2
+    return float(wins / (np.sum(same) * np.sum(~same)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""Faults for minilora/data/bert.py, each of which its tests must catch."""
+
+FILE = "data/bert.py"
+TESTS = "test_reviews.py"
+FAULTS = [  # (what stands there, what the fault puts in its place)
+    ('key=len, default=name', 'default=name'),
+    ('text.removesuffix("\\n").split("\\n")', 'text.split()'),
+    ('        if config.get(word) != value:', '        if False:'),
+    ('name.removeprefix("bert.")', 'name'),
+    ('.replace(".gamma", ".weight")', ''),
+    ('not plain.startswith(_UNUSED)', 'plain != "embeddings.position_ids"'),
+    ('    check_heads(heads, width)\n', ''),
+    ('    if sorted(vocabulary.values())', '    if False and sorted(vocabulary.values())'),
+    ('        if array.shape != expected[name]:', '        if False:'),
+    ('        check_floats(name, array)\n', ''),
+]  # fmt: skip
