@@ -194,8 +194,10 @@ def test_from_the_sufficient_rank_on_the_network_is_the_target_on_the_ball(
 @given(seeds, kinds, depths, widths, st.integers(0, 4))
 def test_equal_runs_need_at_most_the_width_over_their_length(seed, kind, depth, width, more):
     """R = ⌈D / ⌊L / L̄⌋⌉ suffices for any target of width D, with |P_i| = ⌊L / L̄⌋ and the
-    remainder in the last run.
+    remainder in the last run. Layers that shrink vectors by ten stand in runs of at most four: with
+    five, rounding defeats the construction.
     """
+    assume(kind is not shrinking or depth > 1 or more < 4)
     rng = np.random.default_rng(seed)
     weights, target = (
         square_net(rng, kind, depth + more, width),
@@ -213,6 +215,24 @@ def test_equal_runs_need_at_most_the_width_over_their_length(seed, kind, depth, 
     x = sphere(rng, 20, width, 1.0)
     y = forward(target, x)
     within(worst(relu(mlp(bound, x)), y), 1e-8 * max(1, np.max(y)))
+
+
+def test_five_layers_that_shrink_are_refused_where_rounding_defeats_the_construction():
+    """The target is ten thousand times the product: adapters reach it, or an error says so."""
+    solved = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        weights, target = square_net(rng, shrinking, 5, 5), square_net(rng, shrinking, 1, 5)
+        try:
+            params = relu_adapters(weights, target, 1, (5,), 1.0, rng=rng)
+        except Unsolvable as error:
+            assert "this construction fails, others might not" in str(error)
+        else:
+            solved.append(seed)
+            x = sphere(rng, 20, 5, 1.0)
+            y = forward(target, x)
+            assert worst(relu(mlp(adapt(weights, params, rng=rng)[0], x)), y) <= 1e-6
+    assert len(solved) <= 4
 
 
 def rank_by_hand(Ws, W_bar):
