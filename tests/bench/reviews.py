@@ -3,7 +3,7 @@
     python tests/bench/reviews.py --files real --runs FOLDER      hours; may be stopped and resumed
 
 Each run is a file in the folder --runs, so that what is there is not done again. First the rates:
-three of each method with two seeds that are used for nothing else, by accuracy on validation
+three of each method with a seed that is used for nothing else, by accuracy on validation
 sentences. Then five seeds at the best rate, by accuracy on test sentences.
 
 When all runs are there, the table goes to tutorials/results/real.json, with the processor and the
@@ -20,8 +20,10 @@ from typing import NamedTuple
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+from machine import machine
 
 from minilora.adapters import LoRA
+from minilora.analysis import effective_rank, mean_similarity
 from minilora.cli.comparison import Method, adapt
 from minilora.cli.reviews import (
     BATCH,
@@ -33,18 +35,22 @@ from minilora.cli.reviews import (
     updates,
 )
 from minilora.data.packages import locate
-from minilora.data.reviews import PRODUCTS, RATINGS, read_ratings
+from minilora.data.reviews import EDITORIALS, RATINGS, read_ratings
 from minilora.data.wordpiece import tokenize
 from minilora.models.encoder import sentence_vectors, with_head
+from minilora.quantization import quantize
 from minilora.train import accuracy
+from minilora.weight import dense
 
 RESULTS = Path(__file__).parent.parent.parent / "tutorials" / "results"
 SEEDS = range(5)
-RATE_SEEDS = (100, 101)
+RATE_SEEDS = (100,)
 RATE_STEPS = 100
 FACTORS = (0.4, 1, 2.5)  # of the rate that a method has in METHODS
 LENGTHS = (100, 300)  # steps
 TEST = 2000  # sentences
+FIRST = (1, 2, 4, 8)  # directions
+KEYS = ("A", "B", "A_0")
 ALL_SIX = ("encoder.*.self.*.weight", "encoder.*.dense.weight")
 
 
@@ -105,7 +111,7 @@ def main():
     chosen = parser.parse_args()
     end = time.time() + 3600 * chosen.hours
     reviews = load_reviews(chosen.files)
-    products = read_ratings(locate(RATINGS, chosen.files), PRODUCTS)
+    editorials = read_ratings(locate(RATINGS, chosen.files), EDITORIALS)
     results = Results(chosen.runs)
     for run in rate_runs():
         if results.get(run) is None and time.time() < end:
@@ -113,12 +119,163 @@ def main():
             print(run.key, results.get(run), flush=True)
     for run in test_runs(results):
         if results.get(run) is None and time.time() < end:
-            results.put(run, test(run, reviews, products, chosen.runs))
+            results.put(run, test(run, reviews, editorials, chosen.runs))
             print(run.key, results.get(run)["accuracy"], flush=True)
+    if any(results.get(run) is None for run in test_runs(results)):
+        return print("not all runs are there yet")
+    table = {
+        "test sentences": TEST,
+        "methods": [row_of(runs, results) for runs in grouped(test_runs(results))],
+        "conversion": conversion(reviews.bert, test_runs(results), chosen.runs),
+        "weak directions": weak_directions(reviews.bert),
+        "four bits": four_bits(reviews.bert, editorials),
+        "machine": machine(),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / "real.json"
+    file.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {file}")
+
+
+def grouped(runs):
+    """The runs that differ by their seed alone, together."""
+    groups = {}
+    for run in runs:
+        groups.setdefault((run.method.name, run.steps), []).append(run)
+    return groups.values()
+
+
+def row_of(runs, results):
+    """What the seeds of one method and length gave: lists by seed, and means over the layers."""
+    found = [results.get(run) for run in runs]
+    row = {"method": runs[0].method.name, "lr": runs[0].lr, "steps": runs[0].steps}
+    row["trainable"] = found[0]["trainable"]
+    for name in ("accuracy", "related"):
+        row[name] = [round(one[name], 5) for one in found]
+    row["seconds"] = round(float(np.median([one["seconds"] for one in found])), 1)
+    for part in ("query", "value"):
+        updates = [
+            update
+            for one in found
+            for name, update in one["updates"].items()
+            if name.endswith(f"{part}.weight")
+        ]
+        if updates:
+            row[part] = summary(updates)
+    return row
+
+
+def summary(updates):
+    """Means over seeds and layers: of ‖ΔW‖ / ‖W‖, the movement of W's spectrum, and σ / ‖ΔW‖."""
+    spectra = [np.array(own["delta"][:32]) / own["sizes"][1] for own in updates]
+    return {
+        "relative size": float(np.mean([own["sizes"][1] / own["sizes"][0] for own in updates])),
+        "spectrum moved": float(np.mean([own["moved"] for own in updates])),
+        "shares": np.mean(np.square(spectra), axis=0).round(6).tolist(),
+        "effective rank": float(np.mean([effective_rank(np.array(o["delta"])) for o in updates])),
+    }
+
+
+def conversion(bert, runs, folder):
+    """Mean φ over pairs of layers, by seed, of what LoRA of rank 8 learned: {row: {part: lists}}.
+
+    Θ_B and Θ_A with the layer's own W, with the W of the next layer, and of random B and A; the raw
+    factors; and what of A was learned, A − A_0.
+    """
+    found = {}
+    for run in runs:
+        if run.method.name != "LoRA r=8" or run.steps != LENGTHS[-1]:
+            continue
+        stored = np.load(folder / f"{run.key}.npz")
+        rng = np.random.default_rng(run.seed)
+        for part in ("query", "value"):
+            names = [f"encoder.layer.{i}.attention.self.{part}.weight" for i in range(6)]
+            Ws = [bert.weights[name] for name in names]
+            A, B, A_0 = ([stored[f"{name}|{letter}"] for name in names] for letter in KEYS)
+            learned = [one - start for one, start in zip(A, A_0)]
+            random = [rng.standard_normal(b.shape).astype(b.dtype) for b in B]
+            rows = {
+                "B": B,
+                "Theta_B": [_theta_b(W, b) for W, b in zip(Ws, B)],
+                "Theta_B, next W": [_theta_b(W, b) for W, b in zip(Ws[1:] + Ws[:1], B)],
+                "Theta_B, random B": [_theta_b(W, b) for W, b in zip(Ws, random)],
+                "A - A_0": [one.T for one in learned],
+                "Theta_A": [_theta_a(W, one) for W, one in zip(Ws, learned)],
+                "Theta_A, next W": [_theta_a(W, one) for W, one in zip(Ws[1:] + Ws[:1], learned)],
+                "Theta_A, random A": [_theta_a(W, b.T) for W, b in zip(Ws, random)],
+            }
+            for name, matrices in rows.items():
+                values = [round(mean_similarity(matrices, k), 5) for k in FIRST]
+                found.setdefault(name, {}).setdefault(part, []).append(values)
+    return {"k": FIRST, "rows": found}
+
+
+def _theta_b(W, B):
+    """Θ_Bᵀ (d_in, r)."""
+    return np.linalg.solve(W.astype(float), B.astype(float))
+
+
+def _theta_a(W, A):
+    """Θ_Aᵀ (d_out, r)."""
+    return np.linalg.solve(W.T.astype(float), A.T.astype(float))
+
+
+def weak_directions(bert):
+    """Mean φ over pairs of layers of the last k singular vectors of W: {part: {side: values}}."""
+    found = {"k": FIRST}
+    for part in ("query", "key", "value"):
+        names = [f"encoder.layer.{i}.attention.self.{part}.weight" for i in range(6)]
+        inverses = [np.linalg.inv(bert.weights[name].astype(float)) for name in names]
+        found[part] = {
+            "right": [round(mean_similarity(inverses, k), 5) for k in FIRST],
+            "left": [round(mean_similarity([M.T for M in inverses], k), 5) for k in FIRST],
+        }
+    return found
+
+
+def four_bits(bert, editorials):
+    """NF4 of one kind of matrices at a time: the error of W and of the sentences' vectors."""
+    rows = {}
+    for part in (
+        "query",
+        "key",
+        "value",
+        "attention.output",
+        "intermediate",
+        "layer output",
+        "all",
+    ):
+        names = [name for name in bert.weights if _is_kind(name, part)]
+        weights = {**bert.weights, **{name: quantize(bert.weights[name]) for name in names}}
+        errors = [
+            np.linalg.norm(dense(weights[name]) - bert.weights[name])
+            / np.linalg.norm(bert.weights[name])
+            for name in names
+        ]
+        before, after = (
+            editorial_vectors(own, bert, editorials) for own in (bert.weights, weights)
+        )
+        change = np.linalg.norm(after - before, axis=1)  # of unit vectors
+        rows[part] = {
+            "matrices": len(names),
+            "error of W": float(np.mean(errors)),
+            "change of vectors": float(np.mean(change)),
+            "related": related(weights, bert, editorials),
+        }
+    return rows | {"none": {"related": related(bert.weights, bert, editorials)}}
+
+
+def _is_kind(name, part):
+    """Whether a weight is a matrix of this part of a layer."""
+    if not name.startswith("encoder.layer") or not name.endswith((".weight",)) or "Norm" in name:
+        return False
+    own = name.split(".", 3)[3].removesuffix(".weight").removesuffix(".dense")
+    own = own.removeprefix("attention.self.").replace("output", "layer output")
+    return part in ("all", own.replace("attention.layer output", "attention.output"))
 
 
 def rate_runs():
-    """Every method with three rates and two seeds."""
+    """Every method with three rates."""
     return [
         Run(method, method.lr * factor, RATE_STEPS, seed)
         for seed in RATE_SEEDS
@@ -163,7 +320,7 @@ def validate(run, reviews):
     return {"accuracy": accuracy(logits, labels), "seconds": seconds}
 
 
-def test(run, reviews, products, folder):
+def test(run, reviews, editorials, folder):
     """Accuracy on test sentences, and what became of the weights and of the sentences' vectors."""
     attached, params, seconds = trained(run, reviews)
     merged = attached.merge(params)
@@ -177,7 +334,7 @@ def test(run, reviews, products, folder):
         "accuracy": accuracy(logits, labels),
         "seconds": seconds,
         "trainable": attached.trainable,
-        "related": related(merged, reviews.bert, products),
+        "related": related(merged, reviews.bert, editorials),
         "updates": {name: spectrum(W, delta) for name, W, delta in updates(attached, params)},
     }
 
@@ -192,15 +349,10 @@ def spectrum(W, delta):
     }
 
 
-def related(weights, bert, products):
-    """How often two sentences of one product review are closer than two of different reviews.
-
-    The area under the ROC curve, of cosines between sentences' vectors: what the model was trained
-    for, before it was fine-tuned for something else. Of 60 reviews with four sentences or more, the
-    first four.
-    """
+def editorial_vectors(weights, bert, editorials):
+    """Unit vectors of the first four sentences of 60 editorials, (240, d)."""
     reviews_of = {}
-    for name, text in zip(products.ids, products.texts):
+    for name, text in zip(editorials.ids, editorials.texts):
         reviews_of.setdefault(name.split("_")[0], []).append(text)
     long = [texts[:4] for texts in reviews_of.values() if len(texts) >= 4][:60]
     tokens, mask = tokenize([text for texts in long for text in texts], bert.vocabulary, 48)
@@ -208,7 +360,16 @@ def related(weights, bert, products):
     parts = np.array_split(np.arange(len(tokens)), 4)
     vectors = [sentence_vectors(encoder, tokens[i], mask[i], bert.heads) for i in parts]
     vectors = np.concatenate(vectors)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def related(weights, bert, editorials):
+    """How often two sentences of one editorial are closer than two of different reviews.
+
+    The area under the ROC curve, of cosines between sentences' vectors: what the model was trained
+    for, before it was fine-tuned for something else.
+    """
+    vectors = editorial_vectors(weights, bert, editorials)
     first, second = np.triu_indices(len(vectors), 1)
     cosines = np.sum(vectors[first] * vectors[second], axis=1)
     same = first // 4 == second // 4
