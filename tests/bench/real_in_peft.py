@@ -7,8 +7,11 @@ from peft import HRAConfig, LoraConfig, get_peft_model
 from torch import nn
 from torch.nn import functional
 from transformers import BertModel
+from transformers.utils import logging
 
 torch.set_num_threads(1)
+logging.set_verbosity_error()
+logging.disable_progress_bar()
 TARGETS = ["query", "value"]
 
 
