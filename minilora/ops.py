@@ -15,7 +15,7 @@ import math
 
 import autograd.numpy as anp
 import numpy as np
-from autograd.extend import defjvp, defvjp, defvjp_argnums, notrace_primitive, primitive
+from autograd.extend import defjvp, defvjp, notrace_primitive, primitive
 
 from minilora.checks import check_labels, check_logits
 
@@ -278,86 +278,78 @@ def attention(q, k, v, ends, heads):
 
     The n rows are the tokens of all sentences, one sentence after the other; ends: the row after
     the last of each. A head has d_h = d / heads columns. Sentence by sentence nothing is padded,
-    and the arrays stay in the processor's cache.
+    and the arrays stay in the processor's cache. What has T × T entries for each sentence and head
+    is one vector on the tape.
     """
     d_h = q.shape[1] // heads
-    p = _probabilities(q * d_h**-0.5, k, ends, heads)
-    return _averages(p, v, ends, heads)
+    scores = _products(q * d_h**-0.5, k, ends, heads)
+    return _averages(_softmax_each(scores, ends, heads), v, ends, heads, False)
 
 
 @_primitive
-def _probabilities(q, k, ends, heads):
-    """p = softmax(q kᵀ), (heads, T, T) for each sentence; one vector with all their entries."""
+def _products(q, k, ends, heads):
+    """q kᵀ for each sentence and head, in one vector."""
     pairs = zip(_per_head(q, ends, heads), _per_head(k, ends, heads))
-    return np.concatenate([softmax(Q @ K.swapaxes(1, 2), True).ravel() for Q, K in pairs])
-
-
-def _probabilities_to_qk(argnums, p, arguments, options):
-    """S k for q and Sᵀ q for k, where S = p · (g − Σ p g) is the gradient for the scores q kᵀ."""
-    q, k, ends, heads = arguments
-
-    def gradients(g):
-        found = []
-        squares = zip(_squares(p, ends, heads), _squares(p * g, ends, heads))
-        pairs = zip(_per_head(q, ends, heads), _per_head(k, ends, heads))
-        for (P, S), (Q, K) in zip(squares, pairs):
-            S = S - P * _row_sum(S)
-            found.append((_joined(S @ K), _joined(S.swapaxes(1, 2) @ Q)))
-        return [anp.concatenate([own[i] for own in found]) for i in argnums]
-
-    return gradients
+    return np.concatenate([(Q @ K.swapaxes(1, 2)).ravel() for Q, K in pairs])
 
 
 @_primitive
-def _averages(p, v, ends, heads):
-    """p v for each sentence and head, (n, d): of each query's v the mean, with these weights."""
-    pairs = zip(_squares(p, ends, heads), _per_head(v, ends, heads))
-    return np.concatenate([_joined(P @ V) for P, V in pairs])
+def _averages(p, v, ends, heads, transposed):
+    """p v for each sentence and head, or pᵀ v: (n, d)."""
+    y = np.empty_like(v)
+    parts = (_squares(p, ends, heads), _per_head(v, ends, heads), _per_head(y, ends, heads))
+    for P, V, Y in zip(*parts):
+        Y[:] = (P.swapaxes(1, 2) if transposed else P) @ V
+    return y
 
 
-def _averages_to_p(y, p, v, ends, heads):
-    """g vᵀ."""
+# The gradients of each are made of both.
+defvjp(
+    _products,
+    lambda s, q, k, ends, heads: lambda g: _averages(g, k, ends, heads, False),
+    lambda s, q, k, ends, heads: lambda g: _averages(g, q, ends, heads, True),
+)
+defvjp(
+    _averages,
+    lambda y, p, v, ends, heads, transposed: (
+        lambda g: _products(*((v, g) if transposed else (g, v)), ends, heads)
+    ),
+    lambda y, p, v, ends, heads, transposed: lambda g: _averages(p, g, ends, heads, not transposed),
+)
+
+
+@_primitive
+def _softmax_each(scores, ends, heads):
+    """softmax of each query's scores, in one vector again."""
+    return np.concatenate([softmax(S, True).ravel() for S in _squares(scores, ends, heads)])
+
+
+def _softmax_each_to_scores(p, scores, ends, heads):
+    """p · (g − Σ p g) as for softmax."""
 
     def gradient(g):
-        pairs = zip(_per_head(g, ends, heads), _per_head(v, ends, heads))
-        return anp.concatenate([(G @ V.swapaxes(1, 2)).ravel() for G, V in pairs])
+        pairs = zip(_squares(p, ends, heads), _squares(p * g, ends, heads))
+        return anp.concatenate([(G - P * _row_sum(G)).ravel() for P, G in pairs])
 
     return gradient
 
 
-def _averages_to_v(y, p, v, ends, heads):
-    """pᵀ g."""
-
-    def gradient(g):
-        pairs = zip(_squares(p, ends, heads), _per_head(g, ends, heads))
-        return anp.concatenate([_joined(P.swapaxes(1, 2) @ G) for P, G in pairs])
-
-    return gradient
+defvjp(_softmax_each, _softmax_each_to_scores)  # and no forward mode
 
 
 def _per_head(x, ends, heads):
-    """The rows of each sentence, head by head: (n, d) -> (heads, T, d_h), several times."""
+    """The rows of each sentence, head by head: (n, d) -> views (heads, T, d_h)."""
     n, d = x.shape
     split = x.reshape(n, heads, d // heads).swapaxes(0, 1)
     return [split[:, start:end] for start, end in zip([0, *ends[:-1]], ends)]
 
 
-def _joined(x):
-    """(heads, T, d_h) -> (T, d)."""
-    heads, T, d_h = x.shape
-    return x.swapaxes(0, 1).reshape(T, heads * d_h)
-
-
 def _squares(entries, ends, heads):
-    """The (heads, T, T) of each sentence, out of one vector with all their entries."""
+    """The T × T entries of each sentence and head: one vector -> views (heads, T, T)."""
     lengths = np.diff(ends, prepend=0)
     stops = np.cumsum(heads * lengths**2)
     parts = zip([0, *stops[:-1]], stops, lengths)
     return [entries[start:stop].reshape(heads, T, T) for start, stop, T in parts]
-
-
-defvjp_argnums(_probabilities, _probabilities_to_qk)  # and no forward mode
-defvjp(_averages, _averages_to_p, _averages_to_v)
 
 
 @_primitive
