@@ -286,7 +286,7 @@ def _products(q, k, ends, heads):
 @_primitive
 def _averages(p, v, transposed, ends, heads):
     """p v, or pᵀ v, for each sentence and head: (n, d). p: as `_products` gives it."""
-    y = np.empty(v.shape, v.dtype)
+    y = np.empty_like(v)
     for P, V, Y in _sentences(ends, heads, p, v, y):
         Y[:] = (P.swapaxes(1, 2) if transposed else P) @ V
     return y

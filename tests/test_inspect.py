@@ -550,6 +550,34 @@ def test_the_figure_is_written(config, layers, checkpoint, tmp_path, rng):
     assert len(np.unique(image.reshape(-1, image.shape[2]), axis=0)) > 20
 
 
+def test_a_name_of_a_stranger_is_no_formula_of_the_figure(checkpoint, tmp_path, rng):
+    printed(checkpoint(lora_layers(rng, name=r"$\frac$.{}"), LORA), plot=tmp_path / "x.png")
+    plot_spectra({"kind": [np.ones(2)]}, r"$\frac$", tmp_path / "y.png")
+    assert (tmp_path / "x.png").exists() and (tmp_path / "y.png").exists()
+
+
+def test_where_no_layer_can_be_measured_there_is_no_figure(checkpoint, tmp_path):
+    layers = {QUERY.format(0): {"U": np.zeros((10, 4))}}
+    _, lines = printed(checkpoint(layers, HRA_CONFIG), plot=tmp_path / "x.png")
+    assert lines[-1] == "No figure: no layer could be measured."
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_the_folder_of_the_figure_is_made(checkpoint, tmp_path, rng):
+    file = tmp_path / "new" / "folder" / "x.png"
+    assert main(["inspect", str(checkpoint(lora_layers(rng), LORA)), "--plot", str(file)]) == 0
+    assert file.exists()
+
+
+@pytest.mark.parametrize(
+    "W, why", [(np.ones((7, 10)), r"shape \(7, 10\), but"), (np.ones((12, 10), int), "int64, but")]
+)
+def test_a_base_whose_layers_do_not_fit_says_why(W, why, checkpoint, base, rng):
+    layers = lora_layers(rng)
+    with pytest.raises(ValueError, match=rf"such as model\.layers\.0\.attn\.q_proj \({why}"):
+        printed(checkpoint(layers, LORA), base(dict.fromkeys(layers, W)))
+
+
 # ---- The command
 
 
@@ -602,3 +630,4 @@ def test_all_characters_can_be_spelled_out(checkpoint, base, rng):
         _, lines = printed(checkpoint(layers, config), model)
         text = "\n".join(lines).encode("ascii", "minilora.spelled_out").decode()
         assert "?" not in text
+        assert "sigma1^2 / Sigmasigma^2" in text or config is HRA_CONFIG  # "sigma12" means σ₁₂

@@ -41,7 +41,7 @@ BUDGETS = {
     "theorems": ("theorems", 760),
     "peft": ("peft", 680),
     "testing": ("testing", 800),
-    "data": ("data", 420),
+    "data": ("data", 425),
 }
 FILE_LIMIT = 200
 ADAPTER_LIMIT = 60

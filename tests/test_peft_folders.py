@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -365,6 +366,24 @@ def test_a_process_that_is_killed_leaves_no_old_file_beside_a_new_one(step, fail
         assert before[ARRAYS] in kept.values() or left[ARRAYS] == before[ARRAYS]
     write_peft(tmp_path, old)
     assert read_peft(tmp_path, WEIGHTS).adapters["layers.0.W"].alpha == 5
+
+
+def test_a_checkpoint_that_is_written_while_it_is_read_is_no_mixture(tmp_path, rng, monkeypatch):
+    """The old configuration and the new arrays would be another model, without an error."""
+    old, new = (attach(WEIGHTS, {"layers.*.W": LoRA(2, alpha=alpha)}, rng=rng) for alpha in (5, 9))
+    write_peft(tmp_path, old)
+    read_bytes = Path.read_bytes
+
+    def written_before(path):
+        if path.name == ARRAYS:
+            monkeypatch.setattr(Path, "read_bytes", read_bytes)
+            write_peft(tmp_path, new)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", written_before)
+    with pytest.raises(ValueError, match=f"{CONFIG} changed while {ARRAYS} was read: try again"):
+        open_checkpoint(tmp_path)
+    assert open_checkpoint(tmp_path)[0]["lora_alpha"] == 9
 
 
 def test_a_header_that_claims_too_much_is_no_format_at_all(tmp_path):

@@ -287,3 +287,13 @@ def test_a_bomb_takes_no_memory(declared, compression, tmp_path):
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 500_000
+
+
+def test_an_archive_that_claims_more_than_it_holds_is_refused(tmp_path):
+    """Else the rest would be zeros that no byte of the file stands for."""
+    whole = {"w": np.zeros((30, 40), np.float32)}
+    content = pack(whole)[:-800]
+    path = archive(tmp_path / "a.zip", {"model.safetensors": content}, zipfile.ZIP_DEFLATED)
+    true, claimed = (struct.pack("<I", size) for size in (len(content), len(content) + 800))
+    path.write_bytes(path.read_bytes().replace(true, claimed))
+    refused(path, "")

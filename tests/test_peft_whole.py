@@ -100,8 +100,13 @@ def test_the_rest_of_a_checkpoint_is_named_as_in_the_model_without_peft(tmp_path
             {},
             r"has 'head.bias', but the layers are 'layers.0', .*: if the base",
         ),
-        ({}, {"modules_to_save": ["layers.2"]}, r"\('layers.2',\), but .* has no 'layers.2'"),
-        ({}, {"modules_to_save": ["2"]}, "has no 'layers.2'"),
+        ({}, {"modules_to_save": ["layers.2"]}, r"\('layers.2',\), but .* has no 'layers.2.bias'"),
+        ({}, {"modules_to_save": ["2"]}, "has no 'layers.2.bias'"),
+        (
+            {"layers.2.bias": BIAS[:3]},
+            {"modules_to_save": ["layers.2"]},
+            r"\('layers.2',\), but .* has no 'layers.2.weight'",
+        ),
         ({"layers.1.bias": BIAS}, {"bias": "lora_only"}, "bias = 'lora_only', but .*layers.0.bias"),
         ({}, {"bias": "all"}, "bias = 'all', but .* has no 'layers.0.bias'"),
         ({"layers.0.bias": BIAS}, {"bias": True}, r"bias = True, not one of \('none', 'all'"),
@@ -133,6 +138,18 @@ def test_what_is_not_whole_or_has_no_place_is_refused(arrays, settings, says, tm
     with pytest.raises(ValueError, match=says) as refused:
         read_peft(put(tmp_path, arrays, **settings), WEIGHTS)
     assert len(str(refused.value)) < 700
+
+
+@pytest.mark.parametrize("last", ["bias", "running_mean"])
+def test_a_parameter_that_its_layer_lacks_here_is_named(last, tmp_path):
+    """Layers that are here, and a vector of one of them that is not, or has no place."""
+    weights = {**WEIGHTS, "layers.2.running_mean": BIAS[:3]}
+    folder = put(tmp_path, {**HEAD, f"layers.2.{last}": BIAS[:3]})
+    if last == "bias":
+        del weights["layers.2.b"]
+    says = f"has 'layers.2.{last}', but the layers .*: weights has no such parameter of 'layers.2'"
+    with pytest.raises(ValueError, match=says):
+        read_peft(folder, weights)
 
 
 def test_the_weight_below_an_adapter_may_be_in_the_file_if_it_is_the_same(tmp_path):

@@ -101,6 +101,12 @@ def test_another_bert_is_taken_from_a_folder(files, rng, tmp_path, capsys):
     assert f"{model} is not a BERT that can be read here: " in message
 
 
+def test_a_bert_too_narrow_for_the_ranks_is_refused(files, rng, tmp_path, capsys):
+    model = write_files(tmp_path / "narrow", bert_files(rng, width=46))
+    message = stopped(["real", "--files", str(files), "--model", str(model)], capsys)
+    assert f"{model} has the width 46, the methods need 48 at least" in message
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", ""])
 def test_the_number_of_seeds_is_a_positive_integer(value, capsys):
     message = stopped(["real", "--seeds", value], capsys)

@@ -88,11 +88,16 @@ def test_a_missing_package_says_how_to_fetch_it(tmp_path):
         ("$a^good`film", "[UNK] a [UNK] good [UNK] film"),
         ("a“good”", "a [UNK] good [UNK]"),
         ("", ""),
+        ("a\U000e0fffgood", "[UNK]"),  # a code point that no Unicode version assigns
     ],
 )
 def test_a_text_becomes_the_longest_pieces(text, expected):
     found = [piece for word in words(text) for piece in word_pieces(word, VOCABULARY)]
     assert found == expected.split()
+
+
+def test_letters_become_lower_case_one_by_one():
+    assert words("ΟΣ İ") == ["οσ", "i"]
 
 
 def test_the_longest_piece_wins():
@@ -184,6 +189,7 @@ def test_older_names_and_other_heads_are_understood(rng, tmp_path):
         renamed[f"bert.{old.replace('LayerNorm.bias', 'LayerNorm.beta')}"] = array
     renamed["bert.pooler.dense.weight"] = np.eye(8, dtype=np.float32)
     renamed["cls.predictions.bias"] = np.zeros(3, np.float32)
+    renamed["qa_outputs.bias"] = np.zeros(2, np.float32)
     renamed["bert.embeddings.position_ids"] = np.arange(12)[None]
     files["model.safetensors"] = pack(renamed)
     assert read_bert(write_files(tmp_path / "bert", files)).weights.keys() == expected.keys()
@@ -200,6 +206,9 @@ def test_older_names_and_other_heads_are_understood(rng, tmp_path):
         ({"intermediate_size": 15}, "(16, 8), config.json says (15, 8)"),
         ({"vocab_size": 18}, "(17, 8), config.json says (18, 8)"),
         ({"hidden_size": None}, ""),
+        ({"is_decoder": True}, "config.json has is_decoder"),
+        ({"type_vocab_size": 3}, "the shape (2, 8), config.json says (3, 8)"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers must be an integer from 1 to 37, got"),
     ],
     ids=repr,
 )
@@ -230,6 +239,23 @@ def test_a_vocabulary_with_a_piece_twice_is_refused(rng, tmp_path):
     files["vocab.txt"] = "\n".join([*PIECES[:-1], "a"]).encode()
     with pytest.raises(ValueError, match=r"vocab.txt has 16 different lines, config.json says 17"):
         read_bert(write_files(tmp_path / "bert", files))
+
+
+@pytest.mark.parametrize("piece", ["Film", "##M", "fát"])
+def test_a_vocabulary_of_another_kind_is_refused(piece, rng, tmp_path):
+    files = bert_files(rng)
+    files["vocab.txt"] = "\n".join([*PIECES[:-1], piece]).encode()
+    with pytest.raises(ValueError, match=rf"vocab.txt is no uncased model's, .*{piece}"):
+        read_bert(write_files(tmp_path / "bert", files))
+
+
+def test_there_may_be_one_segment(rng, tmp_path):
+    files = bert_files(rng, type_vocab_size=1)
+    weights = init_encoder(rng, **SIZES)
+    weights["embeddings.token_type_embeddings.weight"] = np.ones((1, 8), np.float32)
+    files["model.safetensors"] = pack(weights)
+    bert = read_bert(write_files(tmp_path / "bert", files))
+    assert bert.weights["embeddings.token_type_embeddings.weight"].shape == (1, 8)
 
 
 def test_weights_that_are_not_finite_are_refused(rng, tmp_path):

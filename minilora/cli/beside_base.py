@@ -76,7 +76,8 @@ def base_weights(model, shapes, transposed):
     if not weights:
         layer, *_ = shapes
         some = ", ".join(list(model)[:3])
-        raise ValueError(f"base must have the layers, such as {layer}; it has {some}, …")
+        why = missing[layer]
+        raise ValueError(f"base must have the layers, such as {layer} ({why}); it has {some}, …")
     notes = []
     if count:
         notes.append(f"Transposed, for the model keeps Wᵀ (fan_in_fan_out): {count} layers.")

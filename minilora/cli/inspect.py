@@ -96,7 +96,10 @@ def inspect_checkpoint(path, base=None, plot=None, full=False, show=print_line):
     notes = [*_findings(layers, broken), *notes, *_others(others)]
     show("\n" + "\n".join(notes))
     found = {layer.name: layer.values for layer in [*layers, *updates]}
-    if plot is not None:
+    if plot is not None and not found:
+        show("No figure: no layer could be measured.")
+    elif plot is not None:
+        Path(plot).parent.mkdir(parents=True, exist_ok=True)
         _plot(updates or rotations, Path(path).resolve().name, plot)
         show(f"wrote {plot}")
     return found

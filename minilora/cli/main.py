@@ -25,6 +25,7 @@ COMMANDS = {
     "inspect": "look into a LoRA or HRA checkpoint of Hugging Face PEFT, beside its base model",
 }
 _DEFAULT = "letters"
+_LARGE_MATRICES = ("real", "inspect")
 _DESCRIPTION = """Pretrain a small network, see it fail on unseen data, adapt it with every method
 of this package, and compare them. Nothing is downloaded."""
 _EPILOG = f"""Without a command: {_DEFAULT}. `minilora COMMAND --help` lists the options of one."""
@@ -36,8 +37,6 @@ def main(argv=None):
     Raises SystemExit for --help, --version and mistakes, as argparse does.
     """
     survive_any_output()
-    # Matrices this small are faster with one BLAS thread; NumPy reads this when it is imported.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ["MPLBACKEND"] = "agg"  # a Jupyter kernel names one that may not be installed
     try:
         return _run_command(sys.argv[1:] if argv is None else list(argv))
@@ -59,6 +58,9 @@ def _run_command(arguments):
     top_level = ("-h", "--help", "--version")
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in top_level):
         arguments = [_DEFAULT, *arguments]
+    # NumPy reads this when it is imported. Small matrices are faster with one thread.
+    threads = min(os.cpu_count() or 1, 4) if arguments[0] in _LARGE_MATRICES else 1
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))
     parser = _build_parser(arguments[0])
     try:
         options, unknown = parser.parse_known_args(arguments)

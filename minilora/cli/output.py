@@ -26,6 +26,8 @@ _SPELLED = {
     "√": "sqrt ",
     "°": " degrees",
     "‖": "||",
+    "²": "^2",
+    "ᵀ": "^T",
     "∝": "~",
     "\N{COMBINING MACRON}": "_bar",
 }

@@ -102,7 +102,7 @@ def plot_spectra(panels, title, file):
             places = np.flatnonzero(values > 1e-7 * largest)
             axis.plot(places + 1, values[places], ".-", color=colour, lw=1, ms=4)
         axis.set(yscale="log", xlabel="i")
-        axis.set_title(_folded(name), size=9)
+        axis.set_title(_folded(name), size=9, parse_math=False)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
@@ -110,7 +110,8 @@ def plot_spectra(panels, title, file):
         axis.set_ylabel("σᵢ")
     others = len(panels) - len(shown)
     note = f"; {others} more kinds are not shown" if others else ""
-    figure.suptitle(f"{title}\n(a line a layer, from the first, dark, to the last{note})", size=10)
+    legend = f"(a line a layer, from the first, dark, to the last{note})"
+    figure.suptitle(f"{title}\n{legend}", size=10, parse_math=False)
     return _save(figure, file)
 
 

@@ -20,7 +20,7 @@ from minilora.data.packages import locate
 from minilora.data.reviews import RATINGS
 
 USUAL = Length(pretrain_steps=0, adapt_steps=80, test_images=1000)
-FAST = Length(pretrain_steps=0, adapt_steps=6, test_images=160)
+FAST = Length(pretrain_steps=0, adapt_steps=4, test_images=100)
 
 _FIGURES = ("real-accuracy.png", "real-spectra.png")
 _SHOWN = 24  # singular values of each update in the figure

@@ -24,6 +24,7 @@ from minilora.weight import dense
 
 BATCH = 16
 LONGEST = 48  # tokens of a sentence; 4 % of the sentences are longer and lose their end
+_NARROWEST = 48  # the width that the largest rank below asks for
 HEAD = {"classifier.*": Full()}
 ATTENTION = ("encoder.*.query.weight", "encoder.*.value.weight")
 LINEAR = ("encoder.*.self.*.weight", "encoder.*.dense.weight")
@@ -71,9 +72,12 @@ class Outcome(NamedTuple):
 def load_reviews(files, model=None):
     """`Reviews` from the two packages in a folder, or with the BERT of another folder.
 
-    Raises ValueError when a file is missing or another one.
+    Raises ValueError when a file is missing or another one, or the BERT is too narrow for METHODS.
     """
     bert = read_bert(locate(MINILM, files) if model is None else model)
+    width = bert.weights["embeddings.LayerNorm.bias"].size
+    if width < _NARROWEST:
+        raise ValueError(f"{model} has the width {width}, the methods need {_NARROWEST} at least")
     films = read_ratings(locate(RATINGS, files))
     split = split_by_sentiment(films.texts, films.ratings)
     longest = min(LONGEST, bert.context)

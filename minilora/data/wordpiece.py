@@ -47,7 +47,8 @@ def words(text):
     """The words of a text in lower case and without accents; a punctuation mark is a word."""
     decomposed = unicodedata.normalize("NFD", text)
     spaced = "".join(map(_spaced, decomposed))
-    return spaced.lower().split()
+    lowered = "".join(map(str.lower, spaced))  # one by one: at a word's end, Σ is σ and not ς
+    return lowered.split()
 
 
 def word_pieces(word, vocabulary):
@@ -70,7 +71,7 @@ def _spaced(character):
     kind = unicodedata.category(character)
     if character in "\t\n\r":  # the only control characters that are kept
         return character
-    if kind == "Mn" or kind[0] == "C" or character == "\N{REPLACEMENT CHARACTER}":
+    if kind in ("Mn", "Cc", "Cf", "Co", "Cs") or character == "\N{REPLACEMENT CHARACTER}":
         return ""
     symbol = character.isascii() and character.isprintable() and not character.isalnum()
     chinese = any(first <= ord(character) <= last for first, last in _CHINESE)

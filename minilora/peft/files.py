@@ -3,8 +3,10 @@
 What is about to be written is read first, as it would come back, so a checkpoint that cannot be
 read never replaces one that can. Both files are written aside and then moved; when that fails, the
 folder holds the files that it held before. The old configuration goes first and the new one comes
-last. So whoever reads while another process writes, or after it was killed, may find no
-configuration, but never an old file beside a new one. The folder unfinished-… then has all of them.
+last. So while a process writes, or after it was killed, the folder may have no configuration, but
+never an old file beside a new one. What it lacks is then in the folder unfinished-… inside it. Who
+reads one file before the change and the other one after it would still mix them. So the
+configuration is read a second time after the arrays, and must be the same.
 """
 
 import glob
@@ -49,10 +51,14 @@ def _open(folder):
         raise ValueError(f"there is no {CONFIG}{instead_of_config(folder)}")
     if not (folder / ARRAYS).is_file():
         raise ValueError(f"there is no {ARRAYS}{instead_of_arrays(folder)}")
-    config = parse_json((folder / CONFIG).read_text("utf-8"))
+    text = (folder / CONFIG).read_text("utf-8")
+    content = (folder / ARRAYS).read_bytes()
+    if (folder / CONFIG).read_text("utf-8") != text:
+        raise ValueError(f"{CONFIG} changed while {ARRAYS} was read: try again")
+    config = parse_json(text)
     if not isinstance(config, dict):
         raise ValueError(f"{CONFIG} must hold an object, got {config!r:.80}")
-    return config, unpack((folder / ARRAYS).read_bytes())
+    return config, unpack(content)
 
 
 def read_peft(folder, weights, layer_of=layer_of, fan_in_fan_out=None):

@@ -50,8 +50,11 @@ def _name_of(parameter, names, wanted):
         return names[parameter]
     layers = list(dict.fromkeys(other.rpartition(".")[0] for other in names))
     without = [other for other in wanted if other not in names and f"{other}.weight" not in names]
-    problem = f"{ARRAYS} has {few(without)}, but the layers are {few(layers)}"
-    advice = nearest(parameter.rpartition(".")[0], layers)
+    problem = f"{ARRAYS} has {few(without or [parameter])}, but the layers are {few(layers)}"
+    layer = parameter.rpartition(".")[0]
+    advice = nearest(layer, layers)
+    if layer in layers:
+        advice = f": weights has no such parameter of {layer!r:.80}"
     if parameter in wanted and not advice:
         advice = ": if the base model has no such head, put zeros of its shape into weights"
     raise ValueError(problem + advice)
@@ -82,11 +85,12 @@ def _cast(where, params, dtype):
 def _check_complete(config, rest, names, layers):
     """Raise ValueError when what the configuration says was trained whole is not in the file."""
     modules = tuple(config.get("modules_to_save") or ())
-    for owner in {parameter.rpartition(".")[0] for parameter in names}:
-        saved = [path for path in paths(owner) if path.endswith(modules)]  # as PEFT finds them
-        if saved and not any(parameter.startswith(f"{saved[0]}.") for parameter in rest):
+    for parameter in names:
+        owners = paths(parameter.rpartition(".")[0])
+        saved = any(path.endswith(modules) for path in owners)  # as PEFT finds them
+        if saved and parameter not in rest:
             problem = f"{CONFIG} has modules_to_save = {modules!r:.100}"
-            raise ValueError(f"{problem}, but {ARRAYS} has no {saved[0]!r:.80}")
+            raise ValueError(f"{problem}, but {ARRAYS} has no {parameter!r:.80}")
     bias = config.get("bias") or "none"
     biases = [name for name in names if name.endswith(".bias")]
     if bias != "all":

@@ -31,6 +31,7 @@ _CODES = {np.dtype(dtype): code for code, dtype in {**_FLOATS, **_OTHERS}.items(
 _NAMES = ("model.safetensors", "adapter_model.safetensors")
 _POINTER = b"version https://git-lfs.github.com/"
 _LARGEST = 10  # times the size of an archive, for what is unpacked from it
+_PIECE = 1 << 20  # bytes
 
 
 def read_safetensors(path):
@@ -126,8 +127,14 @@ def _unzipped(path):
         if size > most or members[0].compress_type not in (ZIP_STORED, ZIP_DEFLATED):
             wanted = f"stored or deflated, of at most {most} bytes"
             raise ValueError(f"{members[0].filename:.200} must be {wanted}, got {size}")
-        with archive.open(members[0]) as member:
-            return member.read(size)  # a limit, which the content may exceed whatever size says
+        content = bytearray(size)  # a limit, which the content may exceed whatever size says
+        rest = memoryview(content)
+        with archive.open(members[0]) as member:  # piece by piece: never twice in memory
+            while count := member.readinto(rest[:_PIECE]):
+                rest = rest[count:]
+        if rest:
+            raise ValueError(f"{members[0].filename:.200} ends {len(rest)} bytes too early")
+        return content
 
 
 def _header_of(arrays, codes):
@@ -147,7 +154,7 @@ def _unpack(content):
     data_start = 8 + int.from_bytes(content[:8], "little")
     header = parse_json(content[8:data_start].decode())
     header.pop("__metadata__", None)
-    data = memoryview(content)[data_start:]
+    data = memoryview(content)[data_start:].toreadonly()
     arrays = {}
     codes = {name: entry["dtype"] for name, entry in header.items()}
     for name in sorted(header, key=lambda name: header[name]["data_offsets"]):

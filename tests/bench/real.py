@@ -1,6 +1,6 @@
 """A training step on a pretrained BERT here and in PEFT with transformers: time and peak memory.
 
-    pip install -e '.[bench]' && python tests/bench/real.py --files real      about five minutes
+    pip install -e '.[bench]' && python tests/bench/real.py --files real      about four minutes
     python tests/bench/real.py --bucket                    batches of sentences of like length
 
 all-MiniLM-L6-v2 reads sentences of film reviews, 16 in a batch; LoRA or HRA with r = 8 on query and
@@ -28,6 +28,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -80,8 +81,11 @@ def main():
     )
     chosen = parser.parse_args()
     start = time.perf_counter()
-    wheel = locate(MINILM, chosen.files)
-    batches = batches_of(wheel, locate(RATINGS, chosen.files), chosen.bucket)
+    try:
+        wheel, ratings = (locate(package, chosen.files) for package in (MINILM, RATINGS))
+    except ValueError as error:
+        parser.error(f"--files: {error}")
+    batches = batches_of(wheel, ratings, chosen.bucket)
     servers = {"here": Server("real_here"), "PEFT": Server("real_in_peft")}
     servers["products"] = Server("real_products")
     try:
@@ -98,7 +102,8 @@ def main():
     report = {"rows": rows, **sizes(batches, chosen.bucket)}
     print(table(report))
     chosen.out.parent.mkdir(exist_ok=True)
-    content = {**report, "versions": versions(), "machine": machine()}
+    releases = {**versions(), "transformers": version("transformers")}
+    content = {**report, "versions": releases, "machine": machine()}
     chosen.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(f"{time.perf_counter() - start:.0f} seconds; wrote {chosen.out}")
 

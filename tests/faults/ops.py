@@ -35,7 +35,6 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('* (2 - x * x)', '* (1 - x * x)'),
     ('(q.shape[1] // heads) ** -0.5', 'q.shape[1] ** -0.5'),
     ('(v, g) if back else (g, v)', '(g, v) if back else (v, g)'),
-    ('y = np.empty(v.shape, v.dtype)', 'y = np.empty_like(v)'),
     ('(G - P * _row_sum(G))', '(G - P * _row_sum(P))'),
     ('np.cumsum(heads * lengths**2)', 'np.cumsum(heads * lengths**2)[::-1]'),
     ('    padded[mask] = rows\n', '    padded.reshape(-1, *rows.shape[1:])[: len(rows)] = rows\n'),

@@ -12,6 +12,6 @@ FAULTS = [  # (original, mutant)
     ('turned = shape == W.shape[::-1]', 'turned = False'),
     ('array.astype(dtype) for', 'array for'),
     ('not all(np.all(np.isfinite(array))', 'not any(np.all(np.isfinite(array))'),
-    ('if path.endswith(modules)]', 'if path in modules]'),
+    ('any(path.endswith(modules) for path in owners)', 'any(path in modules for path in owners)'),
     ('    if bias != "all":\n', '    if bias == "all":\n'),
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from minilora.models.encoder import init_encoder
 from minilora.peft.safetensors import pack
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "bad", "film", "##s", "un", "##fat"]
-PIECES += ["##hom", "##able", "fat", "!", "'", "é"]
+PIECES += ["##hom", "##able", "fat", "!", "'", "ß"]
 SIZES = {"vocabulary": len(PIECES), "context": 12, "width": 8, "depth": 2, "hidden": 16}
 CONFIG = {
     "model_type": "bert",
