@@ -193,7 +193,11 @@ def test_a_random_encoder_is_drawn_as_bert_is(rng):
         ({"tokens": TOKENS + 9}, r"^tokens must lie in 0 … 10, got 9 … 19"),
         ({"tokens": TOKENS - 1}, r"^tokens must lie in 0 … 10, got -1 … 9"),
         ({"tokens": TOKENS * 1.0}, r"^tokens must be integers, got float64"),
-        ({"tokens": TOKENS[0]}, r"^tokens \(B, T\) and mask \(B, T\), of booleans, must fit, got"),
+        (
+            {"tokens": TOKENS[0]},
+            r"^tokens \(B, T\) and mask \(B, T\), of booleans, B ≥ 1, must fit, got",
+        ),
+        ({"tokens": TOKENS[:0], "mask": MASK[:0]}, r"B ≥ 1, must fit, got int64 \(0, 5\)"),
         ({"mask": MASK[:2]}, r"^tokens \(B, T\) and mask"),
         ({"mask": MASK * 1}, r"^tokens \(B, T\) and mask"),
         ({"mask": MASK & [[True], [False], [True]]}, r"but sentence 1 has none$"),

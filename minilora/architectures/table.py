@@ -37,11 +37,13 @@ class Architecture(NamedTuple):
     counted: str = ""
 
     def shapes(self, targets=None):
-        """{name: (d_out, d_in)} of the linear maps of every layer, all of them or some.
+        """{name: (d_out, d_in)} of the linear maps of every layer, all of these or some.
 
         targets: any of q k v o (attention) and gate up down (MLP; BERTs have no gate), or qkv and
         gate_up where the model has fused them, as a list, or as a string if all have one letter:
         ["q", "up"], "qv". None means all.
+
+        DeBERTa's maps of relative positions are not among them.
 
         The shape is that of W in y = W x, also for GPT-2, which stores Wᵀ.
 

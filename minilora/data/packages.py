@@ -6,16 +6,23 @@ fetches it; the file is read where it lies, and nothing in it is ever run.
 
 import hashlib
 import os
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
 
 class Package(NamedTuple):
-    """A file of a package, with the command that puts it into the folder `real`."""
+    """A file of a package, as `pip download` fetches it."""
 
     file: str
     sha256: str
-    command: str
+    requirement: str
+    options: str = "--no-deps"
+
+    def command(self, folder):
+        """What puts the file into a folder, typed into a terminal."""
+        place = shlex.quote(os.fspath(folder))
+        return f"pip download {self.options} -d {place} {self.requirement}"
 
 
 def locate(package, folder):
@@ -23,22 +30,25 @@ def locate(package, folder):
 
     Raises ValueError, with the command that fetches it, when it is missing or another file.
     """
+    if problem := problem_with(package, folder):
+        raise ValueError(f"{problem}; this fetches it: {package.command(folder)}")
+    return Path(folder, package.file)
+
+
+def problem_with(package, folder):
+    """Why a package's file cannot be used, or an empty string.
+
+    Raises ValueError when folder is no path.
+    """
     if not isinstance(folder, (str, os.PathLike)):
         raise ValueError(f"folder must be a path, got {folder!r:.80}")
     path = Path(folder, package.file)
-    if problem := _problem(path, package):
-        raise ValueError(f"{path}: {problem}; this fetches it: {package.command}")
-    return path
-
-
-def _problem(path, package):
-    """What is wrong with the file, or an empty string."""
     try:
         found = _digest(path)
     except OSError as error:
-        return error.strerror or str(error)
+        return f"{path}: {error.strerror or error}"
     if found != package.sha256:
-        return f"its SHA-256 is {found[:12]}…, expected {package.sha256[:12]}…"
+        return f"{path}: its SHA-256 is {found[:12]}…, expected {package.sha256[:12]}…"
     return ""
 
 

@@ -16,7 +16,8 @@ from minilora.data.packages import Package
 RATINGS = Package(
     "vaderSentiment-3.3.2.tar.gz",
     "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
-    "pip download --no-deps --no-binary vaderSentiment -d real vaderSentiment==3.3.2",
+    "vaderSentiment==3.3.2",
+    options="--no-deps --no-binary vaderSentiment",
 )
 FILMS = "movieReviewSnippets_GroundTruth.txt"
 PRODUCTS = "amazonReviewSnippets_GroundTruth.txt"

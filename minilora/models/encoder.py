@@ -101,8 +101,8 @@ def with_head(rng, weights, classes):
 def encoder(weights, tokens, mask, heads):
     """h (B, T, d) after the last layer, zero at padding.
 
-    tokens (B, T): integers. mask (B, T): True for a token, False for padding; what number padding
-    has does not matter. heads: how many attention heads share the width d.
+    tokens (B, T): integers. mask (B, T): True for a token, False for padding; which of the tokens
+    stands for padding does not matter. heads: how many attention heads share the width d.
 
     Raises ValueError when weights has not the names of an encoder; when tokens are not integers
     from 0 to V − 1 or T is not 1 … context; when mask is not boolean, (B, T), with a token in every
@@ -160,9 +160,10 @@ def _check_sentences(tokens, mask):
     """Both as arrays (B, T). Raises ValueError unless they fit, with a token in every sentence."""
     tokens = np.asarray(tokens)
     mask = np.asarray(mask)
-    if tokens.ndim != 2 or mask.shape != tokens.shape or mask.dtype != bool:
+    fit = tokens.ndim == 2 and mask.shape == tokens.shape and mask.dtype == bool
+    if not fit or len(tokens) == 0:
         given = f"{tokens.dtype} {tokens.shape} and {mask.dtype} {mask.shape}"
-        raise ValueError(f"tokens (B, T) and mask (B, T), of booleans, must fit, got {given}")
+        raise ValueError(f"tokens (B, T) and mask (B, T), of booleans, B ≥ 1, must fit, got {given}")
     if not np.all(np.any(mask, axis=1)):
         row = int(np.argmin(np.any(mask, axis=1)))
         raise ValueError(f"mask must have a token in every sentence, but sentence {row} has none")

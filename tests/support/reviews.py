@@ -76,7 +76,7 @@ def write_ratings(folder, text, corpus):
     with tarfile.open(file, "w:gz") as archive:
         _add(archive, name, inner.getvalue())
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    return Package(file.name, digest, "pip download ratings")
+    return Package(file.name, digest, "ratings==2.0")
 
 
 def _add(archive, name, content):
