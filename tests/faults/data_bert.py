@@ -4,7 +4,7 @@ FILE = "data/bert.py"
 TESTS = "test_reviews.py"
 FAULTS = [  # (what stands there, what the fault puts in its place)
     ('key=len, default=name', 'default=name'),
-    ('text.removesuffix("\\n").split("\\n")', 'text.split()'),
+    ('piece.removesuffix("\\r")', 'piece'),
     ('not in accepted:', 'is None:'),
     ('name.removeprefix("bert.")', 'name'),
     ('.replace(".gamma", ".weight")', ''),
