@@ -113,6 +113,10 @@ def test_the_longest_piece_wins():
         (("a", VOCABULARY, 9), r"^sentences must be a list of strings, got 'a'"),
         (([b"a"], VOCABULARY, 9), r"^sentences must be a list of strings, got \[b'a'\]"),
         (
+            (["a"], None, 9),
+            r"^vocabulary must be a dict with .*got NoneType",
+        ),
+        (
             (["a"], {"[CLS]": 0, "[PAD]": 1}, 9),
             r"^vocabulary must be a dict with .*got dict \['\[CLS\]",
         ),
@@ -243,6 +247,19 @@ def test_older_configurations_without_the_usual_entries_are_read(rng, tmp_path):
         del config[entry]
     files["config.json"] = json.dumps(config).encode()
     assert read_bert(write_files(tmp_path / "bert", files)).heads == 2
+
+
+def test_a_vocabulary_may_have_the_line_ends_of_windows(rng, tmp_path):
+    files = bert_files(rng)
+    files["vocab.txt"] = files["vocab.txt"].replace(b"\n", b"\r\n") + b"\r\n"
+    for path in (write_files(tmp_path / "bert", files), write_wheel(tmp_path / "a.whl", files)):
+        assert read_bert(path).vocabulary == VOCABULARY
+
+
+def test_a_configuration_that_is_no_object_is_refused(rng, tmp_path):
+    files = {**bert_files(rng), "config.json": b"[]"}
+    with pytest.raises(ValueError, match=r"config.json must be an object, got \[\]"):
+        read_bert(write_files(tmp_path / "bert", files))
 
 
 def test_a_vocabulary_without_the_special_pieces_is_refused(rng, tmp_path):
