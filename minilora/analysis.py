@@ -93,8 +93,9 @@ def product_factors(adapter, params, W=None):
         H − I = Q (h − I) Qᵀ,   h the product of the reflections along r₁, r₂, …
         B = W Q (h − I),   A = Qᵀ
 
-    The same with HRAStrict's h. Without W they are the factors of H − I. As H is orthogonal, a
-    singular value of H − I is 2 sin(θ/2) for an angle θ of the rotation H, from 0 to 180°.
+    The same with HRAStrict's h. Without W they are the factors of H − I. As H is orthogonal, its
+    eigenvalues are cos θ ± i sin θ, and the singular values of H − I are 2 sin(θ/2). H rotates a
+    plane by θ; or it reverses a direction, with θ = 180°, as for any odd number of reflections.
 
     Raises ValueError for another adapter, and when W or one of params is not a finite matrix.
     """

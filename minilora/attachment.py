@@ -14,12 +14,12 @@ the weight's own name; `key=kind` shares across layers.
 
 import math
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import numpy as np
 from autograd.tracer import getval, isbox
 
 from minilora.checks import check_floats, check_form, check_named_weights, check_rng
+from minilora.matching import adapter_of_each
 from minilora.tables import aligned
 from minilora.weight import Adapted, dense, describe
 
@@ -52,7 +52,7 @@ def attach(weights, adapters, *misplaced, rng=None, key=own_name):
         )
     check_named_weights(weights)
     check_rng(rng)
-    adapter_of = _match(weights, adapters)
+    adapter_of = adapter_of_each(weights, adapters)
     key_of = {name: _key_of(name, key) for name in adapter_of}
     params = {}
     frozen = {}
@@ -67,48 +67,6 @@ def attach(weights, adapters, *misplaced, rng=None, key=own_name):
             shared = f"{owner!r} and {name!r} share {key_of[name]!r}"
             raise ValueError(f"key: {shared}, but need {one} and {other}")
     return Attached(dict(weights), adapter_of, key_of, params, frozen)
-
-
-def _match(weights, adapters):
-    """{name: adapter} of the weights that a pattern matches."""
-    if not isinstance(adapters, dict):
-        example = 'attach(weights, {"*.W": LoRA(rank=4)}, rng=rng)'
-        raise TypeError(f"adapters must be a dict from patterns to adapters: try {example}")
-    adapter_of = {}
-    for pattern, adapter in adapters.items():
-        if not isinstance(pattern, str):
-            raise ValueError(f"adapters: a pattern must be a string, got {pattern!r}")
-        _check_adapter(pattern, adapter)
-        names = [name for name in weights if fnmatchcase(name, pattern)]
-        if not names:
-            known = ", ".join(weights)
-            raise ValueError(
-                f"adapters: the pattern {pattern!r} matches no weight; the names are {known}"
-            )
-        if twice := adapter_of.keys() & names:
-            problem = (
-                f"{min(twice)!r} is matched by more than one pattern, the second is {pattern!r}"
-            )
-            raise ValueError(f"adapters: {problem}")
-        adapter_of |= dict.fromkeys(names, adapter)
-    return adapter_of
-
-
-def _check_adapter(pattern, adapter):
-    """Raise ValueError unless adapter is an object with the three methods of an adapter."""
-    if isinstance(adapter, type):
-        name = adapter.__name__
-        raise ValueError(
-            f"adapters[{pattern!r}] must be an adapter, got the class {name}: try {name}(…)"
-        )
-    missing = [
-        part for part in ("init", "forward", "merge") if not callable(getattr(adapter, part, None))
-    ]
-    if missing:
-        lacks = ", ".join(missing)
-        raise ValueError(
-            f"adapters[{pattern!r}] must be an adapter, but {adapter!r:.80} has no {lacks}"
-        )
 
 
 def _key_of(name, key):

@@ -142,6 +142,7 @@ def gelu(x):
 
 
 @notrace_primitive  # x is a plain array here
+@np.errstate(over="ignore")  # of x²: where it is infinite, Φ is 0 or 1 and its density 0
 def _gelu_and_slope(x, block=1 << 15):
     """x Φ(x) and its slope Φ(x) + x φ(x), φ the density of N(0, 1).
 
@@ -153,8 +154,7 @@ def _gelu_and_slope(x, block=1 << 15):
     for start in range(0, len(entries), block):
         part = slice(start, start + block)
         own = entries[part]
-        with np.errstate(over="ignore"):  # where Φ is 0 or 1 anyway
-            square = own * own
+        square = own * own
         Phi = _distribution_function(own, square)
         np.multiply(own, Phi, out=y[part])
         density = np.exp(-0.5 * square)
@@ -179,11 +179,10 @@ def _distribution_function(x, square):
         erf = np.frompyfunc(math.erf, 1, 1)
         return (1 + erf(x * 0.5**0.5).astype(x.dtype)) / 2
     Phi = np.full_like(x, _P[0])
-    with np.errstate(over="ignore"):  # tanh(±inf) is ±1
-        for coefficient in _P[1:]:
-            Phi *= square
-            Phi += coefficient
-        Phi *= x
+    for coefficient in _P[1:]:
+        Phi *= square
+        Phi += coefficient
+    Phi *= x
     return 0.5 * np.tanh(Phi, out=Phi) + 0.5
 
 

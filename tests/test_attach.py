@@ -1,10 +1,13 @@
 """Adapters on the named weights of a model."""
 
+import glob
 from dataclasses import FrozenInstanceError
+from fnmatch import fnmatchcase
 
 import numpy as np
 import pytest
 
+from minilora import matching
 from minilora.adapters import CondLoRA, Full, LoRA
 from minilora.attachment import attach, kind
 from minilora.models.mlp import init_mlp, mlp
@@ -161,6 +164,27 @@ def test_a_pattern_is_a_glob_even_if_it_is_also_a_name(rng):
     for pattern, name in {"a[0]": "a0", "a[[]0]": "a[0]", "?0": None, "A*": "A0"}.items():
         found = list(attach(weights, {pattern: LoRA(1)}, rng=rng).adapters)
         assert found == (["a0", "A0"] if name is None else [name])
+
+
+def test_a_pattern_that_is_a_name_is_looked_up(rng, monkeypatch):
+    """Counted: 300 names with a pattern each, plain or from glob.escape, need no comparison."""
+    compared = []
+
+    def counted(name, pattern):
+        compared.append(name)
+        return fnmatchcase(name, pattern)
+
+    monkeypatch.setattr(matching, "fnmatchcase", counted)
+    names = [f"layers.{i}.W" for i in range(100)]
+    names += [f"odd[{i}].*?" for i in range(100)] + [f"[]{i}]" for i in range(100)]
+    weights = {name: rng.standard_normal((2, 2)) for name in names}
+    attached = attach(weights, {glob.escape(name): LoRA(1) for name in names}, rng=rng)
+    assert list(attached.adapters) == names
+    plain = dict.fromkeys(names[:100], LoRA(1))
+    assert list(attach(weights, plain, rng=rng).adapters) == names[:100]
+    assert compared == []
+    assert list(attach(weights, {"layers.[7].W": LoRA(1)}, rng=rng).adapters) == ["layers.7.W"]
+    assert len(compared) == 300
 
 
 def test_later_changes_of_the_given_dicts_change_nothing(weights, rng):

@@ -17,7 +17,7 @@ ORDER = """
     checks ops weight tables
     adapters.scaling adapters.full adapters.lora adapters.sbora adapters.hra adapters.hra_strict
     adapters.condlora adapters
-    quantization attachment
+    quantization matching attachment
     architectures.table architectures.counting architectures.names architectures.families
     architectures.entries architectures.from_config architectures.released architectures
     peft.patterns peft.safetensors peft.settings peft.names peft.checkpoint peft.orientation
@@ -37,11 +37,11 @@ ORDER = """
 # Lines of code, without docstrings, comments and blank lines. The package is there to be read, so a
 # room stays small: find what can go, or raise its number in the same commit and say why.
 BUDGETS = {
-    "core": ("checks ops weight quantization attachment analysis models train", 1400),
+    "core": ("checks ops weight quantization matching attachment analysis models train", 1400),
     "theorems": ("theorems", 760),
-    "peft": ("peft", 680),
+    "peft": ("peft", 790),
     "testing": ("testing", 800),
-    "data": ("data", 425),
+    "data": ("data", 450),
 }
 FILE_LIMIT = 200
 ADAPTER_LIMIT = 60

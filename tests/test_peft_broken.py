@@ -209,7 +209,7 @@ def test_a_checkpoint_of_another_model_is_a_value_error_that_names_the_layers(rn
     needed = r"layers\.0 has an adapter for shape \(4, 5\), the weight has \(4, 6\)$"
     with pytest.raises(ValueError, match=needed):
         read_peft(DATA / "lora", {**WEIGHTS, "layers.0.W": rng.standard_normal((4, 6))})
-    nan = r"^LoRA\(rank=2, alpha=5\) on 'layers\.0\.W': W .* holds NaN"
+    nan = r"^folder .*: LoRA\(rank=2, alpha=5\) on 'layers\.0\.W': W .* holds NaN"
     with pytest.raises(ValueError, match=nan):
         read_peft(DATA / "lora", {**WEIGHTS, "layers.0.W": np.full((4, 5), np.nan)})
 

@@ -4,11 +4,13 @@ And folders whose writing was killed half-way.
 """
 
 import json
+import os
 import shutil
 import struct
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -105,10 +107,16 @@ def test_a_key_that_is_not_pefts_is_refused():
     with pytest.raises(ValueError, match=r"does not begin with 'base_model.model.'"):
         adapters_of(config, plain)
     old = {name.replace("lora_A", "lora_A.default"): array for name, array in arrays.items()}
-    with pytest.raises(ValueError, match=r"lora_A.default.weight', of an extension of LoRA"):
+    with pytest.raises(ValueError, match=r"lora_A.default.weight', as in .*: drop '.default'"):
         adapters_of(config, old)
     with pytest.raises(ValueError, match="has no LoRA and no HRA, but nothing"):
         adapters_of(config, {})
+
+
+def test_a_layer_whose_name_ends_as_a_parameter_does_comes_back(rng, tmp_path):
+    weights = {"block.q_weight": rng.standard_normal((4, 4))}
+    write_peft(tmp_path, attach(weights, {"*": LoRA(1)}, rng=rng))
+    assert list(read_peft(tmp_path, weights).adapters) == ["block.q_weight"]
 
 
 # What is in the folder instead.
@@ -171,6 +179,28 @@ def test_other_places_for_a_checkpoint_are_named(tmp_path):
     says(tmp_path, f"there is no {ARRAYS}, but .*'checkpoint-500'")
 
 
+@pytest.mark.parametrize(
+    "file, content, words",
+    [
+        (CONFIG, b"", f"{CONFIG} is no JSON that can be read"),
+        (CONFIG, b"{", f"{CONFIG} is no JSON that can be read"),
+        (CONFIG, b"[" * 100_000, f"{CONFIG} is no JSON that can be read"),
+        (CONFIG, b"\xff", f"{CONFIG} is no JSON that can be read"),
+        (CONFIG, POINTER, f"{CONFIG} is a git-lfs pointer"),
+        (ARRAYS, b"", f"{ARRAYS} is not a safetensors file: it is empty"),
+        (ARRAYS, WHOLE["lora"][ARRAYS][:-1], f"{ARRAYS} is not a .* it is cut short, .* bytes of "),
+        (ARRAYS, WHOLE["lora"][ARRAYS][:50], f"{ARRAYS} is not a .* it is cut short, 50 bytes of"),
+        (ARRAYS, b"GGUF\3\0\0\0" + b"\0" * 90, f"{ARRAYS} .* it does not begin as a safetensors"),
+        (ARRAYS, b"PK\3\4" + b"\0" * 90, f"{ARRAYS} .* it does not begin as a safetensors file"),
+    ],
+    ids=range(10),
+)
+def test_a_broken_file_is_named_with_what_is_wrong(file, content, words, tmp_path):
+    for name in (CONFIG, ARRAYS):
+        (tmp_path / name).write_bytes(content if name == file else WHOLE["lora"][name])
+    says(tmp_path, words)
+
+
 def test_a_configuration_that_is_no_object_is_refused(tmp_path):
     (tmp_path / ARRAYS).write_bytes(WHOLE["lora"][ARRAYS])
     (tmp_path / CONFIG).write_text("[1]")
@@ -207,6 +237,32 @@ def test_a_setting_that_is_not_known_is_named_with_both_versions(tmp_path):
         r"something_new = 64, which no .* \(PEFT 0.21 is known, the file is of 0.99.1\)",
         [read],
     )
+
+
+def test_another_method_is_named_before_its_settings(tmp_path):
+    folder = settings(tmp_path, peft_type="IA3", feedforward_modules=["fc1"])
+    says(folder, "has peft_type = 'IA3': LORA and HRA are read here", [read])
+    folder = settings(tmp_path, peft_type=None)
+    says(folder, "has peft_type = None: LORA and HRA are read here", [read])
+
+
+@pytest.mark.parametrize("patterns", ["rank_pattern", "alpha_pattern"])
+def test_patterns_that_are_a_list_are_refused_by_name(patterns, tmp_path):
+    folder = settings(tmp_path, **{patterns: ["layers.0"]})
+    says(folder, rf"{patterns} = \['layers.0'\], no \{{pattern: number\}}", [read])
+
+
+def test_what_attach_refuses_is_said_with_the_folder(tmp_path):
+    """Vectors that cannot be orthogonal, and weights that are no finite floats."""
+    strict = {"peft_type": "HRA", "r": 6, "apply_GS": True}
+    (tmp_path / CONFIG).write_text(json.dumps(strict))
+    U = {"base_model.model.layers.0.hra_u": np.ones((5, 6))}
+    (tmp_path / ARRAYS).write_bytes(pack(U))
+    says(tmp_path, r"HRAStrict\(rank=6\) on 'layers.0.W': rank must be", [read])
+    W = WEIGHTS["layers.0.W"]
+    for wrong, words in ((W * np.nan, "W must be finite"), (W.astype(int), "W must be float32")):
+        with pytest.raises(ValueError, match=rf"^folder .* on 'layers.0.W': {words}"):
+            read_peft(DATA / "lora", {**WEIGHTS, "layers.0.W": wrong})
 
 
 def test_a_negative_alpha_says_where_its_sign_can_go(tmp_path):
@@ -358,7 +414,8 @@ def test_a_process_that_is_killed_leaves_no_old_file_beside_a_new_one(step, fail
         assert left in (before, after)
     else:
         assert list(left) == [ARRAYS]
-        says(tmp_path, f"there is no {CONFIG}: writing was interrupted; .* in unfinished-…")
+        problem = "writing is not finished or was interrupted"
+        says(tmp_path, f"there is no {CONFIG}: {problem}; the files .* in unfinished-…")
         (aside,) = tmp_path.glob("unfinished-*")
         kept = {path.name: path.read_bytes() for path in aside.iterdir()}
         kept |= left
@@ -384,6 +441,41 @@ def test_a_checkpoint_that_is_written_while_it_is_read_is_no_mixture(tmp_path, r
     with pytest.raises(ValueError, match=f"{CONFIG} changed while {ARRAYS} was read: try again"):
         open_checkpoint(tmp_path)
     assert open_checkpoint(tmp_path)[0]["lora_alpha"] == 9
+
+
+def test_a_file_that_goes_while_it_is_read_is_said_to_be_unfinished(tmp_path, monkeypatch):
+    shutil.copytree(DATA / "lora", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "unfinished-1").mkdir()
+    is_file = Path.is_file
+
+    def gone_after(path):
+        found = is_file(path)
+        if path.name == CONFIG:
+            path.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "is_file", gone_after)
+    with pytest.raises(ValueError, match="writing is not finished or was interrupted"):
+        open_checkpoint(tmp_path)
+
+
+def test_what_killed_processes_left_is_removed_by_a_later_write(rng, tmp_path):
+    """Only folders with our two files in them, and only when no process can still be writing."""
+    attached = attach(WEIGHTS, {"layers.0.W": LoRA(2)}, rng=rng)
+    ours = (ARRAYS, CONFIG, f"{ARRAYS}.old", f"{CONFIG}.old")
+    contents = {"old": ours, "empty": (), "young": ours, "other": (*ours, "notes.txt")}
+    for label, names in contents.items():
+        aside = tmp_path / f"unfinished-{label}"
+        aside.mkdir()
+        for name in names:
+            (aside / name).write_bytes(b"")
+        hours = 0.9 if label == "young" else 1.1
+        os.utime(aside, (time.time() - hours * 3600,) * 2)
+    (tmp_path / "unfinished-file").write_bytes(b"")
+    write_peft(tmp_path, attached)
+    left = sorted(path.name for path in tmp_path.glob("unfinished-*"))
+    assert left == ["unfinished-file", "unfinished-other", "unfinished-young"]
+    assert len(list((tmp_path / "unfinished-other").iterdir())) == 5
 
 
 def test_a_header_that_claims_too_much_is_no_format_at_all(tmp_path):

@@ -113,8 +113,10 @@ def test_a_square_layer_that_was_trained_whole_needs_the_function(gpt2, rng, tmp
     adapters = {"*.c_attn.weight": LoRA(2), "*.c_proj.weight": Full()}
     expected = written(rng, tmp_path, weights, adapters)
     for said in (None, False):
-        with pytest.raises(ValueError, match=r"'h.0.attn.c_proj.weight' is square"):
+        says = r"'h.0.attn.c_proj.weight' is square: it was trained whole, so weights must have Wᵀ"
+        with pytest.raises(ValueError, match=f"{says}.*must be a function of the name") as refused:
             read_peft(tmp_path, weights, fan_in_fan_out=said)
+        assert "fan_in_fan_out=False" not in str(refused.value)
     assert same(read_peft(tmp_path, stored, fan_in_fan_out=is_conv1d).merge(), expected)
 
 
@@ -125,6 +127,14 @@ def test_true_stands_for_every_matrix(rng, tmp_path):
     attached = read_peft(tmp_path, stored, fan_in_fan_out=True)
     assert same(attached.merge(), expected)
     assert same(attached.weights, weights)
+
+
+def test_true_is_clear_for_a_square_layer_that_was_trained_whole(rng, tmp_path):
+    weights = {name: rng.standard_normal((4, 4)) for name in ("c_attn.weight", "c_proj.weight")}
+    adapters = {"c_attn.weight": LoRA(2), "c_proj.weight": Full()}
+    expected = written(rng, tmp_path, weights, adapters, fan_in_fan_out=True)
+    stored = {name: W.T for name, W in weights.items()}
+    assert same(read_peft(tmp_path, stored, fan_in_fan_out=True).merge(), expected)
 
 
 def test_a_checkpoint_of_other_layers_says_nothing_of_orientation(gpt2, rng, tmp_path):

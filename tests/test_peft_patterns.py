@@ -1,11 +1,13 @@
 """Patterns match as in PEFT, which uses Python's re, and none of them takes long."""
 
 import re
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.counting import calls
 from support.golden import DATA, WEIGHTS
 
 from minilora.peft import patterns, read_peft
@@ -219,6 +221,37 @@ def test_patterns_with_branches_have_a_limit_and_plain_names_have_none():
     assert first_match({".*" * 500: 1}, [NAME]) == {NAME: 1}
     plain = {rf"^model\.layers\.{i}": i for i in range(100)}
     assert first_match(plain, ["model.layers.7", "layers.7"]) == {"model.layers.7": 7}
+
+
+@pytest.mark.parametrize("form", ["layers.{}.q_proj", r"^model\.layers\.{}\.q_proj"])
+def test_a_pattern_for_each_layer_takes_steps_in_proportion_to_the_layers(form):
+    """Counted: four times as many layers, at most six times as many calls."""
+
+    def steps(count):
+        names = [f"model.layers.{i}.q_proj" for i in range(1000, 1000 + count)]
+        values = {form.format(i): i for i in range(1000, 1000 + count)}
+        assert first_match(values, names) == dict(zip(names, values.values()))
+        re.purge()  # else those among the last 512 need not be compiled
+        return calls(first_match, values, names)
+
+    assert steps(800) < 6 * steps(200)
+
+
+def test_more_forms_of_patterns_than_there_are_tables_for_match_all_the_same():
+    names = ["x" * i + ".q" for i in range(80)]
+    assert first_match({name: len(name) for name in names}, names) == {n: len(n) for n in names}
+
+
+PLAIN_ATOMS = ("a", "b", ".", r"\.", "ab", "]", "}", "-", "\\-")
+
+
+@given(st.lists(st.sampled_from(PLAIN_ATOMS), max_size=4), st.booleans())
+def test_plain_patterns_match_as_in_python(atoms, anchored):
+    """On all names of up to four of five characters."""
+    pattern = "^" * anchored + "".join(atoms)
+    names = ["".join(letters) for n in range(5) for letters in product("ab.-\n", repeat=n)]
+    compiled = re.compile(rf"(.*\.)?({pattern})$")
+    assert list(first_match({pattern: 1}, names)) == [n for n in names if compiled.match(n)]
 
 
 def test_patterns_with_branches_on_names_without_end_have_a_limit_too():

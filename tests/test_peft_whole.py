@@ -142,14 +142,75 @@ def test_what_is_not_whole_or_has_no_place_is_refused(arrays, settings, says, tm
 
 @pytest.mark.parametrize("last", ["bias", "running_mean"])
 def test_a_parameter_that_its_layer_lacks_here_is_named(last, tmp_path):
-    """Layers that are here, and a vector of one of them that is not, or has no place."""
-    weights = {**WEIGHTS, "layers.2.running_mean": BIAS[:3]}
-    folder = put(tmp_path, {**HEAD, f"layers.2.{last}": BIAS[:3]})
-    if last == "bias":
-        del weights["layers.2.b"]
+    """Layers that are here, and a vector of one of them that is not."""
+    weights = {name: W for name, W in WEIGHTS.items() if name != "layers.2.b"}
+    folder = put(tmp_path, {"layers.2.weight": HEAD["layers.2.weight"], f"layers.2.{last}": BIAS})
     says = f"has 'layers.2.{last}', but the layers .*: weights has no such parameter of 'layers.2'"
     with pytest.raises(ValueError, match=says):
         read_peft(folder, weights)
+
+
+def test_parameters_of_a_module_with_other_names_are_read(rng, tmp_path):
+    """PyTorch's attention and batch norm; the counter of batches is no float and has no effect."""
+    weights = {
+        **WEIGHTS,
+        "head.attention.in_proj_weight": rng.standard_normal((6, 2)),
+        "head.attention.in_proj_bias": rng.standard_normal(6),
+        "head.norm.weight": rng.standard_normal(2),
+        "head.norm.running_mean": rng.standard_normal(2),
+        "head.norm.num_batches_tracked": np.array(5),
+    }
+    weights["head.gamma"] = rng.standard_normal(2)
+    arrays = {name: np.asarray(W + 1) for name, W in weights.items() if name[:5] == "head."}
+    for counter in (np.array(5), np.array(5.0)):
+        weights["head.norm.num_batches_tracked"] = counter
+        attached = read_peft(put(tmp_path, arrays, modules_to_save=["head"]), weights)
+        names = [name for name in arrays if not name.endswith("tracked")]
+        assert list(whole(attached)) == names
+        for name in names:
+            np.testing.assert_array_equal(whole(attached)[name], arrays[name])
+    folder = tmp_path / "written"
+    attached = attach(weights, {"layers.0.W": LoRA(1), "head.*.in_proj_bias": Full()}, rng=rng)
+    write_peft(folder, attached)
+    stored = decoded((folder / ARRAYS).read_bytes())
+    assert f"{PREFIX}head.attention.in_proj_weight" in stored
+    assert f"{PREFIX}head.norm.running_mean" not in stored
+    assert json.loads((folder / CONFIG).read_text())["modules_to_save"] == ["head.attention"]
+    assert "head.attention.in_proj_bias" in whole(read_peft(folder, weights))
+    del arrays["head.norm.running_mean"]
+    with pytest.raises(ValueError, match=r"modules_to_save = .* has no 'head.norm.running_mean"):
+        read_peft(put(tmp_path, arrays, modules_to_save=["head"]), weights)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, bool])
+def test_a_head_of_no_floats_is_refused_by_name(dtype, tmp_path):
+    folder = put(tmp_path, {"layers.2.weight": np.ones((3, 4), dtype)})
+    says = rf"has 'base_model.model.layers.2.weight' of {np.dtype(dtype)}, which are no floats"
+    with pytest.raises(ValueError, match=says):
+        adapters_of(*open_checkpoint(folder))
+
+
+def test_a_tied_embedding_is_read_if_both_of_its_names_have_the_same_array(rng, tmp_path):
+    """PEFT saves both with ensure_weight_tying, and one array for both is what it then computes."""
+    shared = rng.standard_normal((7, 4))
+    weights = {**WEIGHTS, "embed.weight": shared, "lm_head.weight": shared.copy()}
+    learned = rng.standard_normal((7, 4))
+    arrays = {"embed.weight": learned, "lm_head.weight": learned}
+    tied = {"modules_to_save": ["embed"], "ensure_weight_tying": True}
+    attached = read_peft(put(tmp_path, arrays, **tied), weights)
+    for W in whole(attached).values():
+        np.testing.assert_array_equal(W, learned)
+    assert list(whole(attached)) == ["embed.weight", "lm_head.weight"]
+    ranks = {"lm_head.lora_A.weight": np.ones((1, 4)), "lm_head.lora_B.weight": np.ones((7, 1))}
+    for wrong in (
+        {"embed.weight": learned},
+        {**arrays, "lm_head.weight": learned + 1},
+        {"embed.weight": learned, **ranks},
+    ):
+        says = "ensure_weight_tying, and weights the same in 'embed.weight', 'lm_head.weight'"
+        with pytest.raises(ValueError, match=says):
+            read_peft(put(tmp_path, wrong, **tied), weights)
+    assert len(read_peft(put(tmp_path, {}, ensure_weight_tying=True), weights).adapters) == 1
 
 
 def test_the_weight_below_an_adapter_may_be_in_the_file_if_it_is_the_same(tmp_path):
@@ -213,6 +274,16 @@ def test_peft_wants_all_of_a_module_so_all_of_it_is_in_the_file(rng, tmp_path):
     stored = decoded((tmp_path / ARRAYS).read_bytes())
     np.testing.assert_array_equal(stored[f"{PREFIX}layers.2.bias"], WEIGHTS["layers.2.b"])
     assert read_peft(tmp_path, WEIGHTS).adapters["layers.2.b"] == Full()
+
+
+def test_a_module_in_a_module_is_saved_with_it(rng, tmp_path):
+    """PEFT cannot load both: the outer one has the inner one's arrays."""
+    names = ("mha.in_proj_weight", "mha.out_proj.weight", "q.weight")
+    weights = {name: rng.standard_normal((3, 3)) for name in names}
+    attached = attach(weights, {"q.weight": LoRA(1), "mha.*": Full()}, rng=rng)
+    write_peft(tmp_path, attached)
+    assert json.loads((tmp_path / CONFIG).read_text())["modules_to_save"] == ["mha"]
+    assert set(whole(read_peft(tmp_path, weights))) == set(names[:2])
 
 
 def test_a_layer_whose_name_ends_like_that_of_a_head_is_in_the_file_too(rng, tmp_path):

@@ -8,6 +8,7 @@ between W and what was learned. A random W with the same singular values needs n
 then spans a uniform subspace of its own in every layer, which is chance.
 """
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -22,7 +23,7 @@ from minilora.analysis import (
     subspace_similarity,
 )
 from minilora.attachment import kind
-from minilora.cli.output import table
+from minilora.cli.output import counted, printable, table
 from minilora.peft import layer_of
 from minilora.train.loop import show_progress
 
@@ -42,7 +43,8 @@ _LORA_LEGEND = """\
 A = Θ_A W and B = W Θ_Bᵀ, by least squares. What the three rows of a Θ have in common is due to the
 W alone. A is as the file has it, with its random start, which hides what was learned of Θ_A."""
 _HRA_LEGEND = """\
-HRA's ΔW = W (H − I) has output directions of W whatever H is: they are above chance in any case."""
+The columns of HRA's ΔW = W (H − I) lie in the column space of W, and if H has nothing to do with W
+they lean to its large directions. So chance is no yardstick for the outputs."""
 
 
 def base_weights(model, shapes, transposed):
@@ -58,19 +60,16 @@ def base_weights(model, shapes, transposed):
     Raises ValueError when no layer has a weight.
     """
     matrices = {layer_of(name): array for name, array in model.items() if np.ndim(array) == 2}
-    found = _same_layers(shapes, matrices)
+    found, missing = _same_layers(shapes, matrices)
     weights = {}
     count = 0
-    missing = {layer: "no such name" for layer in shapes if layer not in found}
     for layer, name in found.items():
         W = matrices[name]
         if transposed and _fits(W.T, shapes[layer]):
             W = W.T
             count += 1
-        if W.dtype.kind != "f" or not np.all(np.isfinite(W)):
-            missing[layer] = f"{W.dtype}, but no finite floating-point numbers"
-        elif not _fits(W, shapes[layer]):
-            missing[layer] = f"shape {W.shape}, but the adapter is for {shapes[layer]}"
+        if problem := _problem(W, shapes[layer]):
+            missing[layer] = problem
         else:
             weights[layer] = W
     if not weights:
@@ -80,11 +79,23 @@ def base_weights(model, shapes, transposed):
         raise ValueError(f"base must have the layers, such as {layer} ({why}); it has {some}, …")
     notes = []
     if count:
-        notes.append(f"Transposed, for the model keeps Wᵀ (fan_in_fan_out): {count} layers.")
+        layers = counted(count, "layer")
+        notes.append(f"Transposed, for the model keeps Wᵀ (fan_in_fan_out): {layers}.")
     reasons = Counter((kind(layer), reason) for layer, reason in missing.items())
     for (kind_name, reason), times in reasons.items():
         notes.append(f"Not found in the base: {times} of {kind_name} ({reason}).")
     return weights, notes
+
+
+def _problem(W, shape):
+    """Why W is none for an adapter of this shape, or cannot be measured; "" if it can."""
+    if W.dtype.kind != "f":
+        return f"{W.dtype}, which are no floats"
+    if not _fits(W, shape):
+        return f"shape {W.shape}, but the adapter is for {shape}"
+    if not np.max(np.abs(W)) < np.finfo(_plain(W).dtype).max / W.size**0.5:
+        return "NaN or inf, or a norm that overflows"
+    return ""
 
 
 def _fits(W, shape):
@@ -93,23 +104,32 @@ def _fits(W, shape):
 
 
 def _same_layers(layers, names):
-    """{layer: the name that means the same layer}, for those where there is just one."""
-    with_last = defaultdict(list)
-    for name in names:
-        with_last[name.rpartition(".")[2]].append(name)
+    """({layer: the name that means the same layer}, {layer: why there is none})."""
+    backwards = sorted(name[::-1] for name in names)  # those with the same end are neighbours
     found = {}
+    missing = {}
     for layer in layers:
-        common = {}
-        for name in with_last[layer.rpartition(".")[2]]:
-            shorter, longer = sorted((layer, name), key=len)
-            if f".{longer}".endswith(f".{shorter}"):
-                common[name] = len(shorter)
-        longest = max(common.values(), default=0)
-        best = [name for name, length in common.items() if length == longest]
-        if layer in names or len(best) == 1:
-            found[layer] = layer if layer in names else best[0]
+        longer = f".{layer}"[::-1]
+        first = bisect_left(backwards, longer)
+        count = bisect_left(backwards, f"{longer[:-1]}/") - first  # "/" comes after "."
+        whole = next((end for end in _ends(layer) if end in names), None)
+        if whole == layer or (whole and not count):
+            found[layer] = whole
+        elif count == 1:
+            found[layer] = backwards[first][::-1]
+        else:
+            missing[layer] = "more than one name fits" if count else "no such name"
     used = Counter(found.values())
-    return {layer: name for layer, name in found.items() if used[name] == 1}
+    for layer in [layer for layer, name in found.items() if used[name] > 1]:
+        missing[layer] = "its name fits more than one layer"
+        del found[layer]
+    return found, missing
+
+
+def _ends(layer):
+    """The name of a layer, and what is left of it without its beginnings, the longest first."""
+    parts = layer.split(".")
+    return (".".join(parts[i:]) for i in range(len(parts)))
 
 
 def show_comparison(groups, weights, full, show):
@@ -137,22 +157,25 @@ def show_comparison(groups, weights, full, show):
         rows.append((*row, intruders))
         if similarities:
             blocks.append(similarities)
-    show(f"\n{table(rows)}\n{_LEGEND}")
+    if len(rows) > 1:
+        show(f"\n{table(rows)}\n{_LEGEND}")
     for block in blocks:
         show(f"\n{table(block)}")
     if blocks:
         lora = any(isinstance(layer.adapter, LoRA) for group in groups.values() for layer in group)
         show(f"{_SIMILARITY_LEGEND}\n{_LORA_LEGEND if lora else _HRA_LEGEND}")
     for note in skipped:
-        show(note)
+        show(printable(note))
 
 
 def _row_of_sizes(name, group, weights):
     """The first cells of the table: name, count, mean ‖W‖, mean and largest ‖ΔW‖ / ‖W‖."""
-    norms = np.array([np.linalg.norm(_plain(weights[layer.name])) for layer in group])
-    shares = np.array([layer.norm for layer in group]) / np.maximum(norms, np.finfo(float).tiny)
-    row = name, str(len(group)), f"{np.mean(norms):.4g}", f"{np.mean(shares):.2%}"
-    return (*row, f"{np.max(shares):.2%}")
+    norms = [np.linalg.norm(weights[layer.name].astype(np.float64)) for layer in group]
+    row = name, str(len(group)), f"{np.mean(norms):.4g}"
+    if not all(norms):  # W = 0, of which nothing is a share
+        return (*row, "–", "–")
+    shares = [layer.norm / norm for layer, norm in zip(group, norms)]
+    return (*row, *(f"{x:.2%}" if x < 1e4 else f"{x:.1e}" for x in (np.mean(shares), max(shares))))
 
 
 def _compare(name, group, weights):
@@ -163,7 +186,7 @@ def _compare(name, group, weights):
     across = defaultdict(list)  # what is compared between layers: one matrix for each
     intruders = []
     for i, layer in enumerate(learned):
-        show_progress(f"{name}: layer {i + 1} of {len(learned)}")
+        show_progress(f"{printable(name)}: layer {i + 1} of {len(learned)}")
         W = _plain(weights[layer.name])
         outputs, inputs = _first_directions(W)
         alike["W and ΔW, outputs"].append((outputs, narrow_product(layer.B, layer.A)))

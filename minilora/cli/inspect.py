@@ -22,7 +22,7 @@ from minilora.cli.layers import (
     rotation_table,
     update_table,
 )
-from minilora.cli.output import print_line
+from minilora.cli.output import counted, print_line, printable
 from minilora.peft.checkpoint import adapters_of
 from minilora.peft.files import open_checkpoint
 from minilora.peft.safetensors import read_safetensors
@@ -41,7 +41,8 @@ def add_arguments(parser):
         "--base",
         type=folder,
         metavar="PATH",
-        help="the model below, a .safetensors file, a folder or an archive: compare ΔW with W",
+        help="the model below, a .safetensors file, a folder or an archive: compare ΔW with W; "
+        "all of it is read into memory, bfloat16 as float32",
     )
     parser.add_argument(
         "--full",
@@ -62,7 +63,7 @@ def run(options):
     try:
         inspect_checkpoint(options.folder, options.base, options.plot, options.full)
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(printable(str(error))) from error
 
 
 def inspect_checkpoint(path, base=None, plot=None, full=False, show=print_line):
@@ -82,7 +83,7 @@ def inspect_checkpoint(path, base=None, plot=None, full=False, show=print_line):
         transposed = bool(config.get("fan_in_fan_out"))
         weights, notes = base_weights(read_safetensors(base), _shapes(adapters), transposed)
     layers, broken = measure(adapters)
-    show(_headline(path, config, adapters))
+    show(printable(_headline(path, config, adapters)))
     updates = [layer for layer in layers if isinstance(layer.adapter, LoRA)]
     rotations = [layer for layer in layers if not isinstance(layer.adapter, LoRA)]
     if rotations:
@@ -94,7 +95,7 @@ def inspect_checkpoint(path, base=None, plot=None, full=False, show=print_line):
     if weights:
         show_comparison(by_kind(updates), weights, full, show)
     notes = [*_findings(layers, broken), *notes, *_others(others)]
-    show("\n" + "\n".join(notes))
+    show("\n" + "\n".join(map(printable, notes)))
     found = {layer.name: layer.values for layer in [*layers, *updates]}
     if plot is not None and not found:
         show("No figure: no layer could be measured.")
@@ -122,19 +123,22 @@ def _headline(path, config, adapters):
     by = f" of PEFT {version}" if isinstance(version, str) else ""
     method = dict.fromkeys(type(adapter).__name__ for adapter, _ in adapters.values())
     count = sum(array.size for _, params in adapters.values() for array in params.values())
-    layers = f"{len(adapters)} layers, {count:,} trainable parameters"
+    layers = f"{counted(len(adapters), 'layer')}, {counted(count, 'trainable parameter')}"
     return f"{path}: {', '.join(method)}{by}, {layers}."
 
 
 def _findings(layers, broken):
     """Sentences about layers that look wrong."""
-    sentences = [f"Broken: {name}: {reason}." for name, reason in broken.items()]
+    broken_of = defaultdict(list)
+    for name in broken:
+        broken_of[kind(name)].append(name)
     names_of = defaultdict(list)
     for group in by_kind(layers).values():
         median = np.median([layer.norm for layer in group])
         for layer in group:
             for problem in _problems(layer, median):
                 names_of[problem].append(layer.name)
+    sentences = [f"Broken: {_some(names)}: {broken[names[0]]}." for names in broken_of.values()]
     sentences += [f"{problem}: {_some(names)}." for problem, names in names_of.items()]
     return sentences or ["No layer is dead, no scale is unusual, no rank is above the sides of W."]
 
@@ -160,7 +164,7 @@ def _others(arrays):
     size = sum(array.size for array in arrays.values())
     counts = Counter(kind(name) for name in arrays)
     named = [name if count == 1 else f"{count} of {name}" for name, count in counts.items()]
-    return [f"Trained whole, {size:,} more parameters: {_some(named)}."]
+    return [f"Trained whole, {counted(size, 'more parameter')}: {_some(named)}."]
 
 
 def _some(names):

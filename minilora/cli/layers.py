@@ -18,8 +18,9 @@ Means of three measures of how many directions count, with p = σ² / Σσ²:
 effective rank exp(−Σ p log p), stable rank Σσ² / σ₁², share of the first direction σ₁² / Σσ²."""
 ROTATION_LEGEND = """\
 W' = W H. ‖H − I‖: the mean of the Frobenius norms, 2 √r for r orthogonal reflections.
-angle: the largest by which H rotates a plane. ‖ÛᵀÛ − I‖: how far the unit columns of U are from
-orthogonal, in the mean; √r for the equal pairs that HRA starts with."""
+angle: the largest of the eigenvalues of H. 180° is a direction that H reverses: so does any product
+of an odd number of reflections. ‖ÛᵀÛ − I‖: how far the unit columns of U are from orthogonal, in
+the mean; √r or more for the equal pairs that HRA starts with."""
 _ROUNDING = 1e-9  # of H − I, whose U was taken in float64: smaller singular values are zero
 
 

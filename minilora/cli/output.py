@@ -113,13 +113,30 @@ def close_output(error):
     return None if closed_pipe else cause
 
 
+def printable(text):
+    """The text with an escape such as \\x1b for all that could move or colour what is printed.
+
+    For names from a file: line breaks, control characters and marks that turn the direction.
+    """
+    return "".join(c if c.isprintable() or c == " " else repr(c)[1:-1] for c in text)
+
+
+def counted(count, word):
+    """A number and a word, in the plural unless the number is 1."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 def table(rows):
-    """Rows of cells as `aligned` lines, which stay aligned where stdout lacks a character."""
+    """Rows of cells as `aligned` lines, which stay aligned where stdout lacks a character.
+
+    Cells are made `printable`.
+    """
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    printable = []
+    spelled = []
     for row in rows:
-        printable.append([cell.encode(encoding, _HANDLER).decode(encoding) for cell in row])
-    return aligned(printable)
+        cells = [printable(cell) for cell in row]
+        spelled.append([cell.encode(encoding, _HANDLER).decode(encoding) for cell in cells])
+    return aligned(spelled)
 
 
 def _spell_out(error):

@@ -163,7 +163,9 @@ def _check_sentences(tokens, mask):
     fit = tokens.ndim == 2 and mask.shape == tokens.shape and mask.dtype == bool
     if not fit or len(tokens) == 0:
         given = f"{tokens.dtype} {tokens.shape} and {mask.dtype} {mask.shape}"
-        raise ValueError(f"tokens (B, T) and mask (B, T), of booleans, B ≥ 1, must fit, got {given}")
+        raise ValueError(
+            f"tokens (B, T) and mask (B, T), of booleans, B ≥ 1, must fit, got {given}"
+        )
     if not np.all(np.any(mask, axis=1)):
         row = int(np.argmin(np.any(mask, axis=1)))
         raise ValueError(f"mask must have a token in every sentence, but sentence {row} has none")

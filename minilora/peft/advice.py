@@ -29,7 +29,8 @@ def instead_of_config(path):
     folder = path if path.is_dir() else path.parent
     files = sorted(os.listdir(folder)) if path.is_dir() else [path.name]
     if any(name.startswith(UNFINISHED) for name in files):
-        return f": writing was interrupted; the files before and after are in {UNFINISHED}…"
+        problem = "writing is not finished or was interrupted"
+        return f": {problem}; the files before and after are in {UNFINISHED}…"
     if any(_foreign(folder / name) for name in files if name.endswith(".safetensors")):
         advice = "name its arrays as PEFT does and write the configuration (lesson 13), or convert"
         return f": this is a LoRA of kohya's scripts or of diffusers, not PEFT's. {advice} it there"

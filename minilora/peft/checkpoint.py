@@ -9,8 +9,9 @@
 Letters and orientation are this package's own, so nothing is transposed, not even for a layer that
 keeps Wᵀ, as GPT-2 does. A parameter that was trained whole is a head (modules_to_save), a bias
 (bias = "lora_only" or "all") or an embedding; older files have heads that the configuration does
-not name. Here they are `Full`. With bias = "all" PEFT also stores the bias that a head had before
-training (original_module), which nothing uses.
+not name. It may also be what such a module has beside weight and bias, as attention in PyTorch has
+in_proj_weight and a batch norm running_mean. Here they are `Full`. With bias = "all" PEFT also
+stores the bias that a head had before training (original_module), which nothing uses.
 
 Departures: PEFT fills in what a file lacks, ignores what it does not know, with a warning at most,
 and computes another model. Here both are errors, and so is what no adapter can represent: DoRA's
@@ -22,7 +23,7 @@ Mangrulkar et al., 2022, github.com/huggingface/peft.
 import numpy as np
 
 from minilora.adapters import LoRA
-from minilora.peft.names import few
+from minilora.peft.names import COUNTER, few
 from minilora.peft.settings import adapter_for, check_settings
 from minilora.weight import describe
 
@@ -39,7 +40,8 @@ def adapters_of(config, arrays):
 
     config: the parsed configuration. arrays: {key: array}. The adapters are LoRA, HRA or HRAStrict;
     params is {"A", "B"} or {"U"} in the dtype of the file. rest: {name of a parameter in PEFT's
-    model: array}, those that were trained whole, such as heads and biases.
+    model: array}, those that were trained whole, such as heads and biases. The counter of a batch
+    norm, num_batches_tracked, is left out.
 
     Raises ValueError when the checkpoint holds anything but LoRA or HRA on matrices and whole
     parameters, or lacks an array, or holds what is no finite float.
@@ -69,6 +71,10 @@ def _sorted_out(arrays):
         layer, letter = _matrix(name)
         if letter:
             params.setdefault(layer, {})[letter] = array
+        elif name.endswith(f".{COUNTER}"):
+            continue
+        elif array.dtype not in _FLOATS:
+            raise ValueError(f"{ARRAYS} has {key!r:.200} of {array.dtype}, which are no floats")
         elif ".original_module." in name:
             originals.append(name)
         elif not np.array_equal(rest.setdefault(_parameter(name), array), array):
@@ -91,6 +97,8 @@ def _matrix(name):
 
 def _parameter(name):
     """The name that a parameter has in the model without PEFT's wrappers."""
+    if _matrix(name.replace(".default", ""))[1]:
+        raise ValueError(f"{ARRAYS} has {name!r:.200}, as in model.state_dict(): drop '.default'")
     if any(part.startswith(("lora_", "hra_")) for part in name.split(".")):
         what = "of LoRA on an embedding" if "lora_embedding" in name else "of an extension of LoRA"
         raise ValueError(f"{ARRAYS} has {PREFIX + name!r:.200}, {what}, which is not read here")

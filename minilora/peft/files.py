@@ -6,13 +6,16 @@ folder holds the files that it held before. The old configuration goes first and
 last. So while a process writes, or after it was killed, the folder may have no configuration, but
 never an old file beside a new one. What it lacks is then in the folder unfinished-… inside it. Who
 reads one file before the change and the other one after it would still mix them. So the
-configuration is read a second time after the arrays, and must be the same.
+configuration is read a second time after the arrays, and must be the same. The next write removes
+what killed processes left, once it is an hour old.
 """
 
 import glob
 import json
 import os
-from contextlib import ExitStack
+import shutil
+import time
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,10 +29,12 @@ from minilora.peft.checkpoint import ARRAYS
 from minilora.peft.names import layer_of, parameter_names
 from minilora.peft.orientation import check_orientation, turned_names
 from minilora.peft.reading import from_peft
-from minilora.peft.safetensors import pack, parse_json, unpack
+from minilora.peft.safetensors import check_no_pointer, pack, parse_json, unpack
 from minilora.peft.settings import CONFIG, description
 from minilora.peft.writing import to_peft
 from minilora.weight import dense
+
+_PATIENCE = 3600.0  # seconds after which a process that writes must have been killed
 
 
 def open_checkpoint(folder):
@@ -47,18 +52,26 @@ def open_checkpoint(folder):
 
 def _open(folder):
     """As `open_checkpoint`, with an error of any kind."""
-    if not (folder / CONFIG).is_file():
-        raise ValueError(f"there is no {CONFIG}{instead_of_config(folder)}")
-    if not (folder / ARRAYS).is_file():
-        raise ValueError(f"there is no {ARRAYS}{instead_of_arrays(folder)}")
-    text = (folder / CONFIG).read_text("utf-8")
-    content = (folder / ARRAYS).read_bytes()
-    if (folder / CONFIG).read_text("utf-8") != text:
+    text = _bytes(folder, CONFIG, instead_of_config)
+    content = _bytes(folder, ARRAYS, instead_of_arrays)
+    if _bytes(folder, CONFIG, instead_of_config) != text:
         raise ValueError(f"{CONFIG} changed while {ARRAYS} was read: try again")
-    config = parse_json(text)
+    check_no_pointer(CONFIG, text)
+    try:
+        config = parse_json(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{CONFIG} is no JSON that can be read: {error}") from error
     if not isinstance(config, dict):
         raise ValueError(f"{CONFIG} must hold an object, got {config!r:.80}")
-    return config, unpack(content)
+    return config, unpack(content, ARRAYS)
+
+
+def _bytes(folder, name, instead):
+    """What is in a file of a folder. Raises ValueError, with advice, when there is no such file."""
+    with suppress(FileNotFoundError):  # a process that writes may take it away just now
+        if (folder / name).is_file():
+            return (folder / name).read_bytes()
+    raise ValueError(f"there is no {name}{instead(folder)}")
 
 
 def read_peft(folder, weights, layer_of=layer_of, fan_in_fan_out=None):
@@ -83,11 +96,11 @@ def read_peft(folder, weights, layer_of=layer_of, fan_in_fan_out=None):
         config, arrays = _open(Path(folder))
         adapters, params = from_peft(config, arrays, weights, names, turned)
         check_orientation(config, adapters, weights, fan_in_fan_out)
+        patterns = {glob.escape(name): adapter for name, adapter in adapters.items()}
+        attached = attach(weights, patterns, rng=np.random.default_rng(0))
     except Exception as error:  # the files are untrusted input, which can go wrong anywhere
         problem = f"folder {folder} is not a checkpoint of LoRA or HRA for these weights"
         raise ValueError(f"{problem}: {error}") from error
-    patterns = {glob.escape(name): adapter for name, adapter in adapters.items()}
-    attached = attach(weights, patterns, rng=np.random.default_rng(0))
     return replace(attached, params=params)
 
 
@@ -137,7 +150,7 @@ def _check_numpy(weights):
 
 
 def _write_together(folder, files):
-    """Put both files, {name: bytes}, into a folder, or none of them."""
+    """Put both files, {name: bytes}, into a folder, or none of them; then clear it up."""
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=UNFINISHED) as aside, ExitStack() as undo:
         for name, content in files.items():
@@ -154,3 +167,15 @@ def _write_together(folder, files):
         for name in (ARRAYS, CONFIG):
             os.replace(Path(aside, name), folder / name)
         undo.pop_all()
+    for aside in folder.glob(f"{UNFINISHED}*"):
+        if aside.is_dir() and not aside.is_symlink() and _abandoned(aside):
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _abandoned(aside):
+    """Whether a folder holds our files alone, and is too old for a process that still writes."""
+    ours = {f"{name}{end}" for name in (CONFIG, ARRAYS) for end in ("", ".old")}
+    with suppress(OSError):  # another process may remove it just now
+        old = time.time() - aside.stat().st_mtime > _PATIENCE
+        return old and all(path.name in ours and path.is_file() for path in aside.iterdir())
+    return False

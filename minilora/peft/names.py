@@ -4,9 +4,13 @@ PEFT's model is made of layers, a name each, and layer "encoder.dense" has the p
 "encoder.dense.weight" and "encoder.dense.bias". `layer_of` says which layer a weight belongs to.
 """
 
+import re
 from itertools import takewhile
 
 import numpy as np
+
+COUNTER = "num_batches_tracked"  # an integer of a batch norm, which its output does not depend on
+_OTHERS = re.compile(rf".*_(weight|bias)|running_(mean|var)|{COUNTER}")
 
 
 def layer_of(name):
@@ -19,8 +23,10 @@ def parameter_names(weights, layer_of):
     """{name of a parameter in PEFT's model: name of the weight}.
 
     A weight is the ".weight" of the layer that layer_of gives for its name, or the ".bias" if it is
-    no matrix and its own name ends in "b" or "bias". Those to which layer_of gives no string are
-    left out, and of those that are no matrices all that would be the same parameter.
+    no matrix and its own name ends in "b" or "bias". What PyTorch calls neither, such as
+    "in_proj_weight" and "running_mean", has its own name if layer_of leaves it. Those to which
+    layer_of gives no string are left out, and of those that are no matrices all that would be the
+    same parameter.
 
     Raises ValueError when layer_of is not a function, or gives two matrices one layer.
     """
@@ -33,8 +39,12 @@ def parameter_names(weights, layer_of):
         layer = layer_of(name)
         if not isinstance(layer, str):
             continue
+        last = name.rpartition(".")[2]
+        if _OTHERS.fullmatch(last) and layer.rpartition(".")[2] == last:
+            names[layer] = name
+            continue
         if np.ndim(W) != 2:
-            kind = "bias" if name.rpartition(".")[2] in ("b", "bias") else "weight"
+            kind = "bias" if last in ("b", "bias") else "weight"
             others.setdefault(f"{layer.removesuffix('.' + kind)}.{kind}", []).append(name)
             continue
         layer = layer.removesuffix(".weight")

@@ -27,8 +27,11 @@ def turned_names(weights, fan_in_fan_out):
 
 
 def check_orientation(config, adapters, weights, fan_in_fan_out):
-    """Raise ValueError when a configuration has Wᵀ, and nothing shows which weights are Wᵀ."""
-    if not config.get("fan_in_fan_out") or callable(fan_in_fan_out):
+    """Raise ValueError when a configuration has Wᵀ, and nothing shows which layers have it.
+
+    False says it of `weights` alone, and the file of a layer that was trained whole has Wᵀ or W.
+    """
+    if not config.get("fan_in_fan_out") or fan_in_fan_out is True or callable(fan_in_fan_out):
         return
     square = {name: W.ndim == 2 and W.shape[0] == W.shape[1] for name, W in weights.items()}
     whole = [name for name, adapter in adapters.items() if adapter == Full() and square[name]]
@@ -37,4 +40,7 @@ def check_orientation(config, adapters, weights, fan_in_fan_out):
         name = (whole or others)[0]
         problem = f"PEFT's model keeps Wᵀ (fan_in_fan_out), and {name!r:.80} is square"
         advice = 'a function of the name that is true for Wᵀ, such as lambda name: ".c_" in name'
+        if whole:
+            wanted = "it was trained whole, so weights must have Wᵀ where PEFT's model has it"
+            raise ValueError(f"{problem}: {wanted}, and fan_in_fan_out must be {advice}")
         raise ValueError(f"{problem}: pass fan_in_fan_out=False if weights has W here, or {advice}")

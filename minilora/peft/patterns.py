@@ -7,17 +7,26 @@ number doubles with every letter of the name. Thompson's automaton follows all w
 states are the tokens of the expression, and every pair (state, position in the name) is visited at
 most once, so m tokens on n characters take at most (m + 1) (n + 1) steps.
 
-What it knows: characters, escapes, ".", classes, anchors, groups, "|", and "*", "+", "?", lazy or
-not. Look-around, back-references, flags, counts like {1,2} and possessive quantifiers are refused.
+A file may have a pattern for each of 10,000 layers. One of characters and "." alone is compared
+only with the names that end in the same characters, in the same places.
+
+What the automaton knows: characters, escapes, ".", classes, anchors, groups, "|", and "*", "+",
+"?", lazy or not. Look-around, back-references, flags, counts like {1,2} and possessive quantifiers
+are refused.
 
 Thompson, 1968, Regular expression search algorithm, CACM 11(6).
 """
 
 import re
+from collections import defaultdict
 from functools import partial
 
 _TOKEN = re.compile(r"\[\^?\]?(?:\\.|[^]\\])*\]|\(\?:?|\\.|[*+?][+?]?|.", re.DOTALL)
 _REFUSED = re.compile(r"\(\?|\\[0-9xuUN]|\{|[*+?]\+")
+_PLAIN = re.compile(r"\^?(?:\\[^\w\n]|[^()|*+?{\[^$\\\n])+")
+_TABLES = (
+    50  # of names, one for all plain patterns with as many characters and "." in the same places
+)
 _LONGEST = 1000  # characters in all the patterns of a setting that need the automaton
 _MOST = 5 * 10**7  # steps, the product of those characters and of the characters of all names
 
@@ -34,6 +43,7 @@ def first_match(patterns, names):
     value_of = {}
     length = 0
     characters = sum(map(len, names))
+    tables = {}
     for pattern, value in patterns.items():
         expression = rf"(.*\.)?({pattern})$"  # as in PEFT
         matches = re.compile(expression).match
@@ -45,10 +55,36 @@ def first_match(patterns, names):
                 problem = f"patterns of {length} characters on names of {characters}"
                 raise ValueError(f"{problem} could take over {_MOST:,} steps")
             matches = partial(_matches, *_automaton(expression))
-        for name in names:
+        for name in _candidates(tables, pattern, names):
             if name not in value_of and matches(name):
                 value_of[name] = value
     return value_of
+
+
+def _candidates(tables, pattern, names):
+    """Names among which are all that a pattern matches; few for a plain one.
+
+    tables: {(characters of a pattern, places of "." in it): {what is between these places: names}}.
+    """
+    if not _PLAIN.fullmatch(pattern):
+        return names
+    tokens = re.findall(r"\\?.", pattern.removeprefix("^"))
+    places = [i for i, token in enumerate(tokens) if token == "."]
+    form = len(tokens), *places
+    if form not in tables:
+        if len(tables) == _TABLES:  # as many take memory enough
+            return names
+        tables[form] = defaultdict(list)
+        for name in names:
+            end = name.removesuffix("\n")[-len(tokens) :]  # "$" matches before it too
+            tables[form][_between(places, end)].append(name)
+    return tables[form][_between(places, "".join(token[-1] for token in tokens))]
+
+
+def _between(places, text):
+    """The pieces of a text before, between and after some places."""
+    starts = [0, *(place + 1 for place in places)]
+    return tuple(text[start:end] for start, end in zip(starts, [*places, len(text)]))
 
 
 def _automaton(expression):

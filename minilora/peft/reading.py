@@ -4,11 +4,13 @@
 parameter that was trained whole becomes a `Full`. Nothing may be left over, and nothing missing.
 """
 
+from collections import defaultdict
+
 import numpy as np
 
 from minilora.adapters import Full
 from minilora.peft.checkpoint import ARRAYS, adapters_of
-from minilora.peft.names import few, nearest, paths
+from minilora.peft.names import COUNTER, few, nearest, paths
 from minilora.peft.settings import CONFIG
 from minilora.weight import dense
 
@@ -23,9 +25,10 @@ def from_peft(config, arrays, weights, names, turned):
     Raises ValueError unless every array of the checkpoint has a weight that it fits.
     """
     found, rest = adapters_of(config, arrays)
+    rest = {_form(parameter, names): array for parameter, array in rest.items()}
     loaded = {}
     for layer, (adapter, params) in found.items():
-        name = _name_of(f"{layer}.weight", names, found)
+        name = _name_of(_form(f"{layer}.weight", names), names, found)
         _check_shape(layer, params, weights[name])
         loaded[name] = adapter, _cast(layer, params, weights[name].dtype)
     for parameter, array in rest.items():
@@ -40,8 +43,16 @@ def from_peft(config, arrays, weights, names, turned):
             advice = f"weights[{name!r}] must be this array"
             raise ValueError(f"{parameter} is in {ARRAYS} with an adapter on top: {advice}")
     _check_complete(config, rest, names, found)
+    if config.get("ensure_weight_tying"):
+        _check_tied(weights, loaded)
     order = [name for name in weights if name in loaded]
     return {name: loaded[name][0] for name in order}, {name: loaded[name][1] for name in order}
+
+
+def _form(parameter, names):
+    """The parameter as `parameter_names` has it, which cannot tell "gamma" from a layer "gamma"."""
+    forms = parameter, f"{parameter}.weight", parameter.removesuffix(".weight")
+    return next((form for form in forms if form in names), parameter)
 
 
 def _name_of(parameter, names, wanted):
@@ -82,10 +93,29 @@ def _cast(where, params, dtype):
     return cast
 
 
+def _check_tied(weights, loaded):
+    """Raise ValueError when a checkpoint makes arrays unequal that the model has twice."""
+    same = defaultdict(list)
+    for name, W in weights.items():
+        if W.ndim == 2:
+            same[W.shape, dense(W)[0].tobytes()].append(name)
+    for names in same.values():
+        learned = [loaded.get(name) for name in names]
+        if len(names) == 1 or not any(learned):
+            continue
+        if not all(each and each[0] == Full() for each in learned) or any(
+            not np.array_equal(params["W"], learned[0][1]["W"]) for _, params in learned
+        ):
+            problem = f"{CONFIG} has ensure_weight_tying, and weights the same in {few(names)}"
+            raise ValueError(f"{problem}: {ARRAYS} must have the same whole array for all of them")
+
+
 def _check_complete(config, rest, names, layers):
     """Raise ValueError when what the configuration says was trained whole is not in the file."""
     modules = tuple(config.get("modules_to_save") or ())
     for parameter in names:
+        if parameter.endswith(f".{COUNTER}"):
+            continue
         owners = paths(parameter.rpartition(".")[0])
         saved = any(path.endswith(modules) for path in owners)  # as PEFT finds them
         if saved and parameter not in rest:

@@ -74,15 +74,21 @@ def pack(arrays):
     return length + text + b"".join(array.tobytes() for array in arrays.values())
 
 
-def unpack(content):
+def unpack(content, name="content"):
     """The arrays in the bytes of a safetensors file, {name: array}; bfloat16 as float32.
 
-    Raises ValueError when the bytes are anything else.
+    Raises ValueError, with this name of the bytes, when they are anything else.
     """
     try:
         return _unpack(content)
     except Exception as error:  # untrusted input can go wrong anywhere
-        raise ValueError(f"content is not a safetensors file: {error}") from error
+        raise ValueError(f"{name} is not a safetensors file: {error}") from error
+
+
+def check_no_pointer(name, content):
+    """Raise ValueError when git-lfs has put the address of a file in its place."""
+    if content.startswith(_POINTER):
+        raise ValueError(f"{name} is a git-lfs pointer, not the file itself: git lfs pull")
 
 
 def parse_json(text):
@@ -100,6 +106,8 @@ def _read_folder(folder):
         wanted = f"{' or '.join(_NAMES)} or one *.safetensors.index.json"
         raise ValueError(f"the folder must have {wanted}, got {indices!r:.200}")
     shard_of = parse_json((folder / indices[0]).read_text("utf-8"))["weight_map"]
+    if not shard_of:
+        raise ValueError(f"{indices[0]} names no array")
     shards = sorted(set(shard_of.values()))
     for shard in shards:
         if Path(shard).name != shard or not shard.endswith(".safetensors"):
@@ -149,14 +157,20 @@ def _header_of(arrays, codes):
 
 
 def _unpack(content):
-    if content.startswith(_POINTER):
-        raise ValueError("it is a git-lfs pointer, not the file itself: git lfs pull")
+    check_no_pointer("it", content)
+    if not content[8:1000].lstrip().startswith(b"{"):
+        raise ValueError("it does not begin as a safetensors file" if content else "it is empty")
     data_start = 8 + int.from_bytes(content[:8], "little")
+    if data_start > len(content):
+        raise ValueError(f"it is cut short, {len(content)} bytes of more than {data_start}")
     header = parse_json(content[8:data_start].decode())
     header.pop("__metadata__", None)
     data = memoryview(content)[data_start:].toreadonly()
     arrays = {}
     codes = {name: entry["dtype"] for name, entry in header.items()}
+    needed = data_start + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    if needed > len(content):
+        raise ValueError(f"it is cut short, {len(content)} bytes of {needed}")
     for name in sorted(header, key=lambda name: header[name]["data_offsets"]):
         if codes[name] not in _DTYPES:
             known = ", ".join(_DTYPES)

@@ -23,11 +23,11 @@ CONFIG = "adapter_config.json"
 _VERSION = "0.21"  # of PEFT, whose words these are
 # What a person wants to know of an adapter; it goes through `write_peft` as it is.
 _ABOUT = ("auto_mapping", "base_model_name_or_path", "revision", "task_type")
-# The first seven say what is computed, the next two what was trained whole; the others have no part
-# in the map that a trained adapter is.
+# The first seven say what is computed, the next three what was trained whole; the others have no
+# part in the map that a trained adapter is.
 _KNOWN = {
     "peft_type", "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "apply_GS",
-    "bias", "modules_to_save",
+    "bias", "modules_to_save", "ensure_weight_tying",
     *_ABOUT, "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode", "init_weights",
     "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_dropout", "megatron_core",
     "peft_version", "qalora_group_size", "target_modules",
@@ -38,6 +38,13 @@ _BIASES = ("none", "all", "lora_only", "hra_only")
 
 def check_settings(config):
     """Raise ValueError when a configuration has a setting that changes the map and is not read."""
+    if config.get("peft_type") not in ("LORA", "HRA"):
+        problem = f"{CONFIG} has peft_type = {config.get('peft_type')!r:.60}"
+        raise ValueError(f"{problem}: LORA and HRA are read here")
+    for patterns in ("rank_pattern", "alpha_pattern"):
+        if not isinstance(config.get(patterns) or {}, dict):
+            given = f"{config[patterns]!r:.60}"
+            raise ValueError(f"{CONFIG} has {patterns} = {given}, no {{pattern: number}}")
     for word, value in config.items():
         if value and word not in _KNOWN:
             problem = f"{CONFIG} has {word:.60} = {value!r:.200}, which no adapter here represents"
@@ -90,8 +97,7 @@ def _adapter(config, rank, alpha):
         return LoRA(rank, alpha, scaling)
     if config.get("peft_type") == "HRA":
         return HRAStrict(rank) if config.get("apply_GS") else HRA(rank, odd=rank % 2 == 1)
-    wanted = "peft_type HRA, or LORA and lora_alpha"
-    raise ValueError(f"{CONFIG} must have {wanted}, got {config!r:.200}")
+    raise ValueError(f"{CONFIG} must have lora_alpha for LORA, got {config!r:.200}")
 
 
 def joined(settings):

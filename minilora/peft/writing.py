@@ -94,7 +94,9 @@ def _trained_whole(whole, settings):
             if any(path.endswith(module) for path in paths(layer)):
                 problem = f"attached has Full on {module!r} and an adapter on {layer!r}"
                 raise ValueError(f"{problem}: PEFT looks only at the end of a name")
-    words = {"modules_to_save": list(dict.fromkeys(modules))} if modules else {}
+    found = set(modules)
+    outer = [module for module in modules if found.isdisjoint(paths(module)[:-1])]
+    words = {"modules_to_save": list(dict.fromkeys(outer))} if modules else {}
     if biases:
         own = all(layer in settings for layer in biases)
         peft_type = next(iter(settings.values()))["peft_type"]

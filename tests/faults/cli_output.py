@@ -1,7 +1,7 @@
 """Faults for minilora/cli/output.py, each of which its tests must catch."""
 
 FILE = "cli/output.py"
-TESTS = "test_cli.py"
+TESTS = "test_cli.py test_inspect.py"
 FAULTS = [  # (original, mutant)
     ('stream.reconfigure(errors=_HANDLER)', 'pass'),
     ('            setattr(sys, name, _Nowhere())', '            pass'),
@@ -10,6 +10,8 @@ FAULTS = [  # (original, mutant)
     ('        os.dup2(nowhere, sys.stdout.fileno())', '        pass'),
     ('isinstance(cause, BrokenPipeError) or', 'False and'),
     ('cell.encode(encoding, _HANDLER).decode(encoding)', 'cell'),
+    ('cells = [printable(cell) for cell in row]', 'cells = row'),
+    ("'' if count == 1 else 's'", "'s'"),
     ('.replace("lamda", "lambda")', ''),
     ('letter.capitalize() if "CAPITAL" in words else letter', 'letter'),
 ]  # fmt: skip

@@ -8,6 +8,8 @@ FAULTS = [  # (original, mutant)
     ('    check_settings(config)\n', ''),
     ('        if not np.all(np.isfinite(array)):\n', '        if False:\n'),
     ('        elif ".original_module." in name:\n', '        elif False:\n'),
+    ('        elif array.dtype not in _FLOATS:\n', '        elif False:\n'),
+    ('    if _matrix(name.replace(".default", ""))[1]:\n', '    if False:\n'),
     ('elif not np.array_equal(rest.setdefault(_parameter(name), array), array):', 'elif rest.setdefault(_parameter(name), array) is None:'),
     ('    if not params:\n', '    if False:\n'),
     ('    if any(part.startswith(("lora_", "hra_")) for part in name.split(".")):\n', '    if False:\n'),

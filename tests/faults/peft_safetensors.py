@@ -1,7 +1,7 @@
 """Faults for minilora/peft/safetensors.py, each of which its tests must catch."""
 
 FILE = "peft/safetensors.py"
-TESTS = "test_peft_safetensors.py test_peft.py test_peft_broken.py"
+TESTS = "test_peft_safetensors.py test_peft.py test_peft_broken.py test_peft_folders.py"
 FAULTS = [  # (original, mutant)
     ('"F64": "<f8", "F32": "<f4"', '"F64": ">f8", "F32": "<f4"'),
     ('array.dtype if isinstance(array, np.ndarray) else type(array).__name__', 'array.dtype'),
@@ -18,6 +18,9 @@ FAULTS = [  # (original, mutant)
     ('end = start + array.nbytes', 'end = start + array.size'),
     ('        start = end\n', ''),
     ('    if content.startswith(_POINTER):\n', '    if False:\n'),
+    ('    if data_start > len(content):\n', '    if False:\n'),
+    ('    if needed > len(content):\n', '    if False:\n'),
+    ('    if not shard_of:\n', '    if False:\n'),
     ('int.from_bytes(content[:8], "little")', 'int.from_bytes(content[:4], "little")'),
     ('parse_json(content[8:data_start].decode())', 'parse_json(content[8:data_start])'),
     ('    if code == "BF16":\n', '    if array.dtype == np.uint16:\n'),

@@ -3,6 +3,8 @@
 FILE = "peft/settings.py"
 TESTS = "test_peft.py test_peft_broken.py test_peft_folders.py test_peft_whole.py"
 FAULTS = [  # (original, mutant)
+    ('    if config.get("peft_type") not in ("LORA", "HRA"):\n', '    if False:\n'),
+    ('        if not isinstance(config.get(patterns) or {}, dict):\n', '        if False:\n'),
     ('if value and word not in _KNOWN:', 'if value and word in _KNOWN:'),
     ('start.lower() if isinstance(start, str) else start', 'start'),
     ('"orthogonal", "mica")', '"orthogonal", "mica", "pissa")'),

@@ -3,6 +3,7 @@
 FILE = "peft/writing.py"
 TESTS = "test_peft.py test_peft_whole.py test_peft_orientation.py"
 FAULTS = [  # (original, mutant)
+    ('found.isdisjoint(paths(module)[:-1])', 'found'),
     ('        if name not in parameter_of:\n', '        if False:\n'),
     ('own = params[attached.keys[name]]', 'own = attached.params[attached.keys[name]]'),
     ('    if not settings:\n', '    if False:\n'),
