@@ -96,10 +96,17 @@ def errors(Ws, target):
 
 
 def tolerance(Ws, params, target):
-    """200 units of rounding: eps (∏ ‖W'_l‖ + ∏ ‖W_l‖ + ‖W̄‖)."""
-    sizes = [
-        np.prod([np.linalg.norm(W, 2) for W in layers]) for layers in (add_adapters(Ws, params), Ws)
-    ]
+    """200 units of rounding: eps (∏ ‖W'_l‖ + ∏ ‖W_l‖ + ‖W̄‖ + Σ_l ‖S_l‖ ‖B_l‖ ‖A_l‖ ‖X_l‖).
+
+    The sum is of the terms S_l B_l A_l X_l, each rounded when S_l B_l = Q_l and A_l X_l = C_l were
+    solved: S_l the frozen later layers, X_l the adapted earlier ones.
+    """
+    adapted = add_adapters(Ws, params)
+    sizes = [np.prod([np.linalg.norm(W, 2) for W in layers]) for layers in (adapted, Ws)]
+    for layer, own in enumerate(params):
+        factors = [own["B"], own["A"]]
+        factors += [chain(part) for part in (Ws[layer + 1 :], adapted[:layer]) if part]
+        sizes.append(np.prod([np.linalg.norm(M, 2) for M in factors if M.size]))
     return 200 * EPS * (sum(sizes) + np.linalg.norm(target, 2))
 
 
