@@ -35,6 +35,7 @@ def method_on(family, size, adapter, lr, names=ATTENTION, **options):
     return Method(family, size, {**dict.fromkeys(names, adapter), **HEAD}, lr, **options)
 
 
+# The rates: the best of three by accuracy on validation sentences, see tests/bench/reviews.py.
 METHODS = (
     Method("head alone", "", HEAD, lr=1e-2),
     method_on("full fine-tuning", "", Full(), 1e-4, names=LINEAR),
