@@ -159,4 +159,6 @@ def test_four_bits_are_for_the_adapted_matrices_alone(files, rng):
     wanted = {name for name in weights if any(fnmatchcase(name, p) for p in reviews.ATTENTION)}
     assert len(wanted) == 4
     assert changed == wanted
-    assert [name for name, _, _ in reviews.updates(attached, params)] == list(attached.adapters)[:4]
+    assert [name for name, _, _ in reviews.updates(attached, attached.merge(params))] == list(
+        attached.adapters
+    )[:4]

@@ -29,6 +29,17 @@ def add_training_options(parser):
     )
 
 
+def add_out_option(parser, default):
+    """--out, for commands that draw two figures."""
+    parser.add_argument(
+        "--out",
+        type=folder,
+        default=Path(default),
+        metavar="FOLDER",
+        help="folder for the two figures (%(default)s)",
+    )
+
+
 def _seed_number(text):
     """An integer from 0 up, for argparse."""
     return _integer_from(0, text)

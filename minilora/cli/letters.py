@@ -5,14 +5,13 @@ network to Fraktur, to uneven light and to letters rotated by 90°, from 40 imag
 """
 
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from minilora.adapters import HRA, CondLoRA, Full, HRAStrict, LoRA, SBoRAFA, SBoRAFB
 from minilora.attachment import attach, kind
-from minilora.cli.arguments import add_training_options, check_folder, folder
+from minilora.cli.arguments import add_out_option, add_training_options, check_folder
 from minilora.cli.comparison import Length, Method, adapt
 from minilora.cli.output import PatientPrinter, print_line, table
 from minilora.cli.plots import plot_accuracy, plot_predictions
@@ -73,13 +72,7 @@ class _Task(NamedTuple):
 
 def add_arguments(parser):
     """The options of this command."""
-    parser.add_argument(
-        "--out",
-        type=folder,
-        default=Path("minilora-tour"),
-        metavar="FOLDER",
-        help="folder for the two figures (%(default)s)",
-    )
+    add_out_option(parser, "minilora-tour")
     add_training_options(parser)
 
 

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from minilora.cli.arguments import UsageError, add_training_options, check_folder, folder, positive
+from minilora.cli.arguments import (
+    UsageError,
+    add_out_option,
+    add_training_options,
+    check_folder,
+    folder,
+    positive,
+)
 from minilora.cli.comparison import Length
 from minilora.cli.output import PatientPrinter, print_line, table
 from minilora.cli.plots import plot_accuracy, plot_spectra
@@ -42,13 +49,7 @@ def add_arguments(parser):
         metavar="FOLDER",
         help="another BERT: a folder with config.json, vocab.txt and model.safetensors",
     )
-    parser.add_argument(
-        "--out",
-        type=folder,
-        default=Path("minilora-real"),
-        metavar="FOLDER",
-        help="folder for the two figures (%(default)s)",
-    )
+    add_out_option(parser, "minilora-real")
     parser.add_argument(
         "--seeds", type=positive, default=1, metavar="N", help="runs of each method (%(default)s)"
     )

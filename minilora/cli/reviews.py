@@ -24,7 +24,6 @@ from minilora.weight import dense
 
 BATCH = 16
 LONGEST = 48  # tokens of a sentence; 4 % of the sentences are longer and lose their end
-_NARROWEST = 48  # the width that the largest rank below asks for
 HEAD = {"classifier.*": Full()}
 ATTENTION = ("encoder.*.query.weight", "encoder.*.value.weight")
 LINEAR = ("encoder.*.self.*.weight", "encoder.*.dense.weight")
@@ -47,6 +46,9 @@ METHODS = (
     method_on("HRA strict", "r=16", HRAStrict(rank=16), 2e-3),
     method_on("CondLoRA", "r=8", CondLoRA(rank=8), 2e-3, key=kind),
     method_on("CondLoRA", "r=48", CondLoRA(rank=48), 2e-3, key=kind),
+)
+_NARROWEST = max(  # the width that the largest rank asks for
+    getattr(adapter, "rank", 1) for method in METHODS for adapter in method.adapters.values()
 )
 
 
@@ -101,13 +103,12 @@ def measure(method, reviews, test, seed, steps, task="film reviews"):
         accuracy=accuracy(logits_of(merged, *test[:2], reviews.bert.heads), test[2]),
         seconds=seconds,
         megabytes=_megabytes_of_a_step(attached, params, loss, reviews.train),
-        spectra=[singular_spectrum(delta) for _, _, delta in updates(attached, params)],
+        spectra=[singular_spectrum(delta) for _, _, delta in updates(attached, merged)],
     )
 
 
-def updates(attached, params):
-    """(name, W, ΔW) of every adapted query and value."""
-    merged = attached.merge(params)
+def updates(attached, merged):
+    """(name, W, ΔW) of every adapted query and value. merged: the weights that merge gives."""
     for name in attached.adapters:
         if name.endswith(("query.weight", "value.weight")):
             W = dense(attached.weights[name])

@@ -13,7 +13,7 @@ import numpy as np
 
 from minilora.checks import check_count, check_floats, check_heads, check_names
 from minilora.data.packages import Package
-from minilora.data.wordpiece import words
+from minilora.data.wordpiece import SPECIAL, words
 from minilora.models.encoder import encoder_shapes
 from minilora.peft.safetensors import parse_json, read_safetensors
 
@@ -37,7 +37,6 @@ _SIZES = {  # entry of config.json -> argument of `encoder_shapes`
     "num_hidden_layers": "depth",
     "intermediate_size": "hidden",
 }
-_SPECIAL = {"[PAD]", "[UNK]", "[CLS]", "[SEP]"}
 
 
 class Bert(NamedTuple):
@@ -128,7 +127,7 @@ def _check_vocabulary(vocabulary, size):
     if sorted(vocabulary.values()) != list(range(size)):
         lines = f"{len(vocabulary)} different lines"
         raise ValueError(f"vocab.txt has {lines}, config.json says {size}")
-    if missing := _SPECIAL - vocabulary.keys():
+    if missing := SPECIAL - vocabulary.keys():
         raise ValueError(f"vocab.txt has no {sorted(missing)}")
     other = [piece for piece in vocabulary if "".join(words(piece)) != piece and piece[0] != "["]
     if len(other) > 0.01 * len(vocabulary):  # lower case without accents never has these pieces

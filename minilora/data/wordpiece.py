@@ -13,7 +13,7 @@ import numpy as np
 
 from minilora.checks import check_count, check_texts
 
-_SPECIAL = {"[PAD]", "[UNK]", "[CLS]", "[SEP]"}
+SPECIAL = {"[PAD]", "[UNK]", "[CLS]", "[SEP]"}
 _LONGEST = 100  # characters; a longer word is unknown
 _CHINESE = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F))
 _CHINESE += ((0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F))
@@ -30,9 +30,9 @@ def tokenize(sentences, vocabulary, length):
     """
     check_texts("sentences", sentences)
     check_count("length", length, least=2)
-    if not isinstance(vocabulary, dict) or not vocabulary.keys() >= _SPECIAL:
+    if not isinstance(vocabulary, dict) or not vocabulary.keys() >= SPECIAL:
         found = f"{type(vocabulary).__name__} {list(vocabulary or ())!r:.80}"
-        raise ValueError(f"vocabulary must be a dict with {sorted(_SPECIAL)}, got {found}")
+        raise ValueError(f"vocabulary must be a dict with {sorted(SPECIAL)}, got {found}")
     tokens = np.full((len(sentences), length), vocabulary["[PAD]"], np.int32)
     mask = np.zeros(tokens.shape, bool)
     for row, text in enumerate(sentences):

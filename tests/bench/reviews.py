@@ -27,6 +27,7 @@ from minilora.analysis import effective_rank, mean_similarity
 from minilora.cli.comparison import Method, adapt
 from minilora.cli.reviews import (
     BATCH,
+    LINEAR,
     METHODS,
     load_reviews,
     logits_of,
@@ -51,7 +52,6 @@ LENGTHS = (100, 300)  # steps
 TEST = 2000  # sentences
 FIRST = (1, 2, 4, 8)  # directions
 KEYS = ("A", "B", "A_0")
-ALL_SIX = ("encoder.*.self.*.weight", "encoder.*.dense.weight")
 
 
 def _layers(which):
@@ -61,7 +61,7 @@ def _layers(which):
 
 # Which matrices and layers: with fewer of them, more rank for each.
 PLACES = (
-    method_on("LoRA", "r=2, all six", LoRA(2), 2e-3, names=ALL_SIX),
+    method_on("LoRA", "r=2, all six", LoRA(2), 2e-3, names=LINEAR),
     method_on("LoRA", "r=16, layers 1-3", LoRA(16), 2e-3, names=_layers("[0-2]")),
     method_on("LoRA", "r=16, layers 4-6", LoRA(16), 2e-3, names=_layers("[3-5]")),
 )
@@ -335,7 +335,7 @@ def test(run, reviews, editorials, folder):
         "seconds": seconds,
         "trainable": attached.trainable,
         "related": related(merged, reviews.bert, editorials),
-        "updates": {name: spectrum(W, delta) for name, W, delta in updates(attached, params)},
+        "updates": {name: spectrum(W, delta) for name, W, delta in updates(attached, merged)},
     }
 
 

@@ -12,7 +12,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('    check_heads(config["num_attention_heads"], config["hidden_size"])\n', ''),
     ('config.get(entry, accepted[0])', 'config.get(entry)'),
     ('    if not isinstance(config, dict):', '    if False:'),
-    ('    if missing := _SPECIAL - vocabulary.keys():', '    if missing := set():'),
+    ('    if missing := SPECIAL - vocabulary.keys():', '    if missing := set():'),
     ('    if sorted(vocabulary.values())', '    if False and sorted(vocabulary.values())'),
     ('        if array.shape != expected[name]:', '        if False:'),
     ('    "is_decoder": (False,),\n', ''),

@@ -6,7 +6,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('_LONGEST = 100', '_LONGEST = 99'),
     ('least=2)', 'least=1)'),
     ('not isinstance(vocabulary, dict) or ', ''),
-    (' or not vocabulary.keys() >= _SPECIAL', ''),
+    (' or not vocabulary.keys() >= SPECIAL', ''),
     ('    check_texts("sentences", sentences)\n', ''),
     ('pieces[: length - 2]', 'pieces[: length - 1]'),
     ('mask[row, : len(found)] = True', 'mask[row] = True'),
