@@ -7,6 +7,7 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 from autograd.test_util import check_grads
+from support.bert_in_peft import classifier_of, peft_logits
 from support.draws import assert_normal
 from support.tiny_bert import (
     FILE,
@@ -14,7 +15,6 @@ from support.tiny_bert import (
     MASK,
     SIZES,
     TOKENS,
-    bert_of,
     hidden_states,
     tiny_weights,
 )
@@ -230,34 +230,6 @@ def test_a_weight_too_many_or_too_few_is_refused_by_name():
 
 
 # ---- The real model in PEFT
-
-
-def classifier_of(weights, heads):
-    """transformers' BertModel with a mean over the tokens and a head, as a model for PEFT."""
-    import torch
-
-    plain = {name: W for name, W in weights.items() if not name.startswith("classifier")}
-    model = bert_of(plain, heads)
-
-    class Classifier(type(model)):
-        def forward(self, tokens, mask):
-            h = super().forward(tokens, attention_mask=mask).last_hidden_state
-            kept = mask[:, :, None].to(h.dtype)
-            return self.classifier((h * kept).sum(1) / kept.sum(1))
-
-    model.__class__ = Classifier
-    C, b = (torch.tensor(weights[f"classifier.{part}"]) for part in ("weight", "bias"))
-    model.classifier = torch.nn.Linear(*C.shape[::-1], dtype=C.dtype)
-    model.classifier.load_state_dict({"weight": C, "bias": b})
-    return model
-
-
-def peft_logits(model, tokens, mask):
-    import torch
-
-    with torch.no_grad():
-        return model(torch.tensor(tokens).long(), torch.tensor(mask)).numpy()
-
 
 QUERY_AND_VALUE = ("encoder.*.query.weight", "encoder.*.value.weight")
 

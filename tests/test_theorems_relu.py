@@ -721,6 +721,40 @@ def test_no_network_on_the_frozen_first_layer_is_the_target(seed, depth, width, 
         at_least(np.max(errors), bound * (1 - 1e-6))
 
 
+@pytest.mark.parametrize("radius", [0.3, 3.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_witness_has_the_widest_gap_of_its_draws(seed, radius):
+    """Two units of three inputs, one draw and one unit after the other: 40 draws from the cube in
+    the ball, each with the shortest step that triples a pre-activation below 0 alone.
+    """
+    rng = np.random.default_rng(seed)
+    W, b = well(rng, (2, 3)), 0.2 * rng.standard_normal(2)
+    weights = net([W, well(rng, (3, 2))], [b, rng.standard_normal(3)])
+    target = net([well(rng, (4, 3))], [rng.standard_normal(4)])
+    pairs = []
+    for x in np.random.default_rng(seed).uniform(-1, 1, (40, 3)) * radius / math.sqrt(3):
+        for row, offset, unit in zip(W, b, np.eye(2)):
+            z = row @ x + offset
+            twin = x + 2 * z * np.linalg.lstsq(W, unit, rcond=None)[0]
+            if z < 0 and np.linalg.norm(twin) <= radius:
+                gap = np.linalg.norm(forward(target, x[None]) - forward(target, twin[None]))
+                pairs.append((gap, x, twin))
+    gap, x, twin = max(pairs, key=lambda pair: pair[0])
+    found = witness(weights, target, radius, rng=np.random.default_rng(seed), draws=40)
+    for got, wanted in zip(found, (x, twin, gap / 2)):
+        np.testing.assert_allclose(got, wanted, rtol=1e-12)
+
+
+def test_the_witness_draws_a_thousand_times_unless_given(rng):
+    weights, target = square_net(rng, well, 2, 3), square_net(rng, well, 1, 3)
+    states = []
+    for draws in ({}, {"draws": 1000}):
+        drawn = np.random.default_rng(0)
+        witness(weights, target, 10.0, rng=drawn, **draws)
+        states.append(drawn.bit_generator.state)
+    assert states[0] == states[1]
+
+
 def test_the_witness_asks_for_independent_rows(rng):
     """With rank 3 of 4 in W_1 no step moves one pre-activation alone; just above it does."""
     weights, target = square_net(rng, well, 2, 4), square_net(rng, well, 1, 4)

@@ -1,5 +1,7 @@
 """One plain Transformer made equal to another by adapters of half the rank; and where this ends."""
 
+import re
+
 import numpy as np
 import pytest
 from autograd.test_util import check_grads
@@ -348,9 +350,13 @@ def test_a_wrong_rank_is_named(wrong, rng):
     weights, target = (network(rng, 3, 1, 1, well_conditioned) for _ in range(2))
     with pytest.raises(ValueError, match=r"^rank must"):
         transformer_adapters(weights, target, wrong)
-    ranks = sufficient_ranks(weights, target) | {"head.W": 4}
-    with pytest.raises(ValueError, match=r"^rank\['head\.W'\] must"):
-        transformer_adapters(weights, target, ranks)
+    ranks = sufficient_ranks(weights, target)
+    for name in (min(ranks), "head.W"):
+        for wrong in (-1, 4):
+            with pytest.raises(ValueError, match=rf"^rank\['{re.escape(name)}'\] must"):
+                transformer_adapters(weights, target, ranks | {name: wrong})
+    with pytest.raises(ValueError, match=r"^rank must .* but see \['c', 'head\.W'\]$"):
+        transformer_adapters(weights, target, ranks | {"c": ranks.pop("head.W")})
 
 
 @claim("A3.3", OURS, "the adapters found hold for any mask, scale and length")
@@ -849,6 +855,42 @@ def test_a_singular_last_output_asks_for_a_bias_that_it_reaches(rng):
         Unsolvable, match=r"^weights, target: blocks\.0: W'_o b_2 = W̄_o b̄_2 has no solution"
     ):
         transformer_adapters(weights, target, rng=rng)
+
+
+def plain_pair():
+    """Two equal networks of identities with biases 0."""
+    weights = {name: np.eye(2) for name in network(np.random.default_rng(0), 2, 1, 1)}
+    weights |= {name: np.zeros(2) for name in weights if name.endswith("b")}
+    return weights, dict(weights)
+
+
+@pytest.mark.parametrize("size", [0.1, 10.0])
+def test_an_equation_may_miss_by_one_part_in_a_million(size):
+    """W_1 = diag(1, 0) cannot make W̄_1, of Frobenius norm `size`, by the entry beside it."""
+    weights, target = plain_pair()
+    w1 = "blocks.0.ffn.1.W"
+    weights[w1] = np.diag([1.0, 0])
+    target[w1] = np.diag([size, 0.95e-6 * size])
+    transformer_adapters(weights, target)
+    target[w1] = np.diag([size, 1.05e-6 * size])
+    with pytest.raises(Unsolvable, match=r"W_1 F = W̄_1 has no solution"):
+        transformer_adapters(weights, target)
+
+
+def test_an_equation_is_solved_up_to_a_condition_of_1e10():
+    """W_1 = diag(1, ε) on the left of F, and W̄_1 = I."""
+    weights, target = plain_pair()
+    w1 = "blocks.0.ffn.1.W"
+    weights[w1] = np.diag([1.0, 1.05e-10])
+    transformer_adapters(weights, target)
+    weights[w1] = np.diag([1.0, 0.95e-10])
+    with pytest.raises(Unsolvable, match=r"W_1 F = W̄_1 has no solution"):
+        transformer_adapters(weights, target)
+
+
+def test_no_rank_for_the_heads_is_no_adapter(rng):
+    weights, target = (network(rng, 3, 2, 1) for _ in range(2))
+    assert adapt_heads(weights, target, "blocks.0", np.eye(3), np.eye(3), 0) == {}
 
 
 def test_an_impossible_input_is_a_value_error(rng):

@@ -117,13 +117,14 @@ def test_a_tutorial_has_the_parts_that_a_student_counts_on(script):
 
 
 @every_tutorial
-def test_a_tutorial_prints_on_any_terminal(script):
-    """Before its first line of output, in the cell with the imports."""
+def test_a_tutorial_sets_up_in_eight_lines_what_every_tutorial_needs(script):
+    """Then it prints on any terminal, and the page begins with ideas and not with imports."""
     _, set_up, *_ = re.split(r"^# %%$", script.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    advice = "import it from minilora.cli.output and call it below the imports"
-    assert "\nsurvive_any_output()" in set_up, (
-        f"{script.name} has no survive_any_output(): {advice}"
-    )
+    lines = [line for line in set_up.split("# %%")[0].splitlines() if line.strip()]
+    advice = "import it from minilora.cli.lesson, first of all, and call it"
+    assert lines[0].startswith("from minilora.cli.lesson import"), f"{script.name}: {advice}"
+    assert any(line.startswith("start_lesson()") for line in lines), f"{script.name}: {advice}"
+    assert len(lines) <= 8, f"{script.name}: import a name in the cell that first uses it"
 
 
 @every_tutorial

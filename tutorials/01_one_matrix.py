@@ -13,39 +13,13 @@
 # $\Delta W$ *of low rank*. Here you find out what that means, and then you put the bet to the test.
 
 # %%
-import os
+from minilora.cli.lesson import BLUE, GREY, ORANGE, start_lesson
 
-# Matrices this small run faster on one thread. NumPy reads this when it is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+start_lesson()  # one BLAS thread, the figures' style, any terminal
 
 import autograd.numpy as np  # NumPy, but autograd can differentiate through it
 import matplotlib.pyplot as plt
-from autograd import grad
-from autograd.core import VJPNode
-from autograd.tracer import new_box, toposort, trace_stack
 
-from minilora import (
-    accuracy,
-    adam,
-    adam_start,
-    cross_entropy,
-    fit,
-    init_mlp,
-    learning_rate,
-    linear,
-    mlp,
-    relu,
-    value_and_grad,
-)
-from minilora.analysis import energy_captured
-from minilora.cli.output import survive_any_output
-from minilora.data.glyphs import ALPHABET, FRAKTUR, LIGHTING, ROTATED, SOURCE, draw_letters
-from minilora.theorems.reachable import best_lora
-
-survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
-plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a8f98"
 rng = np.random.default_rng(0)
 
 # %% [markdown]
@@ -68,6 +42,8 @@ assert np.array_equal(W @ x, W[:, 0])
 # models use a weight in no other way. Later this is the seam at which adapters enter.
 
 # %%
+from minilora import linear
+
 many = rng.standard_normal((5, d_in))
 one_by_one = np.array([W @ x for x in many])
 assert np.allclose(linear(W, many), one_by_one, rtol=0, atol=1e-14)
@@ -177,6 +153,8 @@ def cut_to_rank(W, k):
 # numbers.
 
 # %%
+from minilora.data.glyphs import ALPHABET, SOURCE, draw_letters
+
 images, _ = draw_letters(rng, SOURCE, per_letter=1, size=48)
 W = images[ALPHABET.index("g")].reshape(48, 48).astype(np.float64)
 ranks = (1, 2, 4, 8, 16, 48)
@@ -258,6 +236,9 @@ assert np.isclose(errors[-1] ** 2, np.sum(sigma**2 * (1 - w)))
 
 
 # %%
+from autograd import grad
+
+
 def height(x):
     print("print(x):", x)
     print("repr(x): ", repr(x))
@@ -275,6 +256,9 @@ assert np.allclose(slope, 2 * (1 - np.tanh(2 * start) ** 2))
 # backwards through all notes, the last one first: that is the chain rule. Here are the three notes of `height`.
 
 # %%
+from autograd.core import VJPNode
+from autograd.tracer import new_box, toposort, trace_stack
+
 with trace_stack.new_trace() as trace:
     x = new_box(start, trace, VJPNode.new_root())
     end = np.sum(np.tanh(2.0 * x))
@@ -343,6 +327,8 @@ plt.show()
 # state: the same weights and inputs give the same outputs. Here it is by hand, for two layers.
 
 # %%
+from minilora import init_mlp, mlp, relu
+
 small = init_mlp(rng, widths=(3, 4, 2))
 x = rng.standard_normal((5, 3)).astype(np.float32)
 for name, array in small.items():
@@ -360,6 +346,8 @@ assert np.array_equal(mlp(small, x), by_hand)
 # (Fraktur), uneven light, and letters rotated by 90°.
 
 # %%
+from minilora.data.glyphs import FRAKTUR, LIGHTING, ROTATED
+
 domains = (SOURCE, FRAKTUR, LIGHTING, ROTATED)
 tests = {domain.name: draw_letters(rng, domain, per_letter=40) for domain in domains}
 figure, axes = plt.subplots(len(domains), 13, figsize=(7.2, 2.5))
@@ -394,6 +382,9 @@ print(
 
 
 # %%
+from minilora import cross_entropy, value_and_grad
+
+
 def loss(weights, x, labels):
     return cross_entropy(mlp(weights, x), labels)
 
@@ -418,6 +409,8 @@ assert {name: g.shape for name, g in grads.items()} == {name: W.shape for name, 
 # falls towards zero. There is nothing else in it: three steps by hand give bitwise identical weights.
 
 # %%
+from minilora import adam, adam_start, fit, learning_rate
+
 by_hand, state, draws = start, adam_start(start), np.random.default_rng(7)
 for step in range(3):
     rows = draws.integers(len(labels), size=128)
@@ -432,6 +425,8 @@ assert all(np.array_equal(fitted[name], by_hand[name]) for name in start)
 # Now let it run. This is the *pretraining*: 1,000 steps on the source.
 
 # %%
+from minilora import accuracy
+
 weights = fit(
     loss, start, (images, labels), rng=rng, steps=1000, batch=128, lr=1e-3, label="pretraining"
 )
@@ -513,6 +508,8 @@ for name, change in delta.items():
 # same 20,736 numbers at random places. What structure there was in their arrangement is gone.
 
 # %%
+from minilora.analysis import energy_captured
+
 shuffled = {
     name: rng.permutation(change.ravel()).reshape(144, 144) for name, change in delta.items()
 }
@@ -563,6 +560,8 @@ plt.show()
 # name of the method that trains them.)
 
 # %%
+from minilora.theorems.reachable import best_lora
+
 _, thin, _ = best_lora(weights[hidden[0]], tuned[hidden[0]], rank=4)
 assert np.allclose(thin["B"] @ thin["A"], cut_to_rank(delta[hidden[0]], 4), atol=1e-6)
 

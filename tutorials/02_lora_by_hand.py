@@ -16,38 +16,13 @@
 # write both lines, and then check the answers one by one.
 
 # %%
-import os
+from minilora.cli.lesson import BLUE, GREEN, GREY, ORANGE, start_lesson
 
-# Matrices this small run faster on one thread. NumPy reads this when it is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-import traceback
-from dataclasses import replace
+start_lesson()  # one BLAS thread, the figures' style, any terminal
 
 import autograd.numpy as np  # NumPy, but autograd can differentiate through it
 import matplotlib.pyplot as plt
-from autograd import grad
 
-from minilora import (
-    LoRA,
-    accuracy,
-    adam,
-    adam_start,
-    alpha_over_sqrt_rank,
-    attach,
-    fit,
-    linear,
-    mlp,
-)
-from minilora.cli import letters
-from minilora.cli.output import survive_any_output
-from minilora.data.glyphs import FRAKTUR, ROTATED, draw_letters
-from minilora.train.tape import leaves, rebuild
-
-survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
-plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#8a8f98"
 rng = np.random.default_rng(0)
 
 # %% [markdown]
@@ -59,6 +34,8 @@ rng = np.random.default_rng(0)
 # the matrices, and you know from tutorial 1 what each rank can reach.
 
 # %%
+from minilora import linear
+
 d_out, d_in, n, true_rank = 12, 16, 200, 3
 W = rng.standard_normal((d_out, d_in)) / np.sqrt(d_in)
 change = (
@@ -103,6 +80,9 @@ assert np.isclose(loss(A, B), 0.5 * np.sum((B @ A - change) ** 2))
 
 
 # %%
+from autograd import grad
+
+
 def gradients(A, B, s=1.0):
     delta = forward(A, B, X, s) - Y  # (n, d_out)
     G = delta.T @ X / n  # (d_out, d_in)
@@ -215,6 +195,8 @@ for rank in (1, 2, 3, 4):
 # `forward` is (1). `merge` gives $W' = W + s B A$ as one plain matrix. Without `alpha`, $\alpha$ is $r$ and $s$ is 1.
 
 # %%
+from minilora import LoRA
+
 adapter = LoRA(rank=3, alpha=6)
 params, frozen = adapter.init(rng, W)
 print(
@@ -237,6 +219,10 @@ assert np.array_equal(adapter.merge(params, frozen), W + 2.0 * (params["B"] @ pa
 # weight whose name fits a pattern. Print what it returns before you train: it says what will be trained, and how much.
 
 # %%
+from minilora import attach
+from minilora.cli import letters
+from minilora.data.glyphs import ROTATED, draw_letters
+
 weights = letters.pretrain(rng, letters.USUAL)
 data, test = draw_letters(rng, ROTATED, per_letter=40), draw_letters(rng, ROTATED, per_letter=40)
 attached = attach(weights, {"layers.[0-3].W": LoRA(rank=4, alpha=8)}, rng=rng)
@@ -251,6 +237,9 @@ assert attached.trainable == 4 * 4 * (144 + 144)
 
 
 # %%
+from minilora import accuracy, fit, mlp
+
+
 def lora_loss(params, x, labels):
     return letters.mlp_loss(attached.bind(params), x, labels)
 
@@ -281,6 +270,8 @@ assert all(np.array_equal(deployed[name], weights[name]) for name in weights if 
 # pixels, and to read the traceback.
 
 # %%
+import traceback
+
 try:
     mlp(attached.bind(params), test[0][:, :100])
 except ValueError as error:
@@ -350,6 +341,9 @@ assert abs(other[10] - losses[10]) > 0.01 * losses[0]
 
 
 # %%
+from minilora import adam, adam_start
+
+
 def descend_adam(A, B, s, lr, eps, steps):
     params = {"A": A, "B": B}
     state = adam_start(params)
@@ -418,6 +412,8 @@ for rank in (1, 4, 16, 64):
 # The cell prints the pace of the first step at ranks 1, 4, 16 and 64, as multiples of that at rank 1.
 
 # %%
+from minilora import alpha_over_sqrt_rank
+
 for name, power in (("α", 0.0), ("α/r", 1.0), ("α/√r", 0.5)):
     descent = np.array([rank ** (-2 * power) * paces[rank][0] / paces[1][0] for rank in paces])
     signs = np.array([rank**-power * paces[rank][1] / paces[1][1] for rank in paces])
@@ -559,6 +555,11 @@ assert placed["rank 16 in layer 0"] > placed["rank 16 in layer 3"] + 0.12
 
 
 # %%
+from dataclasses import replace
+
+from minilora.train.tape import leaves, rebuild
+
+
 def cast(tree, dtype):
     return rebuild(tree, (leaf.astype(dtype) for leaf in leaves(tree)))
 
@@ -664,6 +665,8 @@ assert 0.05 < merged < 0.4 and 0.02 < merged_32 < 0.2  # of the smallest update
 # Mind the scale: at rank $2r$, $\alpha / r$ stays the same only if $\alpha$ doubles too.
 
 # %%
+from minilora.data.glyphs import FRAKTUR
+
 fraktur, fraktur_test = (
     draw_letters(rng, FRAKTUR, per_letter=40),
     draw_letters(rng, FRAKTUR, per_letter=40),

@@ -12,58 +12,13 @@
 # hold a clock beside it.
 
 # %%
-import os
+from minilora.cli.lesson import BLUE, GREEN, GREY, ORANGE, SKY, YELLOW, start_lesson
 
-# Matrices this small run faster on one thread. NumPy reads this when it is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-import math
-import time
-import tracemalloc
+start_lesson()  # one BLAS thread, the figures' style, any terminal
 
 import autograd.numpy as np  # NumPy, but autograd can differentiate through it
 import matplotlib.pyplot as plt
-from autograd import grad
-from autograd.core import VJPNode
-from autograd.tracer import new_box, toposort, trace_stack
 
-from minilora import (
-    HRA,
-    CondLoRA,
-    Full,
-    LoRA,
-    SBoRAFA,
-    SBoRAFB,
-    adam,
-    adam_start,
-    attach,
-    count_trainable,
-    cross_entropy,
-    init_mlp,
-    kind,
-    linear,
-    mlp,
-    own_name,
-    quantize,
-    value_and_grad,
-)
-from minilora.architectures import MODELS
-from minilora.cli.count import count_model
-from minilora.cli.main import main
-from minilora.cli.output import survive_any_output
-from minilora.train.tape import leaves, rebuild
-
-survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
-plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-BLUE, SKY, ORANGE, YELLOW, GREEN, GREY = (
-    "#0072b2",
-    "#7cc0ea",
-    "#d55e00",
-    "#e6a532",
-    "#009e73",
-    "#8a8f98",
-)
 rng = np.random.default_rng(0)
 
 # %% [markdown]
@@ -114,6 +69,10 @@ assert by_hand == 56_098_816 and f"{by_hand / 1e6:.1f}" == "56.1"
 # at the end. So "7B" is 6.7 billion, nearly all of them in those seven matrices.
 
 # %%
+import math
+
+from minilora.architectures import MODELS
+
 matrices = layers * (4 * d * d + 3 * d * hidden)
 total = matrices + 2 * 32_000 * d + (2 * layers + 1) * d
 print(
@@ -132,6 +91,8 @@ assert matrices == sum(math.prod(shape) for shape in MODELS["llama-7b"].shapes()
 # column (a *stride*) goes 0 bytes forward.
 
 # %%
+from minilora import LoRA
+
 stand_in = np.broadcast_to(np.float32(0), (hidden, d))
 params, _ = LoRA(rank=32).init(rng, stand_in)
 print(
@@ -151,6 +112,8 @@ assert sum(array.size for array in params.values()) == rank * (hidden + d)
 # `count_trainable` counts what an adapter trains on all these shapes.
 
 # %%
+from minilora import count_trainable
+
 FIVE = ("q", "k", "v", "up", "down")
 shapes = MODELS["llama-7b"].shapes(FIVE)
 for name in list(shapes)[:5]:
@@ -169,14 +132,16 @@ assert count_trainable(LoRA(rank=32), shapes) == by_hand
 # | LoRA | $A$ and $B$ | $r\,(d_{out} + d_{in})$ | [tutorial 2](02_lora_by_hand.py) |
 # | SBoRA-FA | only $B$; $A$ is frozen | $r\, d_{out}$ | [tutorial 4](04_sbora.py) |
 # | SBoRA-FB | only $A$; $B$ is frozen | $r\, d_{in}$ | [tutorial 4](04_sbora.py) |
-# | HRA | $r$ vectors that reflect the input of $W$ | $r\, d_{in}$ | [tutorial 5](05_hra.py) |
-# | CondLoRA | two matrices that *all* layers share | LoRA's, once for each kind | [tutorial 6](06_condlora.py) |
+# | HRA | $r$ vectors that reflect the input of $W$ | $r\, d_{in}$ | [tutorial 6](06_hra.py) |
+# | CondLoRA | two matrices that *all* layers share | LoRA's, once for each kind | [tutorial 7](07_condlora.py) |
 #
 # LLaMA 3 has a surprise in store. Its k and v are narrower, $1024 \times 4096$, because several parts of q share one of
 # k and of v. Count again by hand. SBoRA's authors report 56.6 million for LoRA, 25.2 for FA and 31.5 for FB. And for
 # CondLoRA, its authors report 294,912 parameters for LoRA on q and v of RoBERTa-base, and 24,576 for theirs.
 
 # %%
+from minilora import SBoRAFA, SBoRAFB
+
 d, kv, hidden = 4096, 1024, 14_336
 outputs, inputs = d + kv + kv + hidden + d, d + d + d + d + hidden  # of q, k, v, up, down
 by_hand = [layers * rank * width for width in (outputs + inputs, outputs, inputs)]
@@ -201,6 +166,8 @@ print("LLaMA 3, LoRA, FA, FB:", *(f"{count:,}" for count in by_hand))
 # also counts HRA on q and v of LLaMA-7B: 64 matrices with 32 vectors each.)
 
 # %%
+from minilora import HRA, CondLoRA, kind, own_name
+
 roberta = MODELS["roberta-base"].shapes(("q", "v"))
 name = next(iter(roberta))
 print(f"own_name: {own_name(name)}\nkind:     {kind(name)}")
@@ -242,7 +209,7 @@ assert count_trainable(CondLoRA(32), llama3, key=kind) == count_trainable(LoRA(3
 
 # %% [markdown]
 # None of this says which adapter *learns* best: a parameter that CondLoRA trains is not the same as one that LoRA
-# trains. [Tutorial 11](11_bake_off.py) compares them at equal counts.
+# trains. [Tutorial 13](13_bake_off.py) compares them at equal counts.
 #
 # ## The same from the command line
 #
@@ -256,6 +223,9 @@ assert count_trainable(CondLoRA(32), llama3, key=kind) == count_trainable(LoRA(3
 # `config.json`, that holds their sizes: give its path in place of the name. The command above prints this:
 
 # %%
+from minilora.cli.count import count_model
+from minilora.cli.main import main
+
 main(["count", "llama3-8b", "--adapter", "lora", "--rank", "32", "--targets", "q,k,v,up,down"])
 lines = []  # the same from Python, with the lines in a list
 counted = count_model("llama3-8b", "lora", 32, FIVE, show=lines.append)
@@ -272,6 +242,8 @@ assert counted == {"full fine-tuning": 8_030_261_248, "lora": 56_623_104}
 # matrices trained, or with LoRA of rank 8.
 
 # %%
+from minilora import Full, attach, cross_entropy, init_mlp, mlp
+
 weights = init_mlp(rng, widths=(512,) * 9)
 everywhere = attach(weights, {"*.W": LoRA(rank=8)}, rng=rng)
 # Only the last two layers, for later
@@ -289,6 +261,9 @@ def loss(params, way, x, labels):
 
 
 # %%
+from minilora import adam_start, value_and_grad
+from minilora.train.tape import leaves
+
 for way in ("full", "LoRA"):
     params = ways[way].params
     _, gradient = value_and_grad(loss, params, way, x, labels)
@@ -310,6 +285,8 @@ for way in ("full", "LoRA"):
 # little extra for its scales ([tutorial 4](04_sbora.py) explains how). The trained $A$ and $B$ stay as they are.
 
 # %%
+from minilora import quantize
+
 model = MODELS["llama3-8b"]
 in_matrices = sum(math.prod(shape) for shape in model.shapes().values())
 bits = quantize(rng.standard_normal((512, 512)).astype(np.float32), double=True).bits
@@ -341,6 +318,14 @@ assert round(base16 + small, 1) == 17.0 and round(base4 + small, 1) == 6.6
 
 
 # %%
+import tracemalloc
+
+from autograd.core import VJPNode
+from autograd.tracer import new_box, trace_stack
+
+from minilora.train.tape import rebuild
+
+
 def tape(way, x, labels):
     """Memory that the tape of the loss keeps, in units of one activation."""
     params = ways[way].params
@@ -460,6 +445,10 @@ def lora_layer(W, A, B, x, slope):
 # products of their entries.
 
 # %%
+from autograd import grad
+
+from minilora import linear
+
 n, d_out, d_in, r = 64, 96, 80, 4
 W, A, B = (rng.standard_normal(shape) for shape in ((d_out, d_in), (r, d_in), (d_out, r)))
 x_in, slope = rng.standard_normal((n, d_in)), rng.standard_normal((n, d_out))
@@ -539,6 +528,11 @@ assert 15 / 23 < sum(predicted["LoRA"]) / 23 < 0.69
 
 
 # %%
+import time
+
+from minilora import adam
+
+
 def seconds(task, *inputs):
     start = time.process_time()
     result = task(*inputs)
@@ -625,6 +619,8 @@ assert steps[8] > steps[512]
 # Count them: put the input on a tape, and see how many notes the forward pass writes.
 
 # %%
+from autograd.tracer import toposort
+
 merged = everywhere.merge(everywhere.params)
 # Each has arrays of its own, so none warms another's cache
 own = {name: W.copy() for name, W in weights.items()}

@@ -18,48 +18,13 @@
 # twice the rank for as many, and you know exactly which part of $W$ moves. Is that a better bargain than LoRA's?
 
 # %%
-import os
+from minilora.cli.lesson import BLUE, GREY, ORANGE, start_lesson
 
-# Matrices this small run faster on one thread. NumPy reads this when it is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-from itertools import combinations
-from statistics import NormalDist
+start_lesson()  # one BLAS thread, the figures' style, any terminal
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import ListedColormap
 
-from minilora import (
-    LoRA,
-    SBoRAFA,
-    SBoRAFB,
-    accuracy,
-    attach,
-    fit,
-    init_mlp,
-    linear,
-    merge_all,
-    mlp,
-    quantize,
-    value_and_grad,
-)
-from minilora.cli import letters
-from minilora.cli.output import survive_any_output
-from minilora.data.glyphs import FRAKTUR, LIGHTING, ROTATED, SOURCE, draw_letters
-from minilora.quantization import LEVELS
-from minilora.theorems.reachable import best_lora, best_sbora_fa, best_sbora_fb
-
-survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
-plt.rcParams.update(
-    {
-        "figure.dpi": 110,
-        "figure.constrained_layout.use": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-)
-ORANGE, BLUE, GREEN, GREY = "#d97706", "#2563eb", "#047857", "#6b7280"
 rng = np.random.default_rng(0)
 
 # %% [markdown]
@@ -91,6 +56,8 @@ assert not np.any(np.delete(B @ A, cols, axis=1))  # all other columns are exact
 # `SBoRAFB`; which columns or rows they take is drawn at random, unless you name them.
 
 # %%
+from minilora import SBoRAFA, SBoRAFB
+
 W = rng.standard_normal((d_out, d_in))
 fa, fb = SBoRAFA(rank=2, cols=(6, 1)), SBoRAFB(rank=2, rows=(0, 3))
 fa_params, fa_frozen = fa.init(rng, W)
@@ -109,6 +76,8 @@ assert np.allclose(fa.forward({"B": B}, fa_frozen, x), W @ x + B @ x[cols], atol
 # third, and each of them freely.
 
 # %%
+from minilora import LoRA
+
 square = np.zeros((24, 24))
 shown = {"LoRA, rank 4": LoRA(4), "SBoRA-FA, rank 8": SBoRAFA(8), "SBoRA-FB, rank 8": SBoRAFB(8)}
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.7))
@@ -182,6 +151,9 @@ for shape in [(4096, 4096), (1024, 4096), (11008, 4096)]:
 # a small network:
 
 # %%
+from minilora import attach, init_mlp, value_and_grad
+from minilora.cli import letters
+
 weights = init_mlp(rng, (10, 16, 16, 16, 4), np.float64)
 x, labels = rng.standard_normal((50, 10)), rng.integers(4, size=50)
 _, full_gradient = value_and_grad(letters.mlp_loss, weights, x, labels)
@@ -206,6 +178,8 @@ assert np.allclose(
 # former have a gradient.
 
 # %%
+from minilora import fit
+
 before = weights["layers.2.W"]
 mask = np.isin(np.arange(16), cols)
 
@@ -240,6 +214,10 @@ print(f"After 50 steps the two differ by {np.abs(by_sbora - by_mask).max():.0e} 
 #    \text{error}^2_\text{FA} = \sum_{j \notin \text{cols}} \lVert E_{:,j} \rVert^2. \tag{2} $$
 
 # %%
+from itertools import combinations
+
+from minilora.theorems.reachable import best_sbora_fa
+
 W, T = rng.standard_normal((2, 6, 8))
 E = T - W
 lengths = np.linalg.norm(E, axis=0)
@@ -333,6 +311,8 @@ assert np.allclose((B @ R) @ (np.linalg.inv(R) @ A), B @ A)
 # FB's.
 
 # %%
+from minilora.theorems.reachable import best_lora, best_sbora_fb
+
 lora, sbora = errors["of rank 8"]
 print(f"change of rank 8, r = 8: LoRA misses {lora[7]:.0%}, SBoRA of rank 16 misses {sbora[7]:.0%}")
 assert lora[7] < 1e-6 and 0.8 < sbora[7] < 0.92
@@ -361,6 +341,9 @@ for find, rank in ((best_lora, 8), (best_sbora_fa, 16), (best_sbora_fb, 16)):
 # 0.03 and 0.1: for LoRA and for FA it was the best each time, for FB 0.03 and 0.1 took turns.
 
 # %%
+from minilora import accuracy, mlp
+from minilora.data.glyphs import FRAKTUR, LIGHTING, ROTATED, SOURCE, draw_letters
+
 network = letters.pretrain(rng, letters.USUAL)
 old_test = draw_letters(rng, SOURCE, 100)
 domains = (FRAKTUR, ROTATED, LIGHTING)
@@ -420,6 +403,8 @@ assert mean["SBoRA-FA r=8"] > mean["SBoRA-FB r=8"] + 0.04
 # overlap.
 
 # %%
+from minilora import merge_all
+
 W = rng.standard_normal((24, 24)).astype(np.float32)
 first, second = np.array([3, 17, 8]), np.array([0, 5, 21])
 B1, B2 = rng.standard_normal((2, 24, 3)).astype(np.float32)
@@ -494,6 +479,8 @@ for merged, half in zip((networks["Fraktur alone"], networks["light alone"]), ha
 # one layer, the exact statement is small: task 2 does not disturb an input $x$ if $x$ is zero at task 2's columns.
 
 # %%
+from minilora import linear
+
 assert read["both"][0] < read["Fraktur alone"][0] - 0.05
 assert read["both"][1] < read["light alone"][1] - 0.3
 x = rng.standard_normal(24).astype(np.float32)
@@ -525,6 +512,10 @@ assert same_bits(without_light, networks["Fraktur alone"]["layers.1.W"]).all()
 # `last` in the code, which the authors chose.)
 
 # %%
+from statistics import NormalDist
+
+from minilora.quantization import LEVELS
+
 last = 1 - (1 / 30 + 1 / 32) / 2
 quantile = NormalDist().inv_cdf
 below = [-quantile(p) for p in np.linspace(last, 0.5, 8)[:-1]]
@@ -544,6 +535,8 @@ assert np.allclose(levels, LEVELS, atol=1e-15) and len(levels) == 16 and levels[
 # is the whole of it by hand, on a matrix of the network, and then from the library.
 
 # %%
+from minilora import quantize
+
 W = network["layers.1.W"]
 blocks = W.reshape(-1, 64)  # 144 × 144 = 324 blocks of 64
 absmax = np.abs(blocks).max(axis=1, keepdims=True)
@@ -651,6 +644,8 @@ assert shares["SBoRAFB", 0.1] == shares["SBoRAFB", 2] == 0
 assert 0.002 < shares["SBoRAFA", 0.1] < 0.1 and 0.25 < shares["SBoRAFA", 2] < 0.6
 
 # %%
+from matplotlib.colors import ListedColormap
+
 colours = ListedColormap(["#f3f4f6", ORANGE, BLUE])
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.6))
 for axis, (name, picture) in zip(axes, changed.items()):
@@ -759,7 +754,7 @@ assert gain["fraktur"] > 0.01 and abs(gain["lighting"]) < 0.1
 # %% [markdown]
 # ## Where to go next
 #
-# [Tutorial 5](05_hra.py) leaves sums behind: it *turns* the inputs of $W$ instead of adding something to it.
+# [Tutorial 6](06_hra.py) leaves sums behind: it *turns* the inputs of $W$ instead of adding something to it.
 #
 # ## References
 #

@@ -32,7 +32,7 @@ def instead_of_config(path):
         problem = "writing is not finished or was interrupted"
         return f": {problem}; the files before and after are in {UNFINISHED}…"
     if any(_foreign(folder / name) for name in files if name.endswith(".safetensors")):
-        advice = "name its arrays as PEFT does and write the configuration (lesson 13), or convert"
+        advice = "name its arrays as PEFT does and write the configuration (lesson 17), or convert"
         return f": this is a LoRA of kohya's scripts or of diffusers, not PEFT's. {advice} it there"
     if not path.is_dir():
         return ": give the folder that it is in, not a file"

@@ -1,5 +1,6 @@
-"""What tutorial 15 shows: every adapter on a pretrained Transformer, five seeds, two lengths.
+"""What tutorial 14 shows: every adapter on a pretrained Transformer, five seeds, two lengths.
 
+    pip install -e '.[bench]'
     python tests/bench/reviews.py --files real --runs FOLDER      hours; may be stopped and resumed
 
 Each run is a file in the folder --runs, so that what is there is not done again. First the rates:
@@ -7,13 +8,16 @@ three of each method with a seed that is used for nothing else, by accuracy on v
 sentences. Then five seeds at the best rate, by accuracy on test sentences.
 
 When all runs are there, the table goes to tutorials/results/real.json, with the processor and the
-BLAS kernel.
+BLAS kernel. At the end one adapter is read by PEFT itself.
 """
 
 import argparse
 import json
 import os
+import sys
+import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,11 +27,13 @@ import numpy as np
 from machine import machine
 
 from minilora.adapters import LoRA
-from minilora.analysis import effective_rank, mean_similarity
+from minilora.analysis import effective_rank, intruder_dimensions, mean_similarity
+from minilora.attachment import attach
 from minilora.cli.comparison import Method, adapt
 from minilora.cli.reviews import (
     BATCH,
     LINEAR,
+    LONGEST,
     METHODS,
     load_reviews,
     logits_of,
@@ -36,15 +42,23 @@ from minilora.cli.reviews import (
     updates,
 )
 from minilora.data.packages import locate
-from minilora.data.reviews import EDITORIALS, RATINGS, read_ratings
+from minilora.data.reviews import (
+    EDITORIALS,
+    PRODUCTS,
+    RATINGS,
+    read_ratings,
+    split_by_sentiment,
+)
 from minilora.data.wordpiece import tokenize
 from minilora.models.encoder import sentence_vectors, with_head
+from minilora.peft import write_peft
 from minilora.quantization import quantize
 from minilora.train import accuracy
 from minilora.weight import dense
 
 RESULTS = Path(__file__).parent.parent.parent / "tutorials" / "results"
 SEEDS = range(5)
+FEWER_SEEDS = range(3)  # for LoRA in other places, and on reviews of products
 RATE_SEEDS = (100,)
 RATE_STEPS = 100
 FACTORS = (0.4, 1, 2.5)  # of the rate that a method has in METHODS
@@ -52,6 +66,7 @@ LENGTHS = (100, 300)  # steps
 TEST = 2000  # sentences
 FIRST = (1, 2, 4, 8)  # directions
 KEYS = ("A", "B", "A_0")
+INTRUDERS = (10, 0.5)  # among how many singular vectors of W', and below which |cosine|
 
 
 def _layers(which):
@@ -74,11 +89,13 @@ class Run(NamedTuple):
     lr: float
     steps: int
     seed: int
+    corpus: str = "films"
 
     @property
     def key(self):
         """What the files call it."""
-        return f"{self.method.name} {self.lr:g} {self.steps} {self.seed}".replace(" ", "_")
+        key = f"{self.method.name} {self.lr:g} {self.steps} {self.seed}"
+        return (key if self.corpus == "films" else f"{key} {self.corpus}").replace(" ", "_")
 
 
 class Results:
@@ -110,25 +127,30 @@ def main():
     parser.add_argument("--hours", type=float, default=24, help="start no run after (%(default)s)")
     chosen = parser.parse_args()
     end = time.time() + 3600 * chosen.hours
-    reviews = load_reviews(chosen.files)
+    films = load_reviews(chosen.files)
+    reviews = {"films": films, "products": films._replace(**products(chosen.files, films.bert))}
     editorials = read_ratings(locate(RATINGS, chosen.files), EDITORIALS)
     results = Results(chosen.runs)
     for run in rate_runs():
         if results.get(run) is None and time.time() < end:
-            results.put(run, validate(run, reviews))
+            results.put(run, validate(run, reviews[run.corpus]))
             print(run.key, results.get(run), flush=True)
     for run in test_runs(results):
         if results.get(run) is None and time.time() < end:
-            results.put(run, test(run, reviews, editorials, chosen.runs))
+            results.put(run, test(run, reviews[run.corpus], editorials, chosen.runs))
             print(run.key, results.get(run)["accuracy"], flush=True)
     if any(results.get(run) is None for run in test_runs(results)):
         return print("not all runs are there yet")
     table = {
         "test sentences": TEST,
         "methods": [row_of(runs, results) for runs in grouped(test_runs(results))],
-        "conversion": conversion(reviews.bert, test_runs(results), chosen.runs),
-        "weak directions": weak_directions(reviews.bert),
-        "four bits": four_bits(reviews.bert, editorials),
+        "conversion": {
+            corpus: conversion(films.bert, test_runs(results), chosen.runs, corpus)
+            for corpus in reviews
+        },
+        "weak directions": weak_directions(films.bert),
+        "four bits": four_bits(films.bert, editorials),
+        "in PEFT": in_peft(films, test_runs(results), chosen.runs),
         "machine": machine(),
     }
     RESULTS.mkdir(exist_ok=True)
@@ -137,11 +159,21 @@ def main():
     print(f"wrote {file}")
 
 
+def products(files, bert):
+    """Reviews of products in place of films: the three parts of `Reviews`, by name."""
+    rated = read_ratings(locate(RATINGS, files), PRODUCTS)
+    split = split_by_sentiment(rated.texts, rated.ratings)._asdict()
+    return {
+        part: (*tokenize(own.texts, bert.vocabulary, LONGEST), own.labels)
+        for part, own in split.items()
+    }
+
+
 def grouped(runs):
     """The runs that differ by their seed alone, together."""
     groups = {}
     for run in runs:
-        groups.setdefault((run.method.name, run.steps), []).append(run)
+        groups.setdefault((run.method.name, run.steps, run.corpus), []).append(run)
     return groups.values()
 
 
@@ -149,7 +181,7 @@ def row_of(runs, results):
     """What the seeds of one method and length gave: lists by seed, and means over the layers."""
     found = [results.get(run) for run in runs]
     row = {"method": runs[0].method.name, "lr": runs[0].lr, "steps": runs[0].steps}
-    row["trainable"] = found[0]["trainable"]
+    row |= {"corpus": runs[0].corpus, "trainable": found[0]["trainable"]}
     for name in ("accuracy", "related"):
         row[name] = [round(one[name], 5) for one in found]
     row["seconds"] = round(float(np.median([one["seconds"] for one in found])), 1)
@@ -172,11 +204,12 @@ def summary(updates):
         "relative size": float(np.mean([own["sizes"][1] / own["sizes"][0] for own in updates])),
         "spectrum moved": float(np.mean([own["moved"] for own in updates])),
         "shares": np.mean(np.square(spectra), axis=0).round(6).tolist(),
+        "intruders": float(np.mean([own["intruders"] for own in updates])),
         "effective rank": float(np.mean([effective_rank(np.array(o["delta"])) for o in updates])),
     }
 
 
-def conversion(bert, runs, folder):
+def conversion(bert, runs, folder, corpus):
     """Mean φ over pairs of layers, by seed, of what LoRA of rank 8 learned: {row: {part: lists}}.
 
     Θ_B and Θ_A with the layer's own W, with the W of the next layer, and of random B and A; the raw
@@ -184,7 +217,7 @@ def conversion(bert, runs, folder):
     """
     found = {}
     for run in runs:
-        if run.method.name != "LoRA r=8" or run.steps != LENGTHS[-1]:
+        if (run.method.name, run.steps, run.corpus) != ("LoRA r=8", LENGTHS[-1], corpus):
             continue
         stored = np.load(folder / f"{run.key}.npz")
         rng = np.random.default_rng(run.seed)
@@ -274,6 +307,34 @@ def _is_kind(name, part):
     return part in ("all", own.replace("attention.layer output", "attention.output"))
 
 
+def in_peft(reviews, runs, folder, sentences=100):
+    """The logits of a trained LoRA in PEFT, on the real model, beside those here."""
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    import peft
+    from support.bert_in_peft import classifier_of, peft_logits
+
+    run = next(run for run in runs if (run.method.name, run.steps) == ("LoRA r=8", LENGTHS[-1]))
+    weights = with_head(np.random.default_rng(run.seed), reviews.bert.weights, classes=2)
+    attached = attach(weights, run.method.adapters, rng=np.random.default_rng(0))
+    stored = np.load(folder / f"{run.key}.npz")
+    params = {
+        key: {name: stored[f"{key}|{name}"] for name in own} for key, own in attached.params.items()
+    }
+    tokens, mask = (array[:sentences] for array in reviews.test[:2])
+    logits = logits_of(attached.bind(params), tokens, mask, reviews.bert.heads)
+    with tempfile.TemporaryDirectory() as adapter:
+        write_peft(adapter, attached, params)
+        model = peft.PeftModel.from_pretrained(classifier_of(weights, reviews.bert.heads), adapter)
+        found = peft_logits(model, tokens, mask)
+    return {
+        "peft": version("peft"),
+        "transformers": version("transformers"),
+        "sentences": sentences,
+        "largest logit": float(np.max(np.abs(logits))),
+        "difference": float(np.max(np.abs(found - logits))),
+    }
+
+
 def rate_runs():
     """Every method with three rates."""
     return [
@@ -297,7 +358,10 @@ def test_runs(results):
     for seed in SEEDS:
         for steps in LENGTHS:
             runs += [Run(method, best[method.name], steps, seed) for method in METHODS]
-        runs += [Run(method, best["LoRA r=8"], LENGTHS[-1], seed) for method in PLACES]
+    lora = next(method for method in METHODS if method.name == "LoRA r=8")
+    for seed in FEWER_SEEDS:
+        fixed = (best[lora.name], LENGTHS[-1], seed)
+        runs += [*(Run(method, *fixed) for method in PLACES), Run(lora, *fixed, "products")]
     return runs
 
 
@@ -346,6 +410,7 @@ def spectrum(W, delta):
         "sizes": [float(np.linalg.norm(W)), float(np.linalg.norm(delta))],
         "delta": np.linalg.svd(delta, compute_uv=False)[:64].round(6).tolist(),
         "moved": float(np.linalg.norm(after - before) / np.linalg.norm(before)),
+        "intruders": len(intruder_dimensions(W, W + delta, *INTRUDERS)),
     }
 
 

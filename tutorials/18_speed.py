@@ -4,7 +4,7 @@
 # **You will learn** how to measure a step so that others believe it; what the tape costs, and what one derivative by
 # hand saves; why float64 takes up to twice as long as float32; why thin matrices belong on $x$ and not on $W$; and what
 # all this makes of a library in NumPy beside PyTorch.
-# **Before this:** [tutorial 2](02_lora_by_hand.py), [tutorial 3](03_counting.py) and [tutorial 5](05_hra.py).
+# **Before this:** [tutorial 2](02_lora_by_hand.py), [tutorial 3](03_counting.py) and [tutorial 6](06_hra.py).
 # **Time:** 45 minutes to read, 15 seconds to run.
 #
 # An adapter has few trainable parameters, and yet its loss and gradient take more than half of the time that those of
@@ -13,35 +13,14 @@
 # keeps the books for the gradient. You take them apart one by one.
 
 # %%
-import json
-import os
-import time
-from functools import partial
-from pathlib import Path
+from minilora.cli.lesson import BLUE, GREY, ORANGE, start_lesson
 
-# One thread, so that times can be compared. NumPy reads this when it is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+start_lesson()  # one BLAS thread, the figures' style, any terminal
 
-import autograd.numpy as np
+import autograd.numpy as np  # NumPy, but autograd can differentiate through it
 import matplotlib.pyplot as plt
-from autograd.core import VJPNode
-from autograd.extend import defvjp, primitive
-from autograd.test_util import check_grads
-from autograd.tracer import new_box, toposort, trace_stack
 
-from minilora import HRA, LoRA, attach, cross_entropy, init_mlp, linear, mlp, value_and_grad
-from minilora.cli.output import survive_any_output
-from minilora.train.tape import leaves, rebuild
-from minilora.weight import reflect
-
-survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
-plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a8f98"
 rng = np.random.default_rng(0)
-# One large block, freed at once: from now on Linux keeps the memory that a step frees for the next.
-kept = np.empty(31 << 20, np.uint8)
-del kept
 
 # %% [markdown]
 # ## To measure is to compare
@@ -53,6 +32,13 @@ del kept
 
 
 # %%
+import time
+
+# One large block, freed at once: from now on Linux keeps the memory that a step frees for the next.
+kept = np.empty(31 << 20, np.uint8)
+del kept
+
+
 def block_time(function, calls):
     start = time.process_time()
     for _ in range(calls):
@@ -93,6 +79,9 @@ assert 0.7 < same < 1.4 and half < 0.8
 
 
 # %%
+from minilora import linear
+
+
 def by_hand(weights, params, x, labels):
     """The loss and its gradient, {name: {"A": …, "B": …}}."""
     seen, names = [], [name for name in weights if name.endswith("W")]
@@ -126,6 +115,9 @@ def backwards(weights, params, seen, g):
 
 
 # %%
+from minilora import LoRA, attach, cross_entropy, init_mlp, mlp, value_and_grad
+
+
 def problem(width, batch, adapter=None, dtype=np.float32):
     """(weights, attached, params, x, labels): an MLP, adapters off their start, and a batch."""
     weights = init_mlp(rng, (width,) * 5, dtype)
@@ -159,6 +151,8 @@ for name, own in taped.items():
 print("by hand and with the tape: the same loss and the same gradients")
 
 # %%
+from functools import partial
+
 widths, tape, limit = (32, 64, 128, 256, 512), [], []
 for width in widths:
     weights, attached, params, x, labels = problem(width, 32)
@@ -209,6 +203,12 @@ plt.show()
 
 
 # %%
+from autograd.core import VJPNode
+from autograd.tracer import new_box, toposort, trace_stack
+
+from minilora.train.tape import leaves, rebuild
+
+
 def count_nodes(loss, params):
     with trace_stack.new_trace() as trace:
         boxes = [new_box(leaf, trace, VJPNode.new_root()) for leaf in leaves(params)]
@@ -348,11 +348,15 @@ assert ratio > 1.15
 # 1. Build $H = H_1 \cdots H_r$, then $W H$, then $W H x$. Building takes $2 r d^2$ multiplications, but $W H$ takes
 #    $d^3$, whatever the batch is. This is how Hugging Face PEFT does it.
 # 2. Reflect $x$ by $H_r$, then by $H_{r-1}$, and so on: little arithmetic, but many nodes.
-# 3. The compact form of [tutorial 5](05_hra.py), $H x = x - U \Gamma U^\top x$ with one small matrix $\Gamma$. This is
+# 3. The compact form of [tutorial 6](06_hra.py), $H x = x - U \Gamma U^\top x$ with one small matrix $\Gamma$. This is
 #    what `HRA.forward` does.
 
 
 # %%
+from minilora import HRA
+from minilora.weight import reflect
+
+
 def build_H(params, x):
     H = np.eye(len(W), dtype=W.dtype)
     for i in range(8):
@@ -399,7 +403,10 @@ for forward in (build_H, one_by_one, compact):
 # CondLoRA are not in PEFT, so they stand against its LoRA. "no tape" is LoRA against the derivatives by hand.
 
 # %%
-RESULTS = Path(globals().get("__file__", "14_speed.py")).parent / "results"
+import json
+from pathlib import Path
+
+RESULTS = Path(globals().get("__file__", "18_speed.py")).parent / "results"
 
 
 def results(name):
@@ -554,6 +561,10 @@ assert max(found[4], found[16]) < 0.8 and found[128] > 1.1
 
 # %% tags=["hide-cell"]
 # Solution 3: 12 nodes in place of 27, and less time; but LoRA's formula is now written four times.
+from autograd.extend import defvjp, primitive
+from autograd.test_util import check_grads
+
+
 @primitive
 def lora(A, B, x, W):
     return x @ W.T + (x @ A.T) @ B.T
@@ -599,7 +610,7 @@ assert ratio < 0.9
 # ## Where to go next
 #
 # Read `minilora/train/tape.py`, where the tape is walked, and then make [an adapter of your
-# own](12_your_own_adapter.py) faster.
+# own](16_your_own_adapter.py) faster.
 #
 # ## References
 #

@@ -11,7 +11,7 @@
 # - how much sixteen bits cost, and whether a merged model that differs from the unmerged one is a bug.
 #
 # **Before this:** [tutorial 2](02_lora_by_hand.py) (LoRA, `attach`), [tutorial 4](04_sbora.py) (SBoRA),
-# [tutorial 5](05_hra.py) (HRA) and [tutorial 6](06_condlora.py) (CondLoRA). **Time:** 40 minutes to read, 2 seconds to
+# [tutorial 6](06_hra.py) (HRA) and [tutorial 7](07_condlora.py) (CondLoRA). **Time:** 40 minutes to read, 2 seconds to
 # run.
 #
 # You have trained an adapter, and somebody else wants to use it in a PyTorch model. Or the other way round: you found
@@ -21,55 +21,14 @@
 # little worse, that is all, and you will blame the training.
 
 # %%
-import os
+from minilora.cli.lesson import BLUE, GREY, ORANGE, start_lesson
 
-# Matrices this small run faster on one thread. NumPy reads this when it is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+start_lesson()  # one BLAS thread, the figures' style, any terminal
 
-import json
-import struct
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
-import autograd.numpy as anp
 import matplotlib.pyplot as plt
 import numpy as np
 
-import minilora
-from minilora import (
-    HRA,
-    CondLoRA,
-    LoRA,
-    SBoRAFA,
-    alpha_over_sqrt_rank,
-    attach,
-    describe,
-    fit,
-    init_mlp,
-    kind,
-    mlp,
-    own_name,
-    read_peft,
-    read_safetensors,
-    write_peft,
-)
-from minilora.cli.output import survive_any_output
-from minilora.peft import layer_of, open_checkpoint
-from minilora.peft.safetensors import pack, unpack
-
-survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
-plt.rcParams.update(
-    {
-        "figure.dpi": 110,
-        "figure.constrained_layout.use": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-)
-ORANGE, BLUE, GREEN, GREY = "#d97706", "#2563eb", "#047857", "#6b7280"
 rng = np.random.default_rng(0)
-temporary = TemporaryDirectory()
-folder = Path(temporary.name)
 
 # %% [markdown]
 # ## Something worth publishing
@@ -79,6 +38,8 @@ folder = Path(temporary.name)
 # and a mistake in it can be seen.
 
 # %%
+from minilora import LoRA, attach, init_mlp, mlp
+
 weights = init_mlp(rng, widths=(16, 24, 24, 8))
 target = dict(weights)
 for name in ("layers.0.W", "layers.2.W"):
@@ -93,6 +54,11 @@ print(attached)
 
 
 # %%
+import autograd.numpy as anp
+
+from minilora import fit
+
+
 def loss(params, x, y):
     return anp.sum((mlp(attached.bind(params), x) - y) ** 2) / len(x)
 
@@ -124,6 +90,11 @@ assert after < 1e-3 and before > 1
 # `(d_out, r)`.
 
 # %%
+import json
+import struct
+
+from minilora.peft.safetensors import pack
+
 arrays = {}
 for name in ("layers.0", "layers.2"):
     arrays[f"base_model.model.{name}.lora_A.weight"] = params[f"{name}.W"]["A"]
@@ -177,7 +148,14 @@ plt.show()
 # $\alpha$, and which layers of the model get one. Four entries are enough.
 
 # %%
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from minilora import read_peft
+
 config = {"peft_type": "LORA", "r": 2, "lora_alpha": 6, "target_modules": ["layers.0", "layers.2"]}
+temporary = TemporaryDirectory()
+folder = Path(temporary.name)
 (folder / "adapter_config.json").write_text(json.dumps(config))
 (folder / "adapter_model.safetensors").write_bytes(content)
 
@@ -196,6 +174,9 @@ assert np.array_equal(mlp(again.bind(again.params), x), adapted)
 # ```
 
 # %%
+from minilora import write_peft
+from minilora.peft.safetensors import unpack
+
 write_peft(folder, attached, params)
 print((folder / "adapter_config.json").read_text())
 assert unpack((folder / "adapter_model.safetensors").read_bytes()).keys() == arrays.keys()
@@ -220,6 +201,10 @@ assert np.array_equal(again.params["layers.2.W"]["B"], params["layers.2.W"]["B"]
 
 
 # %%
+import minilora
+from minilora import describe
+
+
 def eighths(shape, step):
     size = int(np.prod(shape))
     return ((np.arange(size) * step + step) % 11 - 5).reshape(shape) / 8
@@ -300,6 +285,10 @@ for title, content in {"gpt2/model": pack(files), "mine/adapter_model": pack(ten
 
 
 # %%
+from minilora import read_safetensors
+from minilora.peft import layer_of, open_checkpoint
+
+
 def in_peft(name):
     return layer_of(name) if name == "score.weight" else f"transformer.{layer_of(name)}"
 
@@ -336,6 +325,8 @@ assert kept["task_type"] == "SEQ_CLS" and kept["modules_to_save"] == ["score"]
 # it had been trained; CondLoRA's one set of numbers for all layers becomes an $A$ and a $B$ for each of them.
 
 # %%
+from minilora import HRA, CondLoRA, SBoRAFA, kind, own_name
+
 square = init_mlp(rng, widths=(24, 24, 24, 24, 24), dtype=np.float64)
 points = rng.standard_normal((50, 24))
 candidates = {
@@ -582,6 +573,8 @@ assert results[1] > 0.2
 
 # %% tags=["hide-cell"]
 # Solution 2: [s₁B₁ s₂B₂] [A₁; A₂] = s₁B₁A₁ + s₂B₂A₂, so the stacked adapter is the sum of the two updates.
+from minilora import alpha_over_sqrt_rank
+
 W = rng.standard_normal((10, 12))
 first = attach({"fc.W": W}, {"fc.W": LoRA(2, alpha=6)}, rng=rng)
 second = attach({"fc.W": W}, {"fc.W": LoRA(3, alpha=5, scaling=alpha_over_sqrt_rank)}, rng=rng)
@@ -653,7 +646,7 @@ temporary.cleanup()  # the folder of the checkpoints
 # ## Where to go next
 #
 # The files in `minilora/peft` are short enough to read in one evening; then write a bridge for [an adapter of your
-# own](12_your_own_adapter.py). [Tutorial 14](14_speed.py) measures this library beside PEFT.
+# own](16_your_own_adapter.py). [Tutorial 18](18_speed.py) measures this library beside PEFT.
 #
 # ## References
 #

@@ -7,7 +7,7 @@
 # - which change of a weight each adapter is made for, and four surprises in one picture;
 # - how to tell two failures apart: an adapter that *cannot* represent the answer, and training that does not find it.
 #
-# **Before this:** [LoRA](02_lora_by_hand.py), [SBoRA](04_sbora.py), [HRA](05_hra.py), [CondLoRA](06_condlora.py).
+# **Before this:** [LoRA](02_lora_by_hand.py), [SBoRA](04_sbora.py), [HRA](06_hra.py), [CondLoRA](07_condlora.py).
 # **Time:** 40 minutes to read, 15 seconds to run.
 #
 # You adapt a model, and the result is poor. Was the rank too small? Was it the wrong *kind* of adapter? Or was the
@@ -16,28 +16,13 @@
 # set*. How far from $T$ is the nearest of them?
 
 # %%
-import os
+from minilora.cli.lesson import start_lesson
 
-# Matrices this small run faster on one thread. NumPy reads this when it is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+start_lesson()  # one BLAS thread, the figures' style, any terminal
 
-import autograd.numpy as np
+import autograd.numpy as np  # NumPy, but autograd can differentiate through it
 import matplotlib.pyplot as plt
 
-from minilora import HRA, CondLoRA, HRAStrict, LoRA, SBoRAFA, attach, fit, kind, mlp, own_name
-from minilora.cli.output import survive_any_output
-from minilora.data import teacher
-from minilora.theorems import reachable
-
-survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
-plt.rcParams.update(
-    {
-        "figure.dpi": 110,
-        "figure.constrained_layout.use": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-)
 rng = np.random.default_rng(0)
 
 # %% [markdown]
@@ -77,6 +62,8 @@ assert distance(W, W, T) == 1.0
 # it should take the $r$ longest columns of $E$. SBoRA-FB does the same with rows.
 
 # %%
+from minilora.theorems import reachable
+
 rank = (
     4  # LoRA: 4 (16 + 16) = 128 trainable parameters; SBoRA pays for 8 columns or rows with as many
 )
@@ -179,6 +166,7 @@ assert abs(found["LoRA"] - by_hand_lora) < 1e-12
 # is as likely as any other, and negating one column, if need be, gives the determinant that you want.
 
 # %%
+from minilora.data import teacher
 
 
 def random_orthogonal(rng, d, det):
@@ -260,6 +248,8 @@ plt.show()
 # second row), and most others are far away with as many trainable parameters. Nobody wins everywhere.
 
 # %%
+from minilora import LoRA
+
 place = {name: j for j, name in enumerate(columns)}
 by_target = dict(zip(table, means))
 hits = [
@@ -426,7 +416,7 @@ assert min(free["D W, rows are scaled"]) > 1 - 1e-9
 # %% [markdown]
 # Is it a virtue, because what the model knew is kept? All singular values are, and that is no promise about answers:
 # in the table of the README HRA has kept less of the old task than LoRA of rank 4 or SBoRA-FA with as
-# many parameters. (That is one seed. [Tutorial 11](11_bake_off.py) looks closer.)
+# many parameters. (That is one seed. [Tutorial 13](13_bake_off.py) looks closer.)
 #
 # There is a second wall, and the last number of reflections matters for it. Take "everything turns" once more, and
 # the same $Q$ with one mirror added, so that $\det Q = -1$. How many reflections hit the target?
@@ -446,7 +436,7 @@ for sign, Q in ((1, turn), (-1, turn * np.where(np.arange(d) == 0, -1, 1))):
     print(f"   with the wrong parity at least {least:.0e}")
 
 # %% [markdown]
-# It is the **parity** of [tutorial 5](05_hra.py): $\det H = (-1)^r$, so an even number of reflections never gives a
+# It is the **parity** of [tutorial 6](06_hra.py): $\det H = (-1)^r$, so an even number of reflections never gives a
 # $Q$ with determinant $-1$, and an odd one never gives a rotation. Two more reflections do not help, one more or one
 # less does. With the wrong parity $WH$ differs from $WQ$ by $2\,\sigma_\text{min}(W)$ or more in some direction,
 # which is little here, since there is a direction that $W$ nearly overlooks. With `np.linalg.qr` alone all our
@@ -460,6 +450,8 @@ for sign, Q in ((1, turn), (-1, turn * np.where(np.arange(d) == 0, -1, 1))):
 # one on which every reflection helps.)
 
 # %%
+from minilora import HRAStrict
+
 for name in shown:
     values = np.linalg.eigvalsh((W.T @ targets[name] + targets[name].T @ W) / 2)
     print(
@@ -507,6 +499,7 @@ assert distance(adapter.merge(params, frozen), W, T) == 0.0
 # optimisation alone.
 
 # %%
+from minilora import fit
 
 
 def trained_distance(adapter, W, T, rng, steps, lr):
@@ -528,6 +521,8 @@ def trained_distance(adapter, W, T, rng, steps, lr):
 # form for *these* columns is the fair comparison.
 
 # %%
+from minilora import HRA, CondLoRA, SBoRAFA
+
 W = rng.standard_normal((d, d)) / d**0.5
 gaps = {}  # adapter -> trained minus possible, for each target
 print(f"{'possible → trained':<12}", *(f"{name:>24}" for name in shown[:3]))
@@ -626,6 +621,7 @@ def columns_that_changed(student, taught):
 # below also keeps the training error of each step, for a figure to come.
 
 # %%
+from minilora import attach, mlp, own_name
 
 
 def learn(task, adapters, rng, steps, lr, key=own_name):
@@ -647,6 +643,8 @@ def learn(task, adapters, rng, steps, lr, key=own_name):
 
 
 # %%
+from minilora import kind
+
 errors, trainable = {}, {}
 for name, (change, k) in TASKS.items():
     task = teacher.teacher_task(rng, change, k, count=1500)
@@ -904,7 +902,7 @@ for adapter in (LoRA(2), LoRA(4), LoRA(6), HRA(2), HRA(4), HRA(6)):
 # %% [markdown]
 # ## Where to go next
 #
-# All of this was on targets with a planted answer. [Tutorial 11](11_bake_off.py) puts every adapter on real tasks,
+# All of this was on targets with a planted answer. [Tutorial 13](13_bake_off.py) puts every adapter on real tasks,
 # where nobody knows the structure of the change.
 #
 # ## References

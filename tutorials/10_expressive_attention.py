@@ -9,8 +9,8 @@
 # - where this ends: residual paths, LayerNorm, rotated positions, gates and stacked heads, each with a number, and
 #   whether it is only our construction that fails there, or no such adapters exist.
 #
-# **Before this:** [tutorial 7](07_expressive_linear.py) (products of adapted matrices), [tutorial
-# 8](08_expressive_relu.py) (ReLUs). **Time:** 55 minutes to read, 10 seconds to run.
+# **Before this:** [tutorial 8](08_expressive_linear.py) (products of adapted matrices), [tutorial
+# 9](09_expressive_relu.py) (ReLUs). **Time:** 55 minutes to read, 10 seconds to run.
 #
 # In a Transformer, LoRA sits on the matrices of attention. Suppose somebody has another Transformer of the same size,
 # with entirely different weights. Which rank turns ours into theirs? Full rank, $D$, would do: replace every matrix.
@@ -18,41 +18,13 @@
 # adapter. The Transformers in use have more parts, and you will see what each of them changes.
 
 # %%
-import os
+from minilora.cli.lesson import BLUE, GREEN, GREY, ORANGE, start_lesson
 
-# Matrices this small run faster on one thread. NumPy reads this when it is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+start_lesson()  # one BLAS thread, the figures' style, any terminal
 
-import autograd.numpy as np
+import autograd.numpy as np  # NumPy, but autograd can differentiate through it
 import matplotlib.pyplot as plt
-from autograd import jacobian
 
-from minilora import (
-    Full,
-    LoRA,
-    adam,
-    adam_start,
-    attach,
-    causal,
-    learning_rate,
-    relu,
-    value_and_grad,
-)
-from minilora.cli.output import survive_any_output
-from minilora.tables import aligned
-from minilora.theorems.chain import Unsolvable, add_adapters
-from minilora.theorems.linear import adapt_product, predicted_error
-from minilora.theorems.transformer import (
-    plain_transformer,
-    residual_adapters,
-    sufficient_ranks,
-    transformer_adapters,
-)
-
-survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
-plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7280"
 rng = np.random.default_rng(0)
 
 # %% [markdown]
@@ -103,6 +75,9 @@ assert np.allclose(shares.sum(axis=1), 1)
 
 
 # %%
+from minilora import causal
+
+
 def softmax(scores):
     # What is subtracted cancels out
     powers = np.exp(scores - np.max(scores, axis=-1, keepdims=True))
@@ -150,7 +125,7 @@ assert min(moved) > 0.5
 #
 # So do not aim for the target's matrices $\bar W_Q, \bar W_K$, which in general takes rank $D$. Aim for their product.
 # A product of two frozen invertible matrices with adapters reaches any matrix when the two ranks add up to $D$:
-# tutorial 7. Hence rank $\lceil D/2 \rceil$ on each suffices:
+# tutorial 8. Hence rank $\lceil D/2 \rceil$ on each suffices:
 #
 # $$W'^\top_K W'_Q = \bar W_K^\top \bar W_Q, \qquad W'_O W'_V = \bar W_O \bar W_V. \tag{1}$$
 #
@@ -158,6 +133,9 @@ assert min(moved) > 0.5
 # $W_K$.
 
 # %%
+from minilora.theorems.chain import add_adapters
+from minilora.theorems.linear import adapt_product
+
 targets = [matrix(D) for _ in range(4)]
 Q_bar, K_bar, V_bar, O_bar = targets
 for_q, for_k_transposed = adapt_product([W_Q, W_K.T], K_bar.T @ Q_bar, ranks=D // 2)
@@ -189,6 +167,9 @@ assert np.max(abs(new_q - Q_bar)) > 0.5
 
 
 # %%
+from minilora import relu
+
+
 def network(D, heads, depth):
     weights = {}
     for block in range(depth):
@@ -218,6 +199,8 @@ def by_hand(weights, X, heads, depth, share=softmax, norm=lambda X: X):
 
 
 # %%
+from minilora.theorems.transformer import plain_transformer
+
 heads, depth = 2, 2
 weights, target = network(D, heads, depth), network(D, heads, depth)
 wanted = plain_transformer(target, X)
@@ -244,7 +227,7 @@ assert apart > 1
 # $W'_o b'_2 = \bar W_o \bar b_2$.
 #
 # Every right-hand side is a known matrix, and every left-hand side a product of two matrices with adapters, which
-# reaches it by tutorial 7. This proves:
+# reaches it by tutorial 8. This proves:
 #
 # > **Theorem** (Zeng & Lee). Let two plain networks have the same shape, and let all their matrices be invertible. Then
 # > adapters of rank $\lceil D/2 \rceil$ on $W_Q$, $W_K$, $W_V$, $W_O$ of every head, on the last $W_2$ and on $W_o$,
@@ -321,6 +304,9 @@ assert error < 1e-11
 # `transformer_adapters` does the same for any number of blocks. What it returns are params of ordinary adapters.
 
 # %%
+from minilora import Full, LoRA, attach
+from minilora.theorems.transformer import transformer_adapters
+
 half = LoRA((D + 1) // 2)
 adapters = {"*.heads.*": half, f"blocks.{depth - 1}.ffn.2.W": half, "head.W": half, "*.b": Full()}
 attached = attach(weights, adapters, rng=rng)
@@ -342,7 +328,7 @@ print(f"the adapted network differs from the target by {error:.0e}")
 assert error < 1e-11
 
 # %% [markdown]
-# As in tutorial 7, this is about rank, not about saving: an adapter of rank $D/2$ on a $D \times D$ matrix holds
+# As in tutorial 8, this is about rank, not about saving: an adapter of rank $D/2$ on a $D \times D$ matrix holds
 # $2 D \cdot D/2 = D^2$ parameters, as many as the matrix. What is gained is that the other matrices are left alone.
 #
 # And it has a condition: the equations must have solutions. They have if all matrices of both networks are invertible,
@@ -350,6 +336,8 @@ assert error < 1e-11
 # returning something near.
 
 # %%
+from minilora.theorems.chain import Unsolvable
+
 broken = weights | {"blocks.0.ffn.1.W": np.zeros((D, D))}
 try:
     transformer_adapters(broken, target, rng=rng)
@@ -367,6 +355,8 @@ else:
 # function, of course. Vectors for the places, added to the input, are part of the input.
 
 # %%
+from minilora.tables import aligned
+
 places = rng.standard_normal(X.shape)
 long = rng.standard_normal((40, D))
 # Every token sees itself, and others by chance
@@ -397,7 +387,7 @@ assert min(off(weights, run) for run in trials.values()) > 0.3
 # ## Below half the rank
 #
 # Adapters of rank $R$ on $W_Q$ and $W_K$ change $W_K^\top W_Q$ by rank $2R$ at most. So they miss the product that the
-# target needs by at least $\sigma_{2R+1}$ of what is missing at the start, as tutorial 7 says. In the first block,
+# target needs by at least $\sigma_{2R+1}$ of what is missing at the start, as tutorial 8 says. In the first block,
 # where $C = I$, that is $\bar W_K^\top \bar W_Q - W_K^\top W_Q$. For a generic target it is invertible, and no rank
 # below $D/2$ reaches it. (In a later block the goal depends on $C$, and we claim no lower bound.) Measure the two sides
 # of it: how far the *product* is from its target, and how far the *outputs* are. Only the queries and keys get too
@@ -415,6 +405,9 @@ def with_adapters(weights, params):
 
 
 # %%
+from minilora.theorems.linear import predicted_error
+from minilora.theorems.transformer import sufficient_ranks
+
 ranks, inputs = range(6), {N: 0.5 * rng.standard_normal((200, N, D)) for N in (1, 2, 8)}
 distance, predicted, wrong = [], [], {N: [] for N in inputs}
 for R in ranks:
@@ -550,6 +543,9 @@ assert 9 <= len(lowered) <= 19 and max(lowered) < 1e-9
 
 
 # %%
+from minilora import adam, adam_start, learning_rate, value_and_grad
+
+
 def descend(loss, params, steps, lr, stop=0.0):
     state, start = adam_start(params), None
     for step in range(steps):
@@ -733,6 +729,9 @@ assert contradiction > 1
 
 
 # %%
+from minilora.theorems.transformer import residual_adapters
+
+
 def with_skips(net):
     return plain_transformer(net, X, residual=True)
 
@@ -834,6 +833,9 @@ assert gate_error > 0.35
 
 
 # %%
+from autograd import jacobian
+
+
 def dimension(between, rank):
     D = between.shape[-1]
     Q, K = matrix(D), matrix(D)
@@ -1007,7 +1009,7 @@ for count, d in ((1, 4), (2, 4), (4, 4), (8, 4), (2, 7)):
 # %% [markdown]
 # ## Where to go next
 #
-# [Tutorial 10](10_reach.py) asks the same for one matrix and for every adapter of this library: which changes can each
+# [Tutorial 11](11_reach.py) asks the same for one matrix and for every adapter of this library: which changes can each
 # of them make, and how near does it come to the others?
 #
 # ## References

@@ -17,34 +17,13 @@
 # then you have it judged.
 
 # %%
-import os
+from minilora.cli.lesson import start_lesson
 
-# Matrices this small run faster on one thread. NumPy reads this when it is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+start_lesson()  # one BLAS thread, the figures' style, any terminal
 
-from dataclasses import dataclass
-
-import autograd.numpy as np
+import autograd.numpy as np  # NumPy, but autograd can differentiate through it
 import matplotlib.pyplot as plt
 
-from minilora import Full, LoRA, accuracy, attach, check_adapter, dense, fit, linear, mlp
-from minilora.checks import check_matrix, check_rank
-from minilora.cli import letters
-from minilora.cli.comparison import Length
-from minilora.cli.output import survive_any_output
-from minilora.data.glyphs import FRAKTUR, draw_letters
-from minilora.testing import ContractError
-from minilora.weight import normal
-
-survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
-plt.rcParams.update(
-    {
-        "figure.dpi": 110,
-        "figure.constrained_layout.use": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-)
 rng = np.random.default_rng(0)
 
 # %% [markdown]
@@ -84,6 +63,11 @@ rng = np.random.default_rng(0)
 # \times r$. All is thin.
 
 # %%
+from dataclasses import dataclass
+
+from minilora import dense, linear
+from minilora.checks import check_matrix, check_rank
+from minilora.weight import normal
 
 
 @dataclass(frozen=True)
@@ -147,6 +131,11 @@ assert gap < 1e-13
 # Fraktur. Pretraining is shorter than that of `python -m minilora`, so accuracies are lower.
 
 # %%
+from minilora import accuracy, attach, fit, mlp
+from minilora.cli import letters
+from minilora.cli.comparison import Length
+from minilora.data.glyphs import FRAKTUR, draw_letters
+
 network = letters.pretrain(rng, Length(images=150, pretrain_steps=500, adapt_steps=300))
 to_adapt, to_test = draw_letters(rng, FRAKTUR, 40), draw_letters(rng, FRAKTUR, 50)
 before = accuracy(mlp(network, to_test[0]), to_test[1])
@@ -166,6 +155,8 @@ def adapted(adapter, lr, steps=300):
 
 
 # %%
+from minilora import Full, LoRA
+
 after = {
     "full": adapted(Full(), 3e-3),
     "LoRA": adapted(LoRA(4), 1e-2),
@@ -245,6 +236,10 @@ assert correlation["LoRA"] > correlation["DoRA"] + 0.2
 
 
 # %%
+from minilora import check_adapter
+from minilora.testing import ContractError
+
+
 def referee(adapter, **options):
     """Print the table of `check_adapter`, and return {promise: verdict}."""
     try:
@@ -550,7 +545,7 @@ assert share > before + 0.2
 # %% [markdown]
 # ## Where to go next
 #
-# You have an adapter of your own. [Tutorial 11](11_bake_off.py) shows how to compare it fairly with the others: add
+# You have an adapter of your own. [Tutorial 13](13_bake_off.py) shows how to compare it fairly with the others: add
 # it to the list there. And if the referee says *holds* thirteen times, send it in: `.github/CONTRIBUTING.md` lists what
 # else belongs to an adapter.
 #

@@ -8,7 +8,7 @@
 # - that less rank can do for some targets, and how to find it for some of them;
 # - what the construction takes: a ball of inputs, biases, and something to train in the first layer.
 #
-# **Before this:** [tutorial 7](07_expressive_linear.py): products of adapted matrices and `adapt_product`.
+# **Before this:** [tutorial 8](08_expressive_linear.py): products of adapted matrices and `adapt_product`.
 # **Time:** 50 minutes to read, 5 seconds to run.
 #
 # A product of invertible matrices with adapters reaches any matrix once the ranks add up to enough. In a real network
@@ -17,35 +17,13 @@
 # wide as the other, and if the biases may change too.
 
 # %%
-import os
+from minilora.cli.lesson import BLUE, GREEN, GREY, ORANGE, start_lesson
 
-# Matrices this small run faster on one thread. NumPy reads this when it is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+start_lesson()  # one BLAS thread, the figures' style, any terminal
 
-from itertools import pairwise
-
-import autograd.numpy as np
+import autograd.numpy as np  # NumPy, but autograd can differentiate through it
 import matplotlib.pyplot as plt
 
-from minilora import Full, LoRA, attach, fit, relu
-from minilora.cli.output import survive_any_output
-from minilora.theorems.chain import add_adapters, chain_product
-from minilora.theorems.linear import adapt_product
-from minilora.theorems.relu import (
-    align_units,
-    best_partition,
-    error_bounds,
-    relu_adapters,
-    relu_mlp,
-    sufficient_rank,
-    uniform_partition,
-)
-from minilora.theorems.witness import witness
-
-survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
-plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7280"
 rng = np.random.default_rng(0)
 
 # %% [markdown]
@@ -57,6 +35,11 @@ rng = np.random.default_rng(0)
 
 
 # %%
+from itertools import pairwise
+
+from minilora.theorems.relu import relu_mlp
+
+
 def with_values(values, d_out, d_in):
     left, _, right = np.linalg.svd(rng.standard_normal((d_out, d_in)), full_matrices=False)
     return (left * values) @ right  # random directions, these singular values
@@ -90,6 +73,8 @@ def worst(weights, target, x):
 # ReLU does nothing there, and the next layer can subtract $c$ again. What comes out is $w x$, as if there were no ReLU.
 
 # %%
+from minilora import relu
+
 w, radius = 1.5, 1.0
 x = np.linspace(-2, 2, 401)
 c = abs(w) * radius
@@ -137,7 +122,7 @@ print("offsets:", c.round(2))
 # Frozen: $\mathrm{relu}(W_1\,\mathrm{relu}(W_0 x + b_0) + b_1)$. Target: $\mathrm{relu}(\bar W x + \bar b)$. Three
 # steps, by hand.
 #
-# 1. Tutorial 7: adapters of rank $\lceil D/2 \rceil$ on $W_0$ and $W_1$ with $W'_1 W'_0 = \bar W$. They exist if $W_0$
+# 1. Tutorial 8: adapters of rank $\lceil D/2 \rceil$ on $W_0$ and $W_1$ with $W'_1 W'_0 = \bar W$. They exist if $W_0$
 #    and $W_1$ are invertible.
 # 2. Lift the ReLU between: $b'_0 = c$ with $c_j = \rho$ times the length of row $j$ of the *adapted* $W'_0$.
 # 3. Take the offset out again, and put the target's bias in: $b'_1 = \bar b - W'_1 c$.
@@ -146,6 +131,9 @@ print("offsets:", c.round(2))
 # ReLU is not lifted: the target has it too.
 
 # %%
+from minilora.theorems.chain import add_adapters
+from minilora.theorems.linear import adapt_product
+
 D = 6
 weights, single = net(D, D, D), net(D, D)
 W_bar, b_bar = single["layers.0.W"], single["layers.0.b"]
@@ -168,6 +156,9 @@ assert worst(weights, single, x) > 1
 # `Full` on the biases.
 
 # %%
+from minilora import Full, LoRA, attach
+from minilora.theorems.relu import relu_adapters
+
 params = relu_adapters(weights, single, rank=3, partition=(2,), radius=radius)
 attached = attach(weights, {"*.W": LoRA(3), "*.b": Full()}, rng=rng)
 merged = attached.merge(params)
@@ -236,13 +227,15 @@ plt.show()
 # > with $|P_i|$ the number of layers in run $i$, then for every $\rho$ there are adapters and biases with $f(x) = \bar
 # > f(x)$ for all $\lVert x \rVert \le \rho$.
 #
-# The proof is tutorial 7 for each run, and the lifting from above. (After the first run the ball is another one: its
+# The proof is tutorial 8 for each run, and the lifting from above. (After the first run the ball is another one: its
 # radius bounds what the target's layer puts out.) For random matrices of width $D$ and runs of $n$ layers the rank is
 # $\lceil D / n \rceil$: the depth that is left over pays for the rank. With $n = \lfloor L / \bar L \rfloor$ this is
 # the formula of the paper's abstract, up to rounding: width times the depth of the target over that of the frozen
 # network.
 
 # %%
+from minilora.theorems.relu import sufficient_rank, uniform_partition
+
 D, target = 8, net(8, 8, 8)
 x = ball(D, 1.0)
 for L in (2, 4, 6, 8):
@@ -261,6 +254,8 @@ for L in (2, 4, 6, 8):
 # programming).
 
 # %%
+from minilora.theorems.relu import best_partition
+
 D = 6
 weights, target = net(D, D, D, D, D), net(D, D, D)
 target["layers.0.W"] = weights["layers.0.W"] + np.ones((D, D))  # a change of rank 1
@@ -275,7 +270,7 @@ assert sufficient_rank(weights, target, (3, 1)) == 6
 # %% [markdown]
 # ## Is that rank necessary? No
 #
-# For a linear product the rank was necessary too: that was the first half of tutorial 7. For ReLU networks it is not.
+# For a linear product the rank was necessary too: that was the first half of tutorial 8. For ReLU networks it is not.
 # For a diagonal matrix $\Lambda$ of positive numbers and a permutation $\Pi$,
 #
 # $$\mathrm{relu}(\Lambda\, \Pi\, z) = \Lambda\, \Pi\, \mathrm{relu}(z).$$
@@ -285,6 +280,8 @@ assert sufficient_rank(weights, target, (3, 1)) == 6
 # let the target be the frozen network itself, in such another form.
 
 # %%
+from minilora.theorems.relu import align_units
+
 D, partition = 6, (1, 1, 1, 1)
 weights = net(*[D] * 5)
 disguised = dict(weights)
@@ -314,7 +311,7 @@ assert worst(attach(weights, {"*.b": Full()}, rng=rng).merge(found), disguised, 
 # For a target of *one* layer the rank is necessary, if all layers are square, $\bar W$ is invertible, and all units of
 # the target are on somewhere inside the ball. Near such an input $\bar f(x) = \bar W x + \bar b$. Where $f = \bar f$,
 # the Jacobian of $f$ is $\bar W$: a product of the $W'_l$ with 0 for the rows of all units that are off. It is
-# invertible, so no unit is off, and $\prod W'_l = \bar W$. Then tutorial 7 says $\sum R_l \ge \mathrm{rank}(\bar W -
+# invertible, so no unit is off, and $\prod W'_l = \bar W$. Then tutorial 8 says $\sum R_l \ge \mathrm{rank}(\bar W -
 # \prod W_l)$. For more layers we know no such bound.
 #
 # ## Below the sufficient rank
@@ -337,6 +334,9 @@ assert worst(attach(weights, {"*.b": Full()}, rng=rng).merge(found), disguised, 
 # the frozen runs by singular values from 2 down to 0.002, so that each rank does something.
 
 # %%
+from minilora.theorems.chain import chain_product
+from minilora.theorems.relu import error_bounds
+
 D, partition = 12, (2, 2)
 weights = net(*[D] * 5)
 target = net(D, D, D)
@@ -484,6 +484,8 @@ assert rank == 2 and np.max(abs(y[:, :3] - relu_mlp(target, x))) < 1e-12
 # that none of these equals the target; the pair of inputs, and with it a bound on the error, is ours.)
 
 # %%
+from minilora.theorems.witness import witness
+
 weights, target = net(2, 2, 16, 2), net(2, 2)
 weights["layers.0.b"], weights["layers.2.b"] = np.array([0.3, -0.2]), np.ones(2)
 target["layers.0.W"], target["layers.0.b"] = (
@@ -533,6 +535,9 @@ plt.show()
 
 
 # %%
+from minilora import fit
+
+
 def loss(params, x, y):
     return np.sum((relu_mlp(later.bind(params), x) - y) ** 2) / len(x)
 
@@ -715,7 +720,7 @@ assert np.all(c < on_ball)
 # %% [markdown]
 # ## Where to go next
 #
-# [Tutorial 9](09_expressive_attention.py) does it for attention, where no bias has to be lifted: each head is made of
+# [Tutorial 10](10_expressive_attention.py) does it for attention, where no bias has to be lifted: each head is made of
 # two products of two matrices.
 #
 # ## References

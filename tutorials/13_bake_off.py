@@ -8,42 +8,24 @@
 # - what each adapter gains on a new task, and what it forgets of the old one;
 # - which claims of the papers show at this scale, which do not, and which drown in noise.
 #
-# **Before this:** [LoRA](02_lora_by_hand.py), [SBoRA](04_sbora.py), [HRA](05_hra.py), [CondLoRA](06_condlora.py),
-# [reach](10_reach.py). **Time:** 40 minutes to read, about 90 seconds to run.
+# **Before this:** [LoRA](02_lora_by_hand.py), [SBoRA](04_sbora.py), [HRA](06_hra.py), [CondLoRA](07_condlora.py),
+# [reach](11_reach.py). **Time:** 40 minutes to read, about 90 seconds to run.
 #
-# Every paper on adapters has a table in which its own method is in bold. [Tutorial 10](10_reach.py) showed why each
+# Every paper on adapters has a table in which its own method is in bold. [Tutorial 11](11_reach.py) showed why each
 # can be right: it depends on the kind of change that the task asks for. On a real task nobody knows the kind
 # beforehand. So here is a table in which we have no method of our own. Two networks, four new tasks, the adapters of
 # this library, five seeds, computed while you wait.
 
 # %%
-import os
+from minilora.cli.lesson import start_lesson
 
-# Matrices this small run faster on one thread. NumPy reads this when it is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+start_lesson()  # one BLAS thread, the figures' style, any terminal
 
 import time
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minilora import CondLoRA, accuracy, fit, init_transformer, kind, mlp
-from minilora.cli import letters
-from minilora.cli import text as writing
-from minilora.cli.comparison import Method, adapt
-from minilora.cli.output import survive_any_output
-from minilora.data import text as corpus
-from minilora.data.glyphs import FRAKTUR, LIGHTING, ROTATED, SOURCE, draw_letters
-
-survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
-plt.rcParams.update(
-    {
-        "figure.dpi": 110,
-        "figure.constrained_layout.use": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-)
 rng = np.random.default_rng(0)
 began = time.perf_counter()
 
@@ -62,6 +44,8 @@ began = time.perf_counter()
 #    learn slowly are at a disadvantage here. Keep that in mind with CondLoRA on rotated letters.
 
 # %%
+from minilora.cli import letters
+
 SEEDS, STEPS, TEXT_STEPS = 5, 180, 120
 CHOSEN = [
     "full fine-tuning",
@@ -86,9 +70,12 @@ assert {method.lr for method in methods} == {3e-3, 1e-2, 3e-2}
 #
 # A network that reads sans-serif letters shall read Fraktur, letters under uneven light, and letters rotated by 90°.
 # After each run we also measure how many of the *old* letters it still reads. (Two controls for CondLoRA, sharing
-# without $W$ and a random matrix in its place, are in [tutorial 6](06_condlora.py).)
+# without $W$ and a random matrix in its place, are in [tutorial 7](07_condlora.py).)
 
 # %%
+from minilora import accuracy, mlp
+from minilora.data.glyphs import FRAKTUR, LIGHTING, ROTATED, SOURCE, draw_letters
+
 network = letters.pretrain(rng, letters.USUAL)
 old = draw_letters(rng, SOURCE, 40)
 domains = (FRAKTUR, LIGHTING, ROTATED)
@@ -103,6 +90,8 @@ assert max(before.values()) < 0.45
 
 
 # %%
+from minilora.cli.comparison import adapt
+
 gained = {(method.name, domain.name): [] for method in methods for domain in domains}
 kept, hits = ({key: [] for key in gained} for _ in range(2))
 trainable = {}
@@ -200,6 +189,10 @@ plt.show()
 # blindly among 96 characters costs 6.58.
 
 # %%
+from minilora import fit, init_transformer
+from minilora.cli import text as writing
+from minilora.data import text as corpus
+
 tokens, new_tokens = corpus.encode(corpus.prose())[:400_000], corpus.encode(corpus.code())[:200_000]
 (prose, held_prose), (code, held_code) = corpus.split(tokens), corpus.split(new_tokens)
 start = init_transformer(
@@ -231,6 +224,9 @@ assert round(np.log2(len(corpus.CHARACTERS)), 2) == 6.58
 # CondLoRA at LoRA's rank 8. Its two blocks share, so it trains half as much as LoRA.
 
 # %%
+from minilora import CondLoRA, kind
+from minilora.cli.comparison import Method
+
 chosen = ["full fine-tuning", "head only", "LoRA r=8", "SBoRA-FA r=16", "HRA r=16", "CondLoRA r=16"]
 text_methods = [method for method in writing.METHODS if method.name in chosen]
 text_methods.append(
@@ -456,7 +452,7 @@ print(f"  {'text':<9} prose bits  {mean:+.2f} ± {error:.2f}   {verdict}")
 #
 # - **HRA against LoRA** depends on the task, and the sign is different for different tasks: clearly ahead on rotated
 #   letters, where the change *is* a rotation of the inputs; behind under uneven light and on text. [Tutorial
-#   10](10_reach.py) leads one to expect as much of rotated letters.
+#   11](11_reach.py) leads one to expect as much of rotated letters.
 # - **SBoRA-FA with double rank** does not beat LoRA on letters. Rank 8 of 144 is far below the $r/d \approx 0.4$ from
 #   which it would, even for a random change. It also draws its columns blindly. On text the two are close.
 # - **CondLoRA at LoRA's rank**, with a quarter of the parameters, is about on par under uneven light, behind by some
@@ -614,7 +610,7 @@ assert np.min(full[:, 1] - low[:, 1]) > 0.1
 # %% [markdown]
 # ## Where to go next
 #
-# [Tutorial 12](12_your_own_adapter.py) lets you write an adapter of your own; then add it to `methods` at the top of
+# [Tutorial 16](16_your_own_adapter.py) lets you write an adapter of your own; then add it to `methods` at the top of
 # this one.
 #
 # ## References

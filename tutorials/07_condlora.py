@@ -19,44 +19,13 @@
 # the look and the method, and find that the method works although the look shows next to nothing.
 
 # %%
-import os
+from minilora.cli.lesson import BLUE, GREEN, GREY, ORANGE, start_lesson
 
-# Matrices this small run faster on one thread. NumPy reads this when it is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+start_lesson()  # one BLAS thread, the figures' style, any terminal
 
-import time
-from dataclasses import dataclass
-from itertools import combinations, permutations
-from typing import NamedTuple
-
-import autograd.numpy as anp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minilora import CondLoRA, LoRA, accuracy, attach, fit, kind, linear, mlp, own_name
-from minilora.analysis import (
-    conversion_matrices,
-    published_conversion_matrices,
-    random_similarity,
-    subspace_similarity,
-)
-from minilora.cli import letters
-from minilora.cli.comparison import Length
-from minilora.cli.output import survive_any_output
-from minilora.data import teacher
-from minilora.data.glyphs import FRAKTUR, LIGHTING, ROTATED, SOURCE, draw_letters
-from minilora.theorems.reachable import solve_shared_conversion
-
-survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
-plt.rcParams.update(
-    {
-        "figure.dpi": 110,
-        "figure.constrained_layout.use": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-)
-ORANGE, BLUE, GREEN, GREY = "#d97706", "#2563eb", "#047857", "#6b7280"
 rng = np.random.default_rng(0)
 
 # %% [markdown]
@@ -66,6 +35,11 @@ rng = np.random.default_rng(0)
 # "layers of a kind". Train LoRA of rank 8 on them, for three domains.
 
 # %%
+from minilora import accuracy, mlp
+from minilora.cli import letters
+from minilora.cli.comparison import Length
+from minilora.data.glyphs import FRAKTUR, LIGHTING, ROTATED, SOURCE, draw_letters
+
 LENGTH = Length(images=200, pretrain_steps=400, adapt_steps=250)
 network = letters.pretrain(rng, LENGTH)
 domains = {domain.name: domain for domain in (FRAKTUR, LIGHTING, ROTATED)}
@@ -87,6 +61,12 @@ print(
 
 
 # %%
+import time
+from typing import NamedTuple
+
+from minilora import LoRA, attach, fit, own_name
+
+
 class Run(NamedTuple):
     """What `attach` made, the trained params, the accuracy on the domain, seconds of training."""
 
@@ -131,6 +111,8 @@ print("LoRA r=8:", ", ".join(f"{name} {run.accuracy:.1%}" for name, run in lora.
 # the end it still carries its start $A_0$. How much of it?
 
 # %%
+from minilora.analysis import subspace_similarity
+
 names = list(lora["fraktur"].params)  # the four adapted matrices
 Ws = {name: network[name].astype(np.float64) for name in names}
 As, starts, Bs = {}, {}, {}
@@ -152,6 +134,8 @@ assert 0.3 < min(ratio) < max(ratio) < 1.6 and max(kept) > 0.4
 # `conversion_matrices` does that when it is given `A_0`.
 
 # %%
+from minilora.analysis import conversion_matrices
+
 conversions = {}
 for at in As:
     W = Ws[at[1]]
@@ -198,6 +182,8 @@ assert np.isclose(phi(M, other), subspace_similarity(M, other, 3, 4))
 # and the standard deviation. The same number can be a finding or nothing at all:
 
 # %%
+from minilora.analysis import random_similarity
+
 for d, i, j in ((144, 8, 8), (144, 8, 72), (16, 8, 8), (8, 8, 8)):
     tries = [phi(rng.standard_normal((d, i)), rng.standard_normal((d, j))) for _ in range(200)]
     mean, deviation = random_similarity(d, i, j)
@@ -214,6 +200,8 @@ for d, i, j in ((144, 8, 8), (144, 8, 72), (16, 8, 8), (8, 8, 8)):
 # pairs of layers, in three domains:
 
 # %%
+from itertools import combinations
+
 mean, deviation = random_similarity(144, 8, 8)
 pairs = list(combinations(names, 2))
 found = {}
@@ -241,6 +229,9 @@ assert abs(everything.mean() - mean) < 0.4 * deviation and everything.max() < 0.
 
 
 # %%
+from minilora.analysis import published_conversion_matrices
+
+
 def similarity_of_layers(made, i):
     """The mean φ(i, i) over six pairs of layers and three domains."""
     values = [
@@ -337,6 +328,8 @@ def one_for_all(inputs, outputs):
 
 
 # %%
+from itertools import permutations
+
 for share in noises:
     made = [noisy(shared @ W, share) for W in Ws.values()]
     left_over.append(one_for_all([W.T for W in Ws.values()], [A.T for A in made]))
@@ -426,6 +419,8 @@ plt.show()
 # $W x$ is there anyway.
 
 # %%
+from minilora import CondLoRA
+
 W = rng.standard_normal((5, 7))
 Theta_A, Theta_B = rng.standard_normal((2, 5)), rng.standard_normal((2, 7))
 A, B = Theta_A @ W, W @ Theta_B.T
@@ -447,6 +442,8 @@ assert not start["Theta_B"].any() and start["Theta_A"].any()
 # a star:
 
 # %%
+from minilora import kind
+
 print(
     [
         kind(name)
@@ -493,6 +490,11 @@ assert by_lora == 294_912 and by_condlora == 24_576
 
 
 # %%
+from dataclasses import dataclass
+
+from minilora import linear
+
+
 @dataclass(frozen=True)
 class OnNoise:
     """W' = W + G Θ_Bᵀ Θ_A G with a frozen random G of the norm of W."""
@@ -714,6 +716,8 @@ assert np.linalg.norm(by_condlora @ ignored) < 1e-10 < 0.1 < np.linalg.norm(by_l
 # updates of one size that have nothing in common, and square $W_l$, it is about $\sqrt{1 - 1/N}$ again.
 
 # %%
+from minilora.theorems.reachable import solve_shared_conversion
+
 for count in (1, 2, 4, 8):
     agreeing, independent = [], []
     for _ in range(5):
@@ -825,6 +829,10 @@ assert outcome["planted", "as it is"][1] < 1e-8 and outcome["planted", "turned b
 
 # %% tags=["hide-cell"]
 # Solution 3: CondLoRA becomes the teacher and finds its very M; a tied pair, with as many parameters, stays far off.
+import autograd.numpy as anp
+
+from minilora.data import teacher
+
 student, taught, x, y = teacher.teacher_task(
     rng, teacher.shared_conversion, 2, widths=(12, 12, 12, 12)
 )
@@ -851,7 +859,7 @@ assert errors["CondLoRA"] < 1e-5 and errors["tied LoRA"] > 0.2
 # ## Where to go next
 #
 # Both HRA and CondLoRA gave up some of what LoRA can represent. How much can LoRA itself represent, if *every* layer
-# of a network gets a small update? [Tutorial 7](07_expressive_linear.py) answers that exactly, for linear networks.
+# of a network gets a small update? [Tutorial 8](08_expressive_linear.py) answers that exactly, for linear networks.
 #
 # ## References
 #

@@ -17,25 +17,13 @@
 # answer is complete, and the next two tutorials carry it to ReLU networks and to attention.
 
 # %%
-import os
+from minilora.cli.lesson import BLUE, GREEN, GREY, ORANGE, start_lesson
 
-# Matrices this small run faster on one thread. NumPy reads this when it is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+start_lesson()  # one BLAS thread, the figures' style, any terminal
 
-from fractions import Fraction
-
-import autograd.numpy as np
+import autograd.numpy as np  # NumPy, but autograd can differentiate through it
 import matplotlib.pyplot as plt
 
-from minilora import adam, adam_start, learning_rate, value_and_grad
-from minilora.cli.output import survive_any_output
-from minilora.theorems.chain import Unsolvable, add_adapters, chain_product
-from minilora.theorems.linear import adapt_product, obstacle, predicted_error
-
-survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
-plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True})
-plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
-BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7280"
 rng = np.random.default_rng(0)
 
 # %% [markdown]
@@ -117,6 +105,9 @@ assert np.linalg.matrix_rank(change) == 6
 # $(\sigma_{k+1}^2 + \sigma_{k+2}^2 + \dots)^{1/2}$, by the same argument. `predicted_error` returns both.
 
 # %%
+from minilora.theorems.chain import add_adapters, chain_product
+from minilora.theorems.linear import predicted_error
+
 spectral, frobenius = predicted_error(Ws, target, ranks=[2, 2, 2])
 assert np.isclose(spectral, values[6])
 assert np.isclose(frobenius, np.sqrt(np.sum(values[6:] ** 2)))
@@ -269,6 +260,8 @@ assert np.isclose(misses[1] / misses[2], 100)
 # choice of directions that is the subject of a section below.
 
 # %%
+from minilora.theorems.linear import adapt_product
+
 params = adapt_product(Ws, target, ranks=[2, 2, 2])
 for number, own in enumerate(params):
     print(f"layer {number}: A {own['A'].shape}, B {own['B'].shape}")
@@ -357,6 +350,9 @@ for ranks in ([2, 2, 2], [6, 0, 0], [0, 0, 6], [1, 2, 3], [5, 1, 0]):
 
 
 # %%
+from minilora import adam, adam_start, learning_rate, value_and_grad
+
+
 def conditioned(number, d):
     return with_values(np.geomspace(number**0.5, number**-0.5, d), d, d)
 
@@ -468,6 +464,9 @@ plt.show()
 
 
 # %%
+from fractions import Fraction
+
+
 def largest_first(Ws, target, R):
     D = len(target)
     left, values, right = np.linalg.svd(target - chain_product(Ws))
@@ -550,6 +549,9 @@ plt.show()
 # allows error zero.
 
 # %%
+from minilora.theorems.chain import Unsolvable
+from minilora.theorems.linear import obstacle
+
 narrow, goal = [layer(4, 4), layer(8, 4)], layer(8, 4)
 print(f"bound (2): {predicted_error(narrow, goal, ranks=2)[0]:.1f}")
 try:
@@ -659,7 +661,7 @@ for L in (1, 2, 3, 5):
 # <details><summary>Hint</summary>
 #
 # A reflection $I - 2 u u^\top$ with a unit vector $u$ is the identity plus a matrix of rank 1 ([tutorial
-# 5](05_hra.py)), and two reflections along vectors at 45° to each other make a rotation by 90°.
+# 6](06_hra.py)), and two reflections along vectors at 45° to each other make a rotation by 90°.
 #
 # </details>
 
@@ -714,7 +716,7 @@ assert difference > 1
 # %% [markdown]
 # ## Where to go next
 #
-# [Tutorial 8](08_expressive_relu.py) puts ReLUs between the layers, and biases that make them harmless.
+# [Tutorial 9](09_expressive_relu.py) puts ReLUs between the layers, and biases that make them harmless.
 #
 # ## References
 #

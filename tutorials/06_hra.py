@@ -21,45 +21,13 @@
 # sees its inputs in mirrors before the frozen $W$ reads them. What can mirrors do, and what can they not?
 
 # %%
-import os
+from minilora.cli.lesson import BLUE, GREY, ORANGE, start_lesson
 
-# Matrices this small run faster on one thread. NumPy reads this when it is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+start_lesson()  # one BLAS thread, the figures' style, any terminal
 
-import autograd.numpy as anp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minilora import (
-    HRA,
-    HRAStrict,
-    LoRA,
-    accuracy,
-    attach,
-    fit,
-    mlp,
-    orthogonality_penalty,
-    value_and_grad,
-)
-from minilora.analysis import hyperspherical_energy
-from minilora.cli import letters
-from minilora.cli.comparison import Length
-from minilora.cli.output import survive_any_output
-from minilora.data.glyphs import LIGHTING, ROTATED, SOURCE, draw_letters
-from minilora.data.teacher import reflected, rotated, teacher_task
-from minilora.theorems.reachable import best_hra, factor, procrustes
-from minilora.weight import reflect
-
-survive_any_output()  # a terminal that lacks λ or → gets "lambda" or "->"
-plt.rcParams.update(
-    {
-        "figure.dpi": 110,
-        "figure.constrained_layout.use": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-)
-ORANGE, BLUE, GREEN, GREY = "#d97706", "#2563eb", "#047857", "#6b7280"
 rng = np.random.default_rng(0)
 
 # %% [markdown]
@@ -163,6 +131,9 @@ assert np.allclose(back @ H, np.eye(6), atol=1e-13) and np.allclose(back, H.T, a
 # one mirror after the other. It is your product:
 
 # %%
+from minilora import HRA
+from minilora.weight import reflect
+
 W = rng.standard_normal((4, 6))
 adapter = HRA(rank=5, odd=True)  # an odd number of mirrors has to be asked for; you will see why
 assert np.allclose(adapter.merge({"U": U}, {"W": W}), W @ H, atol=1e-13)
@@ -184,6 +155,9 @@ assert np.allclose(adapter.forward({"U": U}, {"W": W}, x), W @ (H @ x), atol=1e-
 
 
 # %%
+from minilora.analysis import hyperspherical_energy
+
+
 def invariants(W):
     """What no rotation of all rows changes: singular values, row lengths and cosines, energy."""
     lengths = np.linalg.norm(W, axis=1)
@@ -224,6 +198,11 @@ print("by hand, mirror by mirror:", np.round(W @ x, 3))
 # with HRA of rank 8. Both train 4,608 parameters in the four square hidden matrices.
 
 # %%
+from minilora import accuracy, mlp
+from minilora.cli import letters
+from minilora.cli.comparison import Length
+from minilora.data.glyphs import LIGHTING, ROTATED, SOURCE, draw_letters
+
 network = letters.pretrain(rng, Length(images=200, pretrain_steps=600, adapt_steps=300))
 known = draw_letters(rng, SOURCE, 100)
 domains = {domain.name: domain for domain in (ROTATED, LIGHTING)}
@@ -244,6 +223,9 @@ print(
 
 
 # %%
+from minilora import attach, fit, orthogonality_penalty
+
+
 def adapt(adapter, name, lr, strength=0.0):
     """The adapted network, merged, and the trained params; `strength` is explained further down."""
     attached = attach(network, {letters.HIDDEN: adapter}, rng=rng)
@@ -261,6 +243,8 @@ def adapt(adapter, name, lr, strength=0.0):
 
 
 # %%
+from minilora import LoRA
+
 # For LoRA, for HRA: the better ones of 0.01 and 0.03
 rates = {
     "rotated": (1e-2, 3e-2),
@@ -393,6 +377,11 @@ assert not np.allclose(interleaved, W, atol=0.01)
 
 
 # %%
+import autograd.numpy as anp
+
+from minilora import value_and_grad
+
+
 def distance_to_target(params, W, target):
     H = anp.eye(6)
     for i in range(4):
@@ -421,6 +410,8 @@ for theta in (1e-6, 0.01, 0.3, np.pi / 2):
 # $2\sigma_\text{min}(W)$ or above.
 
 # %%
+from minilora.theorems.reachable import best_hra
+
 Q = HRA(2).merge({"U": rng.standard_normal((6, 2))}, {"W": np.eye(6)})
 square = rng.standard_normal((6, 6))
 errors = []
@@ -494,6 +485,8 @@ assert abs(rotated_shares[1] - rotated_shares[0]) < 0.04
 # The library therefore starts with the $r$ directions in which $W$ does least, its last right-singular vectors.
 
 # %%
+from minilora import HRAStrict
+
 adapter = HRAStrict(rank=3)
 strict = {"U": rng.standard_normal((6, 3))}  # any basis of the span will do
 P = strict["U"] @ np.linalg.pinv(strict["U"])
@@ -684,6 +677,8 @@ plt.show()
 # take? As many as the rank of $Q^{\mathsf T} - I$. `factor` finds them.
 
 # %%
+from minilora.theorems.reachable import factor
+
 # Turn @ x is x rotated by 90°
 turn = np.array([np.rot90(pixel.reshape(12, 12)).ravel() for pixel in np.eye(144)]).T
 U = factor(turn.T)
@@ -765,6 +760,9 @@ assert 0.8 < by_exchange < by_blindness - 0.02
 
 
 # %%
+from minilora.data.teacher import teacher_task
+
+
 def error_after(change, widths):
     """‖Q − I‖, and ‖y' − y‖ / ‖y‖ before and after 700 steps of HRA of rank 4 on the teacher's y."""
     student, teacher, x, y = teacher_task(rng, change, 4, widths)
@@ -787,6 +785,8 @@ def error_after(change, widths):
 
 
 # %%
+from minilora.data.teacher import reflected, rotated
+
 reached = {}
 for widths, label in (((12, 12), "one layer"), ((12, 12, 12, 12), "three layers")):
     for change in (rotated, reflected):
@@ -811,7 +811,7 @@ assert np.mean(after["three layers", "reflected"]) > 2 * np.mean(after["three la
 # With one layer training finds both. With three layers, after as many steps, about a tenth of the output is still
 # wrong for the rotations, and much more for the mirrors, although HRA could represent both exactly. (With 3,000 steps
 # the rotations get much nearer, the mirrors seldom: try it.) The mirrors are also farther from $H = I$, nearly as far
-# as four mirrors can be. That this is the whole reason we do not claim; [tutorial 10](10_reach.py) has more. A
+# as four mirrors can be. That this is the whole reason we do not claim; [tutorial 11](11_reach.py) has more. A
 # statement about what an adapter *can represent* is not one about what training *finds*.
 #
 # ## What HRA cannot see
@@ -822,6 +822,8 @@ assert np.mean(after["three layers", "reflected"]) > 2 * np.mean(after["three la
 # is; there is not even a gradient.
 
 # %%
+from minilora.theorems.reachable import procrustes
+
 D = np.diag(np.exp(rng.uniform(-1, 1, 6)))
 target = D @ square
 for rank in (2, 4, 6):
@@ -914,7 +916,7 @@ assert abs(share - reads(network, known)) < 0.02
 # %% [markdown]
 # ## Where to go next
 #
-# HRA computes $B$ from $A$ and $W$. [Tutorial 6](06_condlora.py) goes one step further and computes both from $W$,
+# HRA computes $B$ from $A$ and $W$. [Tutorial 7](07_condlora.py) goes one step further and computes both from $W$,
 # by one small layer that all matrices share.
 #
 # ## References
