@@ -30,7 +30,7 @@ ORDER = """
     analysis
     testing.claims testing.table testing.trials testing.rows testing.mistakes testing.contract
     testing.referee testing.hooks testing.door testing.plugin testing testing.__main__
-    cli cli.output cli.lesson cli.arguments cli.comparison cli.plots cli.letters cli.text
+    cli cli.output cli.lesson cli.slider cli.arguments cli.comparison cli.plots cli.letters cli.text
     cli.reviews cli.real cli.count cli.layers cli.beside_base cli.inspect
     cli.main __main__
 """.split()  # noqa: SIM905
@@ -143,7 +143,7 @@ def test_only_letters_plots_and_lessons_import_matplotlib():
         for module, path in MODULES.items()
         if any(name.split(".")[0] == "matplotlib" for name in imports(path))
     }
-    assert users == {"data.glyphs", "cli.plots", "cli.lesson"}
+    assert users == {"data.glyphs", "cli.plots", "cli.lesson", "cli.slider"}
 
 
 def test_importing_the_library_does_not_import_matplotlib():
