@@ -164,7 +164,7 @@ def no_training(monkeypatch):
         raise AssertionError("this comes too late")
 
     monkeypatch.setattr(letters, "pretrain", refuse)
-    monkeypatch.setattr(text, "_pretrain_writer", refuse)
+    monkeypatch.setattr(text, "pretrain_writer", refuse)
 
 
 def refused(arguments, capsys):

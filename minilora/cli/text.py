@@ -76,7 +76,7 @@ def compare_on_text(seed, length, show=print_line, start="def read(self, "):
     rng = np.random.default_rng(seed)
     prose_tokens, held_prose = split(encode(prose())[:400_000])
     code_tokens, held_code = split(encode(code())[:200_000])
-    weights = _pretrain_writer(rng, prose_tokens, length.pretrain_steps)
+    weights = pretrain_writer(rng, prose_tokens, length.pretrain_steps)
     prose_before = bits_per_character(weights, held_prose)
     code_before = bits_per_character(weights, held_code)
     size = sum(W.size for W in weights.values())
@@ -125,7 +125,7 @@ def all_windows(tokens):
     return found[:-1], found[1:]
 
 
-def _pretrain_writer(rng, tokens, steps):
+def pretrain_writer(rng, tokens, steps):
     """The weights of a Transformer that predicts the next of these tokens."""
     start = init_transformer(rng, len(CHARACTERS), CONTEXT, WIDTH, DEPTH, tied=False)
     return fit(
