@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Expressive power I: adapters on several layers reach exactly what their ranks add up to
+# # Expressive power I: what adapters on several linear layers reach together
 #
 # **You will learn**
 #
@@ -8,13 +8,14 @@
 # - how to compute the best adapters in closed form, first by hand for two layers, then for any number;
 # - the bug that nearly everyone writes on the way, and the difference between what exists and what training finds.
 #
-# **Before this:** [tutorial 1](01_one_matrix.py) for singular values and Eckart–Young,
-# [tutorial 2](02_lora_by_hand.py) for LoRA. **Time:** 50 minutes to read, 15 seconds to run.
+# **Before this:** [lesson 1](01_one_matrix.py) for singular values and Eckart–Young,
+# [lesson 2](02_lora_by_hand.py) for LoRA. **Time:** 50 minutes to read, 15 seconds to run.
 #
 # For one matrix everything is known: an adapter of rank $r$ changes $W$ by a matrix of rank $r$ at most, and the best
 # one is a truncated SVD. A network has many layers, each with an adapter of its own. Do two adapters of rank 2 do the
-# work of one of rank 4, or less, or more? For networks of square, invertible matrices without activation functions the
-# answer is complete, and the next two tutorials carry it to ReLU networks and to attention.
+# work of one of rank 4, or less, or more? Such a question is one of *expressive power*: which functions are there, for
+# some values of the trainable parameters? For networks of square, invertible matrices without activation functions the
+# answer is complete, and the next two lessons carry it to ReLU networks and to attention.
 
 # %%
 from minilora.cli.lesson import BLUE, GREEN, GREY, ORANGE, start_lesson
@@ -30,12 +31,12 @@ rng = np.random.default_rng(0)
 # ## The question
 #
 # Take a network of three linear layers and nothing between them: $y = W_2 W_1 W_0 x$. To the outside it is one matrix,
-# the product $P = W_2 W_1 W_0$. Somebody wants another matrix, the target $\bar W$. We may give each layer an adapter,
-# $W'_l = W_l + B_l A_l$ with $B_l A_l$ of rank at most $R_l$, and want the new product $P' = W'_2 W'_1 W'_0$ near $\bar
-# W$.
+# the product $P = W_2 W_1 W_0$. Somebody wants another matrix, the *target* $\bar W$. We may give each layer an
+# adapter, $W'_l = W_l + B_l A_l$ with $B_l A_l$ of rank at most $R_l$, and want the new product
+# $P' = W'_2 W'_1 W'_0$ near $\bar W$.
 #
 # The random matrices here have singular values between ½ and 2, so that they stretch no direction much and shrink none
-# much. The section on lost digits shows what happens otherwise.
+# much. The section on rounding shows what happens otherwise.
 
 
 # %%
@@ -61,21 +62,22 @@ assert np.linalg.matrix_rank(E) == D
 # If there were one layer only, $W_0 = P$, then the answer would be Eckart–Young's: the best adapter of rank $r$ is
 # $E_r$, the $r$ largest singular triples of $E$, and it leaves $\lVert P + E_r - \bar W\rVert_2 = \sigma_{r+1}(E)$.
 #
-# Now three layers with adapters of rank 2 each. **Guess before you read on:** is the best possible error $\sigma_3$,
-# because each change has rank 2? Is it $\sigma_7$, because $2 + 2 + 2 = 6$? Or is it less, because ranks in a product
-# might multiply?
+# > **What do you expect?** Three layers with adapters of rank 2 each. The best possible error is (a) $\sigma_3$, because
+# > each change has rank 2; (b) $\sigma_7$, because $2 + 2 + 2 = 6$; (c) less, because ranks in a product might multiply.
 #
-# ## No adapters do better: a telescoping sum
+# ## A bound for all adapters: a telescoping sum
 #
-# Change the layers one at a time, the earliest first. Each step changes one layer, which has only *adapted* layers
-# before it and only *frozen* layers after it:
+# Which errors are impossible? Change the layers one at a time, the earliest first. Each step changes one layer, which
+# has only *adapted* layers before it and only *frozen* layers after it:
 #
-# $$W_2 W_1 W_0 \;\to\; W_2 W_1 W'_0 \;\to\; W_2 W'_1 W'_0 \;\to\; W'_2 W'_1 W'_0$$
+# $$\begin{aligned} W_2 W_1 W_0 &\to W_2 W_1 W'_0 \cr &\to W_2 W'_1 W'_0 \cr &\to W'_2 W'_1 W'_0 \end{aligned}$$
 #
-# The total change is the sum of the steps, and each step is a product with $B_l A_l$ in its middle:
+# The total change is the sum of the steps, and each step is a product with $B_l A_l$ in its middle. Let $S_l$ be the
+# product of the later layers, which are frozen, and $X_l$ that of the earlier ones, which are adapted:
 #
-# $$P' - P = \sum_l S_l \, B_l A_l \, X_l, \qquad S_l = W_{2} \cdots W_{l+1} \text{ (later, frozen)}, \quad
-#   X_l = W'_{l-1} \cdots W'_0 \text{ (earlier, adapted)} \tag{1}$$
+# $$\begin{aligned} P' - P &= \sum_l S_l \, B_l A_l \, X_l, \cr
+#   S_l &= W_{2} \cdots W_{l+1}, \cr
+#   X_l &= W'_{l-1} \cdots W'_0. \end{aligned} \tag{1}$$
 #
 # Try it with random adapters of rank 2.
 
@@ -95,14 +97,21 @@ print("rank of all the change:", int(np.linalg.matrix_rank(change)))
 assert np.linalg.matrix_rank(change) == 6
 
 # %% [markdown]
-# A product has no more rank than any of its factors, so each step has rank 2 at most, and a sum of three has rank 6 at
-# most. Ranks do not multiply. And no matrix of rank 6 is nearer to $E$ than $E_6$ is (Eckart–Young). Therefore, for
-# *any* adapters, trained or not, on layers of *any* shape:
+# Ranks do not multiply: three changes of rank 2 make one of rank 6.
 #
-# $$\lVert P' - \bar W \rVert_2 \;\ge\; \sigma_{k+1}(E), \qquad k = R_0 + R_1 + R_2 \tag{2}$$
+# > **Lemma (lower bound).** Let $E = \bar W - P$ and $k = \sum_l R_l$. For layers of any shapes, and any adapters of
+# > ranks $R_l$, trained or not,
+# >
+# > $$\lVert P' - \bar W \rVert_2 \;\ge\; \sigma_{k+1}(E) \tag{2}$$
+# >
+# > with $\sigma_{k+1} = 0$ when $k$ is at least the number of singular values. In the Frobenius norm the bound is
+# > $(\sigma_{k+1}^2 + \sigma_{k+2}^2 + \dots)^{1/2}$.
 #
-# with $\sigma_{k+1} = 0$ when $k$ is at least the number of singular values. In the Frobenius norm the bound is
-# $(\sigma_{k+1}^2 + \sigma_{k+2}^2 + \dots)^{1/2}$, by the same argument. `predicted_error` returns both.
+# **Proof.** A product has no more rank than any of its factors, so step $l$ has rank $R_l$ at most, and the sum (1) of
+# all steps rank $k$ at most. No matrix of rank $k$ is nearer to $E$ than $E_k$ is (Eckart–Young, in both norms). With
+# more or fewer than three layers nothing changes. ∎
+#
+# `predicted_error` returns both bounds.
 
 # %%
 from minilora.theorems.chain import add_adapters, chain_product
@@ -128,14 +137,14 @@ print(
 assert min(found) >= spectral
 
 # %% [markdown]
-# Random adapters are far above the bound, so they say little about whether it can be met. It can. Here is how.
+# Random adapters are far above the bound, so they say little about whether it can be reached. So (c) is wrong. Whether
+# it is (a) or (b), a construction decides.
 #
 # ## Two layers by hand
 #
 # Two layers $W_1 W_0$, adapters of rank 4 on each: $4 + 4 = 8 = D$, so (2) allows error zero. Start from the end: write
-# the change that is wanted as a product of a tall and a wide matrix, $E = Q\,C$, and split both in two,
-#
-# $$E = Q_0 C_0 + Q_1 C_1, \qquad Q_0, Q_1 \text{ of shape } (8, 4), \quad C_0, C_1 \text{ of shape } (4, 8).$$
+# the change that is wanted as a product of a tall and a wide matrix, $E = Q\,C$, and split both in two:
+# $E = Q_0 C_0 + Q_1 C_1$, with $Q_0, Q_1$ `(8, 4)` and $C_0, C_1$ `(4, 8)`.
 #
 # The first layer is to contribute $Q_0 C_0$, the second one $Q_1 C_1$. The SVD gives such a split.
 
@@ -162,8 +171,8 @@ assert np.allclose(W1 @ first, W1 @ W0 + Q0 @ C0)  # half of the change is done
 # **Second layer.** Nothing comes after it, so its step is $B_1 A_1\, W'_0$: the layer before it is already the
 # *adapted* one. That should be $Q_1 C_1$. Choose $B_1 = Q_1$, then $A_1$ has to solve $A_1 W'_0 = C_1$. (`solve` has
 # the unknown on the right, so we solve the transposed equation.) This takes more than the first step: $W_1$ is
-# invertible because it was made so, but is $W'_0$? For these random matrices it is. The last section has an example in
-# which it is not.
+# invertible because it was made so, but is $W'_0$? For these random matrices it is. The section on what can fail has an
+# example in which it is not.
 
 # %%
 B1 = Q1
@@ -178,7 +187,9 @@ assert error < 1e-13
 # %% [markdown]
 # That is the whole calculation, in six lines: expand the brackets and see
 #
-# $$W'_1 W'_0 = W_1 W_0 + \underbrace{W_1 B_0 A_0}_{Q_0 C_0} + \underbrace{B_1 A_1 W'_0}_{Q_1 C_1} = P + E = \bar W .$$
+# $$\begin{aligned} W'_1 W'_0
+#   &= W_1 W_0 + \underbrace{W_1 B_0 A_0}_{Q_0 C_0} + \underbrace{B_1 A_1 W'_0}_{Q_1 C_1} \cr
+#   &= P + E = \bar W. \end{aligned}$$
 #
 # Two random matrices, frozen except for adapters of half the rank, have become a third one that has nothing to do with
 # them.
@@ -187,6 +198,9 @@ assert error < 1e-13
 #
 # It is tempting to treat both layers alike, and to solve the second equation with the *frozen* first layer,
 # $A_1 W_0 = C_1$. After all, adapters are small changes, and each layer's share was computed from the frozen network.
+#
+# > **What do you expect?** Then $P'$ (a) misses the target by nearly as much as without adapters, (b) misses it by about
+# > half as much, (c) misses it by a few per cent.
 
 # %%
 A1_wrong = np.linalg.solve(W0.T, C1.T).T
@@ -196,10 +210,10 @@ print(f"without any adapters:         ‖P − W̄‖  = {np.linalg.norm(W1 @ W0
 assert np.linalg.norm(wrong - goal, 2) > 0.5
 
 # %% [markdown]
-# It misses, and we can say by what: the second adapter also sees the *change* of the first layer. The product contains
-# the extra term $B_1 A_1 \cdot B_0 A_0$, adapter times adapter.
+# (b), with these matrices. And we can say by what it misses: the second adapter also sees the *change* of the first
+# layer. The product contains the extra term $B_1 A_1 \cdot B_0 A_0$, adapter times adapter.
 #
-# The bug hides well. It is not there if only one layer has an adapter. And if the target is near the frozen product,
+# The bug hides well. It has no effect if only one layer has an adapter. And if the target is near the frozen product,
 # the extra term is the product of two small things: shrink the change that is asked for by 10, and the error shrinks
 # by about 100. A test with a small change and a generous tolerance passes.
 
@@ -222,42 +236,39 @@ assert np.isclose(misses[1] / misses[2], 100)
 # For $L$ layers the recipe is the same, the earliest layer first. Write the $k$ largest singular triples of $E$ as
 # $E_k = Q\,C$ and give layer $l$ the columns $Q_l$ of $Q$ and the rows $C_l$ of $C$, $R_l$ of each. It solves
 #
-# $$S_l\, B_l = Q_l \quad \text{(with the later layers, frozen)}, \qquad
-#   A_l\, X_l = C_l \quad \text{(with the earlier layers, adapted)}, \tag{3}$$
+# $$\begin{aligned} S_l\, B_l &= Q_l, \cr A_l\, X_l &= C_l, \end{aligned} \tag{3}$$
 #
-# and if all layers succeed, the sum (1) is $\sum_l Q_l C_l = E_k$.
+# the first with the later layers, which are frozen, the second with the earlier ones, which are adapted. If all layers
+# succeed, the sum (1) is $\sum_l Q_l C_l = E_k$.
 #
-# > **Theorem** (after Zeng and Lee, 2023). Let $E = \bar W - P$, and let the adapters have ranks $R_l$ with the sum
-# > $k$.
+# > **Theorem (after Zeng & Lee, 2023).** Let all $W_l$ be square and invertible, and $k = \sum_l R_l$.
 # >
-# > 1. For layers of any shapes and any adapters, $\lVert P' - \bar W \rVert_2 \ge \sigma_{k+1}(E)$.
-# > 2. If all $W_l$ are square and invertible, some adapters have $P' = P + E_k$, and with them 1 is an equality (and so
-# >    is the bound in the Frobenius norm).
-# >
-# > So with square, invertible layers $P' = \bar W$ can be reached if and only if $\sum_l R_l \ge \mathrm{rank}(E)$.
+# > 1. There are adapters of ranks $R_l$ with $P' = P + E_k$. For them the bounds of the lemma are equalities.
+# > 2. So $P' = \bar W$ can be reached if and only if $\sum_l R_l \ge \mathrm{rank}(E)$.
+# > 3. For almost every invertible $G$ of $k \times k$, (3) with the split $E_k = (QG)(G^{-1}C)$ finds such adapters.
 #
-# We have proved 1: for three layers, and more make no difference. For 2, the left equation in (3) has a solution, as
-# $S_l$ is a product of invertible matrices. The right one has a solution exactly if $C_l v = 0$ for every $v$ with $X_l
-# v = 0$. It is here that a split can fail. But there are many: $E_k = QC = (QG)(G^{-1}C)$ for every invertible $G$ of
-# $k \times k$, and **almost every $G$ works**.
+# **Proof.** The first equation in (3) has a solution, as $S_l$ is a product of invertible matrices. The second one has a
+# solution exactly if $C_l v = 0$ for every $v$ with $X_l v = 0$. It is here that a split can fail. But there are many:
+# $E_k = QC = (QG)(G^{-1}C)$ for every invertible $G$.
 #
-# *Proof.* Take a $v$ with $X_l v = 0$. Let the index $<$ stand for the directions of the layers before $l$, and $\ge$
-# for all others. The earlier layers have solved (3), so with them alone adapted the product is $S_l W_l X_l = P + Q_<
-# C_<$. It maps $v$ to 0. With $w = C_< v$ this says $v = -P^{-1} Q_< w$. Now apply the $k \times k$ matrix $K = I + C
-# P^{-1} Q$ to the vector that has $w$ for the earlier directions and 0 for the others:
+# Take a $v$ with $X_l v = 0$. Let the index $<$ stand for the directions of the layers before $l$, and $\ge$ for all
+# others. The earlier layers have solved (3), so with them alone adapted the product is $S_l W_l X_l = P + Q_< C_<$. It
+# maps $v$ to 0. With $w = C_< v$ this says $v = -P^{-1} Q_< w$. Now apply the $k \times k$ matrix $K = I + C P^{-1} Q$
+# to the vector that has $w$ for the earlier directions and 0 for the others:
 #
-# $$K \, (w, 0) = (w, 0) + C P^{-1} Q_< w = (w, 0) - C v = (0, \, -C_\ge v).$$
+# $$\begin{aligned} K \, (w, 0) &= (w, 0) + C P^{-1} Q_< w \cr
+#   &= (w, 0) - C v = (0, \, -C_\ge v). \end{aligned}$$
 #
 # So $K$ takes something from the span of the earlier directions into the span of the others. With $QG$ and $G^{-1}C$,
 # $K$ becomes $G^{-1} K G$, and the two spans are those of the first columns of $G$ and of its other columns. $K$ times
 # the first columns spans no more dimensions than they do, so the two have at most $k$ dimensions together. Columns that
 # are drawn at random then meet it in 0 only, whatever the first ones are. Hence $C_\ge v = 0$, and $C_l v = 0$ is a
-# part of this. ∎
+# part of this. That proves 3, and with it 1. By the lemma, 2 follows. ∎
 #
-# The paper has equal ranks, asks that all $P + E_r$ be invertible too, and hands out the singular triples largest
-# first; any ranks and the random $G$ are ours. `adapt_product` starts from $G = I$, and if that fails and you gave
-# it a random generator, from random $G$. It is in `minilora/theorems/linear.py`: the two equations, a loop, and a
-# choice of directions that is the subject of a section below.
+# The paper has equal ranks, asks that all $P + E_r$ be invertible too, and takes the largest singular triples first;
+# any ranks and the random $G$ are ours. `adapt_product` starts from $G = I$, and if that fails and you gave it a random
+# generator, from random $G$. It is in `minilora/theorems/linear.py`: the two equations, a loop, and a choice of
+# directions that is the subject of an optional section below.
 
 # %%
 from minilora.theorems.linear import adapt_product
@@ -270,12 +281,14 @@ print(f"achieved {achieved:.12f}\npossible {spectral:.12f}")
 assert np.isclose(achieved, spectral, rtol=1e-9)
 
 # %% [markdown]
-# So the answer to the question is $\sigma_7$: for invertible layers, **the ranks add up**, no less and no more. The
-# best error is met, not approached.
+# So the answer to the question is (b), $\sigma_7$: for invertible layers, **the ranks add up**, no less and no more. The
+# best error is reached, not only approached.
 #
-# Now for every rank and for one, two and four layers. All targets are $P + E$ with the *same* $E$, whose 12 singular
-# values go from 3 down to 0.001, so that the figures can be compared. Lines are predicted from the singular values of
-# $E$; points are what the adapters of `adapt_product` achieve when they are multiplied out.
+# Now for every rank and for one, two and four layers of width 12. All targets are $P + E$ with the *same* $E$, whose 12
+# singular values go from 3 down to 0.001, so that the curves can be compared. Lines are predicted from the singular
+# values of $E$; points are what the adapters of `adapt_product` achieve when they are multiplied out.
+#
+# > **What do you expect?** From which rank on each layer do four layers reach the target? (a) 12, (b) 6, (c) 3.
 
 # %%
 D, depths = 12, (1, 2, 4)
@@ -297,33 +310,33 @@ assert worst < 1e-11
 assert exact == [(1, 12), (2, 6), (4, 3)]
 assert max(achieved[key] for key in exact) < 1e-11
 
-# %%
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.2), sharey=True)
 for L, colour, marker in zip(depths, (BLUE, ORANGE, GREEN), "os^"):
     R = np.arange(D // L + 1)
     line, points = [np.array([errors[L, r] for r in R]) for errors in (predicted, achieved)]
+    label = f"{L} layer{'s' * (L > 1)}"
     for axis, x in zip(axes, (R, L * R)):
         axis.plot(x, np.where(line > 0, line, np.nan), color=colour, lw=1)
-        axis.plot(
-            x, points, marker, color=colour, ms=9 - 2 * L / 1.4, label=f"{L} layer{'s' * (L > 1)}"
-        )
+        axis.plot(x, points, marker, color=colour, ms=9 - 2 * L / 1.4, label=label)
 axes[0].set(xlabel="rank R of each adapter", ylabel="‖P' − W̄‖₂", yscale="log", ylim=(1e-17, 30))
 axes[1].set(xlabel="sum of the ranks, L · R")
 axes[0].legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.4))
 axes[1].annotate("predicted: lines\nachieved: points", (3, 1e-5), color=GREY, ha="center")
 axes[1].annotate("rounding", (11.6, 2e-15), color=GREY, ha="right", va="center")
+# alt: Error against rank for 1, 2 and 4 layers. Left: it drops to rounding at rank 12, 6 and 3. Right: against the sum of the ranks all three lie on one curve, which drops at 12.
 plt.show()
 
 # %% [markdown]
-# Left: each depth falls off its own cliff, at $R = 12$, $6$ and $3$. Right: plotted against the *sum* of the ranks, all
-# depths lie on one curve. Half the rank on twice the layers reaches the same error.
+# (c). Left: the error drops to rounding at a rank of its own for each depth, at $R = 12$, $6$ and $3$. Right: plotted
+# against the *sum* of the ranks, all depths lie on one curve. Half the rank on twice the layers reaches the same error.
 #
 # This is a statement about rank, not about saving parameters: with $\sum R_l = D$, the adapters hold $\sum 2 D R_l = 2
-# D^2$ parameters, twice as many as the target itself has. What is saved in practice is saved *below* the cliff, where a
+# D^2$ parameters, twice as many as the target itself has. What is saved in practice is saved at *smaller* ranks, where a
 # target is so near to the frozen network that a few singular values are most of $E$.
 #
 # The ranks need not be equal, and need not be where you expect them. Six in all, on three invertible layers, give the
-# same error however they are shared out; a layer without an adapter is no loss, as long as the others carry its share.
+# same error however they are distributed. A layer without an adapter is no loss, as long as the others have its rank.
 
 # %%
 for ranks in ([2, 2, 2], [6, 0, 0], [0, 0, 6], [1, 2, 3], [5, 1, 0]):
@@ -336,7 +349,7 @@ for ranks in ([2, 2, 2], [6, 0, 0], [0, 0, 6], [1, 2, 3], [5, 1, 0]):
 # %% [markdown]
 # ## What exists and what training finds
 #
-# The theorem says which adapters *exist*. Does training find them? Three layers, rank 2 each, from LoRA's start: `A`
+# The theorem says which adapters *exist*. Does training find them? Take three layers, rank 2 each, and LoRA's start: `A`
 # random, `B` zero. The loss is the squared Frobenius distance to the target, with no data and no noise, and Adam takes
 # 1,000 steps at each of three learning rates, each from five starts. The closed form says what the best possible error
 # is.
@@ -344,6 +357,9 @@ for ranks in ([2, 2, 2], [6, 0, 0], [0, 0, 6], [1, 2, 3], [5, 1, 0]):
 # Twice: once with the well-behaved frozen matrices from above, once with frozen matrices whose singular values go from
 # 5.5 down to 0.18. The *condition number*, the largest singular value over the smallest, is 4 at most in the first case
 # and 30 in the second. The theorem makes no difference between them.
+#
+# > **What do you expect?** At a good learning rate the five starts (a) come to the best possible error in both cases;
+# > (b) come to it in the first case, and are 10 to 60 % above it in the second; (c) stay well above it in both.
 #
 # To save time, all cases and starts run as one array with a product of matrices for each. Their losses are added up, so
 # no gradient sees the others, and Adam treats each entry by itself.
@@ -411,9 +427,9 @@ ends = {lr: np.max(curves[lr][-1, 1]) for lr in rates}
 assert min(ends, key=ends.get) == 0.3  # the worst start is best at the rate in the middle
 
 # %% [markdown]
-# At the largest rate some starts fly off. In the first case all five arrive at a smaller one. In the second case they
-# do not, not even at 0.3, the best of the three rates for the worst start. Are they stuck, or only slow? Four times as
-# many steps at this rate tell.
+# (b). At the largest rate some starts diverge. In the first case all five arrive at a smaller one. In the second case
+# they do not, not even at 0.3, the best of the three rates for the worst start. Are they stuck, or only slow? Four times
+# as many steps at this rate tell.
 
 # %%
 longer = descend([cases["condition number 30"]], [target], rank=2, lr=0.3, steps=4000, starts=5)
@@ -425,14 +441,13 @@ print("  4,000 steps:", *np.sort(longer[-1]).round(3))
 assert np.median(short[-1]) > 1.1
 assert np.median(longer[-1]) < 1.02 and np.max(longer[-1]) < 1.1
 
-# %%
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 3.2), sharey=True)
 panels = [(axes[case], lr, curves[lr][:, case]) for case in (0, 1) for lr in rates]
 for axis, lr, curve in [*panels, (axes[2], 0.3, longer)]:
     steps = 20 * np.arange(len(curve))
-    axis.fill_between(
-        steps, np.min(curve, axis=1), np.max(curve, axis=1), color=rates[lr], alpha=0.25, lw=0
-    )
+    best, worst = np.min(curve, axis=1), np.max(curve, axis=1)
+    axis.fill_between(steps, best, worst, color=rates[lr], alpha=0.25, lw=0)
     axis.plot(steps, np.median(curve, axis=1), color=rates[lr], label=f"lr {lr}")
 for axis, title in zip(axes, ("condition below 4", "condition 30", "condition 30, longer")):
     axis.axhline(1, color="black", ls="--", lw=1)
@@ -441,6 +456,7 @@ axes[0].set(ylabel="error / best possible error")
 axes[0].legend(frameon=False)
 axes[2].annotate("closed form", (4000, 0.9), ha="right", va="top")
 axes[0].set_yticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
+# alt: Error over the best possible error against the step, three panels. Condition below 4: rates 0.1 and 0.3 fall to 1. Condition 30: they end a little above 1, and at 1 after 4,000 steps.
 plt.show()
 
 # %% [markdown]
@@ -450,15 +466,16 @@ plt.show()
 # ask for different cures: the rank is too small (*representation*: raise it), or descent is slow or stuck
 # (*optimisation*: other learning rate, other scaling, more steps). Where a closed form exists, it tells you which.
 #
-# ## Where digits go, and why weak directions go to later layers
+# ## Optional: how rounding grows, and how to keep it small
 #
-# The construction solves $S_l B_l = Q_l$. Where $S_l$ shrinks a direction by 100, $B_l$ must be 100 times as large, and
-# the rounding errors of a matrix with large entries are large. Over several layers such factors multiply.
+# This section is about the digits of the construction, and nothing later rests on it. The construction solves
+# $S_l B_l = Q_l$. Where $S_l$ shrinks a direction by 100, $B_l$ must be 100 times as large, and the rounding errors of
+# a matrix with large entries are large. Over several layers such factors multiply.
 #
 # But there is a freedom that costs nothing. *Which* directions a layer takes is ours to choose: almost any split $E_k =
 # \sum_l Q_l C_l$ will do. The singular values of $S_l$ say what the later layers carry well: a left singular vector
-# with a large singular value needs a small $B_l$, one with a small value a large $B_l$. The last layer has $S = I$ and
-# can place any direction for free. So a layer takes directions of $E_k$ that have no part in the weakest left
+# with a large singular value needs a small $B_l$, one with a small value a large $B_l$. The last layer has $S = I$, and
+# for it all directions are equally easy. So a layer takes directions of $E_k$ that have no part in the weakest left
 # singular vectors of its $S_l$, and leaves the others to later layers, as many as they have rank for. That is what
 # `adapt_product` does. Compare it with the order of the paper: largest singular triples first, by inverses.
 
@@ -510,18 +527,15 @@ assert 3e2 < lost[-1][1] / lost[-1][0] < 1e6
 assert lost[0][0] < 1e-13
 assert 1 < growth[0] < 2.4 and 2.4 < growth[1] < 4
 
-# %%
+# %% tags=["hide-input"]
 figure, axis = plt.subplots(figsize=(7.2, 3.2))
-for errors, colour, marker, name in zip(
-    zip(*lost), (BLUE, ORANGE), "os", ("weak directions later", "largest first")
-):
+names = "weak directions later", "largest first"
+for errors, colour, marker, name in zip(zip(*lost), (BLUE, ORANGE), "os", names):
     axis.loglog(numbers, errors, color=colour, marker=marker)
     axis.annotate(name, (numbers[-1] * 1.25, errors[-1]), color=colour, va="center")
-axis.set(
-    xlabel="condition number of each of three frozen matrices",
-    ylabel="relative error (median of 9)",
-)
-axis.set_xlim(0.8, 4e5)
+label = "condition number of each of three frozen matrices"
+axis.set(xlabel=label, ylabel="relative error (median of 9)", xlim=(0.8, 4e5))
+# alt: Relative error against the condition number, both axes logarithmic. Both curves rise; at 10,000 largest first is thousands of times above weak directions later.
 plt.show()
 
 # %% [markdown]
@@ -530,23 +544,32 @@ plt.show()
 # more), and the choice of directions buys several digits. A theorem that says "there are adapters" need not say that
 # you can write them down in 16 digits.
 #
-# ## When it cannot work
+# ## What can fail: no adapters exist, or only this construction fails
 #
-# The bound (2) needs nothing. To *meet* it, (3) must have solutions. With square, invertible layers there always are
-# some. In general three conditions are necessary for every layer $l$, and each says that something has not enough rank:
+# The bound (2) holds without conditions. To *reach* it, (3) must have solutions. With square, invertible layers there
+# always are some. For other layers there are two kinds of failure, and they must not be confused. Either **no adapters
+# exist** that reach $P + E_k$. Or **this construction fails**, and another one might not.
 #
-# - $P + E_k$ has no larger rank than $\mathrm{rank}(W_l) + R_l$, since a product has no more rank than a factor.
-# - $E_k$ leaves the range of $W_{L-1} \cdots W_l$ in at most $R_l + \dots + R_{L-1}$ directions. Look at (1): the terms
-#   of earlier layers begin with $W_{L-1} \cdots W_l$ and stay in this range, so the others have to bring the rest.
-# - $E_k$ leaves the row space of $W_l \cdots W_0$ in at most $R_0 + \dots + R_l$ directions: the same, transposed.
+# > **Lemma (obstacles).** Adapters of ranks $R_0, \dots, R_{L-1}$ with $P' = P + E_k$ exist only if for every $l$
+# >
+# > 1. $\mathrm{rank}(P + E_k) \le \mathrm{rank}(W_l) + R_l$,
+# > 2. $E_k$ leaves the range of $W_{L-1} \cdots W_l$ in at most $R_l + \dots + R_{L-1}$ directions,
+# > 3. $E_k$ leaves the row space of $W_l \cdots W_0$ in at most $R_0 + \dots + R_l$ directions.
 #
-# `obstacle` says which of them fails, and `Unsolvable` repeats it. If all layers are square and one at most is
-# singular, the three are sufficient in all of some thousand random cases that we tried; we do not prove this. For
-# generic layers of any shapes nothing stands in the way if no inner width is smaller than the wider end, $\max(d_0,
-# d_L)$. These conditions and what follows are ours, not the paper's.
+# **Proof.** A product has no more rank than a factor, and $W'_l$ has rank $\mathrm{rank}(W_l) + R_l$ at most: that is 1.
+# For 2, look at (1): the terms of layers before $l$ begin with $W_{L-1} \cdots W_l$ and stay in this range, so the
+# others have to bring the rest. 3 is the same for the transposed product. ∎
 #
-# **A waist.** Widths 4 → 4 → 8: a 4 × 4 layer, then an 8 × 4 layer. Rank 2 each is 4 in all, and $E$ has rank 4, so (2)
-# allows error zero.
+# The lemma is about all adapters. `obstacle` says which of its conditions is violated, and `Unsolvable` repeats it. If all
+# layers are square and at most one is singular, the three are sufficient in all of some thousand random cases that we
+# tried; we do not prove this. For generic layers of any shapes no condition is violated if no inner width is smaller than
+# the wider end, $\max(d_0, d_L)$. These conditions and what follows are ours, not the paper's.
+#
+# **No adapters exist: a waist.** Widths 4 → 4 → 8: a 4 × 4 layer, then an 8 × 4 layer. Rank 2 each is 4 in all, and $E$
+# has rank 4, so (2) allows error zero.
+#
+# > **What do you expect?** Is there a pair of adapters of rank 2 with error zero? (a) Yes, for generic layers. (b) No, as
+# > the first layer is too narrow. (c) No, as the second layer's outputs fill too few dimensions.
 
 # %%
 from minilora.theorems.chain import Unsolvable
@@ -563,10 +586,11 @@ else:
 assert "range of Ws[1:]" in obstacle(narrow, goal, ranks=2)
 
 # %% [markdown]
-# Why can it not be done? The outputs of $W_1$ fill 4 of 8 dimensions, whatever the first layer does, and the adapter on
-# $W_1$ adds 2. But the target wants all 4 of *its* dimensions, and as a rule none of them lies in the range of $W_1$.
-# Let $N$ project on what $W_1$ does not reach: $N W'_1 W'_0 = N B_1 A_1 W'_0$ has rank 2 at most, so the error is at
-# least $\sigma_3(N \bar W)$, and in the Frobenius norm at least $(\sigma_3^2 + \sigma_4^2)^{1/2}$ of $N \bar W$.
+# (c): condition 2 is violated for $l = 1$. The outputs of $W_1$ fill 4 of 8 dimensions, whatever the first layer does,
+# and the adapter on $W_1$ adds 2. But the target wants all 4 of *its* dimensions, and for a generic target none of them
+# lies in the range of $W_1$. How large is the error then? Let $N$ project on what $W_1$ does not reach: $N W'_1 W'_0 =
+# N B_1 A_1 W'_0$ has rank 2 at most, so the error is at least $\sigma_3(N \bar W)$, and in the Frobenius norm at least
+# $(\sigma_3^2 + \sigma_4^2)^{1/2}$ of $N \bar W$.
 #
 # Can this second bound be reached? `best_effort=True` starts from what the construction finds and refits one layer
 # after the other by least squares. Compare it with gradient descent from three starts, on three draws.
@@ -585,12 +609,12 @@ for narrow, goal, descended in zip(draws, goals, np.min(descents, axis=1)):
     assert 1 - 1e-9 < descended / floor < 1.02
 
 # %% [markdown]
-# In these draws both come to the floor, so it is the smallest error there is. Nothing guarantees that best effort does:
+# In these draws both come to the bound, so it is the smallest error there is. Nothing guarantees that best effort does:
 # refitting one layer at a time can come to rest too early, and in other draws it ends some per cent above.
 #
-# **A layer that loses too much.** If the second layer is zero, rank 2 on it makes a product of rank 2, and the target
-# has rank 4. The error names the layer and the condition. A layer that loses no more than its adapter can bring back is
-# no obstacle.
+# **No adapters exist: a layer that loses too much.** If the second layer is zero, rank 2 on it makes a product of rank
+# 2, and the target has rank 4: condition 1 is violated. The error names the layer and the condition. A layer that loses
+# no more than its adapter can bring back is no obstacle.
 
 # %%
 dead, goal = [layer(4, 4), np.zeros((4, 4))], layer(4, 4)
@@ -608,9 +632,9 @@ print(f"a second layer of rank 2 instead: error {error:.0e}")
 assert error < 1e-12
 
 # %% [markdown]
-# **A split that fails.** Frozen layers $I$ and $I$, rank 1 each, and the target $J$ is a rotation by 90°. All is
-# invertible and the ranks add up to 2, so by the theorem adapters exist. Yet every split into *orthogonal* directions
-# fails, the SVD's among them. With a unit vector $q$ for the first layer, $W'_0 = I + q q^\top (J - I)$, and $W'_0 q =
+# **This construction fails: a split.** Frozen layers $I$ and $I$, rank 1 each, and the target $J$ is a rotation by 90°.
+# All layers are invertible and the ranks add up to 2, so by the theorem adapters exist. Yet every split into
+# *orthogonal* directions fails, the SVD's among them. With a unit vector $q$ for the first layer, $W'_0 = I + q q^\top (J - I)$, and $W'_0 q =
 # q + q\,(q^\top J q - 1) = 0$, because $J q$ is at a right angle to $q$. So $W'_0$ is singular, and the second layer
 # has lost its input. Almost every other $G$ works. Give `adapt_product` a random generator, and it draws one.
 
@@ -660,7 +684,7 @@ for L in (1, 2, 3, 5):
 #
 # <details><summary>Hint</summary>
 #
-# A reflection $I - 2 u u^\top$ with a unit vector $u$ is the identity plus a matrix of rank 1 ([tutorial
+# A reflection $I - 2 u u^\top$ with a unit vector $u$ is the identity plus a matrix of rank 1 ([lesson
 # 6](06_hra.py)), and two reflections along vectors at 45° to each other make a rotation by 90°.
 #
 # </details>
@@ -716,7 +740,7 @@ assert difference > 1
 # %% [markdown]
 # ## Where to go next
 #
-# [Tutorial 9](09_expressive_relu.py) puts ReLUs between the layers, and biases that make them harmless.
+# [Lesson 9](09_expressive_relu.py) puts ReLUs between the layers, and biases that make them harmless.
 #
 # ## References
 #

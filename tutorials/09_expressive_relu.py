@@ -6,13 +6,13 @@
 # - how a bias makes a ReLU harmless on a ball of inputs, so that layers in a row become one product of matrices;
 # - which rank suffices to turn a frozen network into a given one, no deeper and no wider, and what is lost below it;
 # - that less rank can do for some targets, and how to find it for some of them;
-# - what the construction takes: a ball of inputs, biases, and something to train in the first layer.
+# - what the construction rests on: a ball of inputs, biases, and something to train in the first layer.
 #
-# **Before this:** [tutorial 8](08_expressive_linear.py): products of adapted matrices and `adapt_product`.
+# **Before this:** [lesson 8](08_expressive_linear.py): products of adapted matrices and `adapt_product`.
 # **Time:** 50 minutes to read, 5 seconds to run.
 #
 # A product of invertible matrices with adapters reaches any matrix once the ranks add up to enough. In a real network
-# there are ReLUs between the matrices, and each of them throws away what is below 0. Can a *random* ReLU network still
+# there are ReLUs between the matrices, and each of them sets to 0 what is negative. Can a *random* ReLU network still
 # be turned into another one, by adapters of low rank? It can, on a ball of inputs, if it is at least as deep and as
 # wide as the other, and if the biases may change too.
 
@@ -27,11 +27,12 @@ import matplotlib.pyplot as plt
 rng = np.random.default_rng(0)
 
 # %% [markdown]
-# ## The networks
+# ## One unit, lifted
 #
-# A network here has a ReLU after *every* layer, the last one included: $x \to \mathrm{relu}(W_0 x + b_0) \to
-# \mathrm{relu}(W_1 \cdot + b_1) \to \dots$ That is `relu_mlp`. The weights are random: matrices with singular values
-# between ½ and 2, and random biases. Inputs come from the ball $\lVert x \rVert \le \rho$.
+# A network here has a ReLU after *every* layer, the last one included: with $h_0 = x$,
+# $h_{l+1} = \mathrm{relu}(W_l h_l + b_l)$. That is `relu_mlp`. Each entry of $h_{l+1}$ is the output of a *unit*. The
+# weights are random: matrices with singular values between ½ and 2, and random biases. Inputs come from the *ball*
+# $\lVert x \rVert \le \rho$.
 
 
 # %%
@@ -66,11 +67,10 @@ def worst(weights, target, x):
 
 
 # %% [markdown]
-# ## One unit, lifted
-#
-# A unit computes $\mathrm{relu}(w x)$ and loses every $x$ on the wrong side of 0. Now give it the bias
+# A unit with one input computes $\mathrm{relu}(w x)$ and maps every $x$ with $w x < 0$ to 0. Now give it the bias
 # $c = |w|\,\rho$, the largest value that $-w x$ takes on $|x| \le \rho$. Then $w x + c \ge 0$ on the whole ball, the
 # ReLU does nothing there, and the next layer can subtract $c$ again. What comes out is $w x$, as if there were no ReLU.
+# We say that $c$ *lifts* the unit, and call it the unit's *offset*.
 
 # %%
 from minilora import relu
@@ -87,7 +87,7 @@ inside = abs(x) <= radius
 assert np.allclose(stages["relu(w x + c) − c"][inside], w * x[inside])
 assert np.all(stages["relu(w x + c) − c"][x < -radius - 1e-9] > w * x[x < -radius - 1e-9])
 
-# %%
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.8), sharey=True)
 for axis, (name, y) in zip(axes, stages.items()):
     axis.axvspan(-radius, radius, color="#e5e7eb", lw=0)
@@ -96,15 +96,20 @@ for axis, (name, y) in zip(axes, stages.items()):
     axis.set(title=name, xlabel="x")
 axes[0].annotate("w x", (-1.7, -2.4), xytext=(-0.9, -2.6), color=GREY)
 axes[1].annotate("the ball", (0, -2.6), ha="center", color=GREY)
+# alt: Three panels against x, with the ball from -1 to 1 shaded: relu(w x) is bent at 0, relu(w x + c) is straight inside the ball, and relu(w x + c) - c is w x there.
 plt.show()
 
 # %% [markdown]
-# The third picture is the whole trick. Inside the ball (grey) the blue line is $w x$. Outside, on the left, it is not.
+# The third picture is the whole idea. Inside the ball (grey) the blue line is $w x$. Outside, on the left, it is not.
 #
-# In more dimensions the lowest value of unit $j$ on the ball is $-\rho\,\lVert w_j \rVert$, with $w_j$ the $j$-th row
-# of $W$ (Cauchy–Schwarz; it is taken at $x = -\rho\,w_j / \lVert w_j \rVert$). So the offset of unit $j$ is
-# $c_j = \rho\,\lVert w_j \rVert$, one number for each unit. This is no estimate from samples: no $x$ of the ball is
-# clipped, and with any smaller $c_j$ one would be.
+# > **Lemma (offsets).** Let $w_j$ be row $j$ of $W$. With $c_j = \rho\,\lVert w_j \rVert$,
+# > $\mathrm{relu}(W x + c) - c = W x$ for all $x$ in the ball. With any smaller $c_j$ there is an $x$ in the ball for
+# > which this is false.
+#
+# **Proof.** By Cauchy–Schwarz the lowest value of $w_j \cdot x$ on the ball is $-\rho\,\lVert w_j \rVert$. It is taken
+# at $x = -\rho\,w_j / \lVert w_j \rVert$. ∎
+#
+# So this is no estimate from samples: no $x$ of the ball is *clipped*, which means set to 0 by a ReLU.
 
 # %%
 W = net(6, 6)["layers.0.W"]
@@ -122,13 +127,17 @@ print("offsets:", c.round(2))
 # Frozen: $\mathrm{relu}(W_1\,\mathrm{relu}(W_0 x + b_0) + b_1)$. Target: $\mathrm{relu}(\bar W x + \bar b)$. Three
 # steps, by hand.
 #
-# 1. Tutorial 8: adapters of rank $\lceil D/2 \rceil$ on $W_0$ and $W_1$ with $W'_1 W'_0 = \bar W$. They exist if $W_0$
-#    and $W_1$ are invertible.
+# 1. By [lesson 8](08_expressive_linear.py) there are adapters of rank $\lceil D/2 \rceil$ on $W_0$ and $W_1$ with
+#    $W'_1 W'_0 = \bar W$, if $W_0$ and $W_1$ are invertible.
 # 2. Lift the ReLU between: $b'_0 = c$ with $c_j = \rho$ times the length of row $j$ of the *adapted* $W'_0$.
 # 3. Take the offset out again, and put the target's bias in: $b'_1 = \bar b - W'_1 c$.
 #
-# Then $W'_1\,\mathrm{relu}(W'_0 x + c) + b'_1 = W'_1 W'_0 x + W'_1 c + \bar b - W'_1 c = \bar W x + \bar b$. The last
-# ReLU is not lifted: the target has it too.
+# Then for all $x$ in the ball
+#
+# $$\begin{aligned} W'_1\,\mathrm{relu}(W'_0 x + c) + b'_1 &= W'_1 (W'_0 x + c) + b'_1 \cr
+#   &= W'_1 W'_0 x + \bar b \cr &= \bar W x + \bar b. \end{aligned}$$
+#
+# The last ReLU is not lifted: the target has it too.
 
 # %%
 from minilora.theorems.chain import add_adapters
@@ -168,10 +177,13 @@ assert all(np.allclose(merged[name], by_hand[name]) for name in weights)
 
 
 # %% [markdown]
-# ## Far outside, it fails; and why the ball is not made huge
+# ## Outside the ball
 #
-# The theorem holds for every $x$ in the ball and promises nothing outside. How does it fail? Build the adapters for
-# three balls, of radius 1, 100 and 10,000, and measure the error at inputs of every length.
+# The construction is exact for every $x$ in the ball and promises nothing outside. Build the adapters for three balls,
+# of radius 1, 100 and 10,000, and measure the error at inputs of every length.
+#
+# > **What do you expect?** Inside its ball, the construction for radius 10,000 is (a) as exact as that for radius 1; (b)
+# > less exact, by a factor of about 10,000; (c) not exact at all. And outside: do the errors grow slowly or jump?
 
 
 # %%
@@ -195,43 +207,50 @@ for radius in (1, 100, 10_000):
     assert inside.max() < 5e-14 * radius
     assert 30 * radius < outside.min() < 1000 * radius
 
-# %%
+# %% tags=["hide-input"]
 figure, axis = plt.subplots(figsize=(7.2, 3.2))
 for (radius, error), colour in zip(errors.items(), (BLUE, ORANGE, GREEN)):
     axis.loglog(lengths, np.maximum(error, 1e-17), color=colour)
     axis.axvline(radius, color=colour, ls=":", lw=1)
     axis.annotate(f"ρ = {radius:,}", (lengths[0], error[0] * 2), color=colour)
 axis.set(xlabel="length of the input ‖x‖", ylabel="largest error")
+# alt: Largest error against the length of the input, both axes logarithmic, for balls of three radii. Each curve is flat at rounding up to its radius and then jumps by many powers of ten.
 plt.show()
 
 # %% [markdown]
-# Each curve is rounding up to its radius (dotted line) and jumps soon after it. The price of a larger ball is on the
-# left: the offsets grow with the radius, and adding a large number and subtracting it again costs digits. In float64
-# there are plenty, in float32 far fewer. So the offsets should be as small as they can be, and no "large enough" guess.
-# Biases fitted to a *sample* of inputs, as is easier to write, are exact on that sample and can fail on the next input.
+# (b), and they jump. Each curve is rounding up to its radius (dotted line) and jumps soon after it. The price of a
+# larger ball is on the left: the offsets grow with the radius, and adding a large number and subtracting it again costs
+# digits. In float64 there are plenty, in float32 far fewer. So the offsets should be as small as they can be, and no
+# "large enough" guess. Biases fitted to a *sample* of inputs are exact on that sample and can fail on the next input.
 #
 # ## More layers: cut the frozen network into runs
 #
-# A target of $\bar L$ layers and a frozen network of $L \ge \bar L$ layers: cut the frozen layers into $\bar L$ runs
-# $P_1, P_2, \dots$, one for each layer of the target. All ReLUs inside a run are lifted, the last one of each run does
-# the target's work.
+# Let the target have $\bar L$ layers and the frozen network $L \ge \bar L$. Cut the frozen layers into $\bar L$ *runs*
+# $P_1, P_2, \dots$, one for each layer of the target. The lengths of the runs are the *partition*. All ReLUs inside a
+# run are lifted, and the last one of each run does what the target's ReLU does.
 #
 #     frozen    x ─ relu W_0 ─ relu W_1 ─ relu W_2 ─ relu W_3 ─ relu W_4        runs {0, 1} and {2, 3, 4},
 #     target    x ─ ─ ─  relu W̄_1 ─ ─ ─ ─ ─ ─ ─ ─ ─ relu W̄_2 ─ ─ ─ ─ ─          the partition (2, 3)
 #
-# > **Theorem** (after Zeng and Lee, 2023). All frozen layers are square and invertible, of the target's width, and have
-# > adapters of rank $R$ and tuned biases. If
+# > **Theorem (after Zeng & Lee, 2023).** Let all frozen layers be square and invertible, of the target's width, with
+# > adapters of rank $R$ and trainable biases. If
 # >
 # > $$R \ge \max_i \, \big\lceil \mathrm{rank}\big(\bar W_i - \textstyle\prod_{l \in P_i} W_l\big) / |P_i| \big\rceil$$
 # >
-# > with $|P_i|$ the number of layers in run $i$, then for every $\rho$ there are adapters and biases with $f(x) = \bar
-# > f(x)$ for all $\lVert x \rVert \le \rho$.
+# > with $|P_i|$ the number of layers in run $i$, then for every $\rho$ there are adapters and biases with
+# > $f(x) = \bar f(x)$ for all $\lVert x \rVert \le \rho$.
+# >
+# > **Corollary.** For generic matrices of width $D$ and runs of $n = \lfloor L / \bar L \rfloor$ layers,
+# > $R = \lceil D / n \rceil$ suffices.
 #
-# The proof is tutorial 8 for each run, and the lifting from above. (After the first run the ball is another one: its
-# radius bounds what the target's layer puts out.) For random matrices of width $D$ and runs of $n$ layers the rank is
-# $\lceil D / n \rceil$: the depth that is left over pays for the rank. With $n = \lfloor L / \bar L \rfloor$ this is
-# the formula of the paper's abstract, up to rounding: width times the depth of the target over that of the frozen
-# network.
+# **Proof.** Take one run after the other. Its ranks add up to $R\,|P_i|$ at least, so by
+# [lesson 8](08_expressive_linear.py) its product can be made $\bar W_i$. All its ReLUs but the last are lifted, as in
+# the two layers above: each layer lifts by the lengths of the rows of the product up to it, and the next one takes the
+# offset out. What the target's layer puts out lies in a ball again, of radius
+# $\lVert \bar W_i \rVert \rho_i + \lVert \bar b_i \rVert$, and that is the ball of the next run. ∎
+#
+# This is the formula of the paper's abstract, up to rounding: width times the depth of the target over that of the
+# frozen network. The greater the frozen depth, the smaller the rank.
 
 # %%
 from minilora.theorems.relu import sufficient_rank, uniform_partition
@@ -268,16 +287,19 @@ assert sufficient_rank(weights, target, (2, 2)) == 3
 assert sufficient_rank(weights, target, (3, 1)) == 6
 
 # %% [markdown]
-# ## Is that rank necessary? No
+# ## Is that rank necessary?
 #
-# For a linear product the rank was necessary too: that was the first half of tutorial 8. For ReLU networks it is not.
+# For a linear product the rank was necessary too: that was the lower bound of lesson 8. For ReLU networks it is not.
 # For a diagonal matrix $\Lambda$ of positive numbers and a permutation $\Pi$,
 #
 # $$\mathrm{relu}(\Lambda\, \Pi\, z) = \Lambda\, \Pi\, \mathrm{relu}(z).$$
 #
 # So the hidden units of the target may be scaled and put in another order, if the next layer undoes it. The function is
 # the same, but every $\bar W_i$ has changed, and the theorem counts ranks of $\bar W_i - \prod W_l$. An extreme case:
-# let the target be the frozen network itself, in such another form.
+# let the target be the frozen network itself, in such another form, with four layers of width 6.
+#
+# > **What do you expect?** Which rank does the theorem ask for with this target, and which rank is enough? (a) 6 and 6;
+# > (b) 6 and 0; (c) 0 and 0.
 
 # %%
 from minilora.theorems.relu import align_units
@@ -303,33 +325,45 @@ assert set(found) == {f"layers.{i}.b" for i in range(4)}
 assert worst(attach(weights, {"*.b": Full()}, rng=rng).merge(found), disguised, x) < 1e-12
 
 # %% [markdown]
-# The theorem asks for full rank where nothing has to be done. `align_units` (ours) undoes the disguise: a hidden unit
-# whose row is a positive multiple of a row of the frozen product gets that row's place and size. It finds exact
+# (b). The theorem asks for full rank where nothing has to be done. `align_units` (ours) undoes the disguise: a hidden
+# unit whose row is a positive multiple of a row of the frozen product gets that row's place and size. It finds exact
 # multiples only; which scales and which order make the rank smallest is a search that the library does not do. Nor must
 # a frozen network work in runs at all.
 #
-# For a target of *one* layer the rank is necessary, if all layers are square, $\bar W$ is invertible, and all units of
-# the target are on somewhere inside the ball. Near such an input $\bar f(x) = \bar W x + \bar b$. Where $f = \bar f$,
-# the Jacobian of $f$ is $\bar W$: a product of the $W'_l$ with 0 for the rows of all units that are off. It is
-# invertible, so no unit is off, and $\prod W'_l = \bar W$. Then tutorial 8 says $\sum R_l \ge \mathrm{rank}(\bar W -
-# \prod W_l)$. For more layers we know no such bound.
+# For a target of one layer the rank is needed, under conditions:
+#
+# > **Lemma (one layer).** Let all layers be square, the target have one layer with an invertible $\bar W$, and let
+# > there be an input inside the ball at which all units of the target are on. Then $f = \bar f$ on the ball only if
+# > $\sum_l R_l \ge \mathrm{rank}(\bar W - \prod W_l)$.
+#
+# **Proof.** Near such an input $\bar f(x) = \bar W x + \bar b$. Where $f = \bar f$, the Jacobian of $f$ is $\bar W$: a
+# product of the $W'_l$ with 0 for the rows of all units that are off. It is invertible, so no unit is off, and
+# $\prod W'_l = \bar W$. The rest is the lower bound of [lesson 8](08_expressive_linear.py). ∎
+#
+# For targets of more layers we know no such bound.
 #
 # ## Below the sufficient rank
 #
 # With a smaller rank, run $i$ becomes the best approximation $M_i$ of $\bar W_i$ and misses it by a singular value,
-# $E_i = \sigma_{R |P_i| + 1}(\bar W_i - \prod W_l)$. Count the runs from 1. A ReLU never moves two points further
-# apart, so the error after run $i$ is at most
+# $E_i = \sigma_{R |P_i| + 1}(\bar W_i - \prod W_l)$. Count the runs from 1.
 #
-# $$\delta_i = \lVert M_i \rVert\, \delta_{i-1} + E_i\, z_{i-1}, \qquad
-#   z_i = \lVert \bar W_i \rVert\, z_{i-1} + \lVert \bar b_i \rVert, \qquad \delta_0 = 0,\; z_0 = \rho \tag{1}$$
+# > **Lemma (error bounds).** On the ball, the error after run $i$ is at most $\delta_i$, and what the target computes
+# > there has at most the length $z_i$, with $\delta_0 = 0$, $z_0 = \rho$ and
+# >
+# > $$\begin{aligned} \delta_i &= \lVert M_i \rVert\, \delta_{i-1} + E_i\, z_{i-1}, \cr
+# >   z_i &= \lVert \bar W_i \rVert\, z_{i-1} + \lVert \bar b_i \rVert. \end{aligned} \tag{1}$$
+# >
+# > A larger bound, in which only the target's norms and the $E_i$ occur, is
+# >
+# > $$\begin{aligned} &\max_{i < \bar L} z_i \, \sum_{i=1}^{\bar L} m^{\bar L - i} E_i, \cr
+# >   &m = \max_k \, (\lVert \bar W_k \rVert_F + E_k). \end{aligned} \tag{2}$$
 #
-# where $z_i$ bounds the length of what the target computes there. `error_bounds` returns this bound and a plainer,
-# larger one in which only the target's norms and the $E_i$ occur:
+# **Proof.** A ReLU never moves two points further apart. Let $h$ and $\bar h$ be the inputs of run $i$ in the two
+# networks. Then $M_i h - \bar W_i \bar h = M_i (h - \bar h) + (M_i - \bar W_i)\, \bar h$, of length at most
+# $\lVert M_i \rVert\, \delta_{i-1} + E_i\, z_{i-1}$. For (2), $\lVert M_i \rVert \le m$ and each $z_{i-1}$ is at most
+# the largest; sum up. ∎
 #
-# $$\max_{i < \bar L} z_i \, \sum_{i=1}^{\bar L} m^{\bar L - i} E_i, \qquad
-#   m = \max_k \, (\lVert \bar W_k \rVert_F + E_k) \tag{2}$$
-#
-# The paper bounds the *expected* error over random inputs. Here (1) and (2) hold for every $x$ in the ball, and for the
+# `error_bounds` returns both. The paper bounds the *expected* error over random inputs. Here (1) and (2) hold for every $x$ in the ball, and for the
 # mean error over random inputs in the ball if $z_0$ is the mean of $\lVert x \rVert$. Take a target that differs from
 # the frozen runs by singular values from 2 down to 0.002, so that each rank does something.
 
@@ -363,7 +397,7 @@ assert np.all(measured <= sharp + 1e-12) and np.all(sharp <= plain + 1e-12)
 assert np.all(np.array(mean) <= np.array(on_mean) + 1e-12)
 assert measured[5] < 1e-12 and measured[4] > 1e-3
 
-# %%
+# %% tags=["hide-input"]
 figure, axis = plt.subplots(figsize=(7.2, 3.2))
 for line, colour, marker, name in (
     (plain, GREY, "s", "bound (2)"),
@@ -375,6 +409,7 @@ axis.annotate("sufficient rank", (6.05, 1e-5), color=GREY)
 axis.axvline(6, color=GREY, ls=":", lw=1)
 axis.set(xlabel="rank R of each adapter", ylabel="error on the ball")
 axis.legend(frameon=False, loc="lower left")
+# alt: Error against rank, logarithmic. Bound (2) lies above bound (1), and that above the measured error; all three fall slowly up to rank 5 and to rounding at rank 6.
 plt.show()
 
 # %% [markdown]
@@ -386,6 +421,9 @@ plt.show()
 # As $s$ goes to 0, so do all $E_i$, and with them both bounds. That is why one starts from a pretrained network: the
 # network that is wanted is supposed to be near. (The paper makes this point with pretrained frozen models. Here is the
 # mechanism, on five draws.)
+#
+# > **What do you expect?** A target at a tenth of the distance: (a) a smaller rank is exact for it; (b) the same rank is
+# > exact, and below it the error is about a tenth; (c) nothing changes.
 
 # %%
 D, partition, draws, radius = 8, (2, 2), 5, 1.0
@@ -410,15 +448,15 @@ assert np.all(np.array(largest[0.01])[:, 0] < np.array(largest[1])[:, 2])
 assert np.max([np.array(errors)[:, 3] for errors in largest.values()]) < 1e-11
 
 # %% [markdown]
-# The rank that suffices for an exact copy does not change: 4, at every distance. But at a hundredth of the distance,
-# rank 1 has a smaller error than rank 3 has at the full one.
+# (b). The rank that suffices for an exact copy does not change: 4, at every distance. But at a hundredth of the
+# distance, rank 1 has a smaller error than rank 3 has at the full one.
 #
 # ## Narrower targets: dead units
 #
 # The frozen network has width 12, the target only width 3. The plain way is to pad the target with zeros to 12 × 12.
 # But the frozen product has entries there, and to make them zero takes rank. There is a cheaper way (ours). Make the
-# nine units that the target lacks **dead**: give them so low a bias that they are always 0. Then nobody sees what their
-# rows hold, and the columns that read them do not matter either. Only the 3 × 3 corner of the product has to become
+# nine units that the target lacks *dead*: give them so low a bias that they are always 0. Then what their rows hold has
+# no effect, and the columns that read them do not matter either. Only the 3 × 3 corner of the product has to become
 # $\bar W$, and this corner is a product of its own: of the first matrix without its last nine columns, and the last
 # one without its last nine rows.
 
@@ -471,17 +509,24 @@ print(f"8-4-8 to 3-3: rank {rank}, error {np.max(abs(y[:, :3] - relu_mlp(target,
 assert rank == 2 and np.max(abs(y[:, :3] - relu_mlp(target, x))) < 1e-12
 
 # %% [markdown]
-# ## What it takes: something to train in the first layer
+# ## Must the first layer be trained?
 #
 # It is common to adapt only the last layers. Is that enough, with any rank? Look at the *first* layer, its matrix $W_0$
 # and its bias $b_0$ both frozen. Where one of its ReLUs is off, it maps different inputs to the same output, and no
 # later layer can tell them apart.
 #
-# Take an input $x$ at which unit $j$ is off, with pre-activation $z_j < 0$. Move to $x'$ with three times that $z_j$
-# and all other pre-activations the same: solve $W_0 (x' - x) = 2 z_j e_j$. The first layer hides the difference. If the
-# target tells $x$ and $x'$ apart, then *every* network on this first layer errs at one of them by at least half the
-# distance of the two wanted outputs. `witness` searches for such a pair. (Zeng and Lee prove, for random networks,
-# that none of these equals the target; the pair of inputs, and with it a bound on the error, is ours.)
+# > **Lemma (a pair of inputs).** Let the frozen first layer map $x$ and $x'$ to the same output. Then *every* network
+# > with this $W_0$ and $b_0$, whatever its later layers are, has an error of at least
+# > $\tfrac12 \lVert \bar f(x) - \bar f(x') \rVert$ at one of the two.
+#
+# **Proof.** Its outputs at $x$ and $x'$ are equal. By the triangle inequality its two errors add up to
+# $\lVert \bar f(x) - \bar f(x') \rVert$ at least. ∎
+#
+# So here no adapters exist; it is not a construction that fails. How to find such a pair? Take an input $x$ at which
+# unit $j$ is off: the entry $z_j$ of $z = W_0 x + b_0$ is negative. Move to $x'$ with three times that $z_j$ and all
+# other entries the same: solve $W_0 (x' - x) = 2 z_j e_j$. `witness` searches for a pair that the target maps far apart.
+# (Zeng and Lee prove, for random networks, that none with this first layer equals the target; the pair of inputs, and
+# with it a bound on the error, is ours.)
 
 # %%
 from minilora.theorems.witness import witness
@@ -503,7 +548,7 @@ print(f"any network with this W_0 and b_0 errs by {bound:.2f} or more at one of 
 assert np.allclose(hidden[0], hidden[1])
 assert bound > 0.5
 
-# %%
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.5))
 x = ball(2, radius, 6000)
 before = x @ weights["layers.0.W"].T + weights["layers.0.b"]
@@ -518,20 +563,20 @@ for point, name, place in zip(pair, ("x", "x′"), ((6, 5), (-15, 3))):
     axes[0].annotate(name, point, xytext=place, textcoords="offset points", size=13)
 axes[1].plot(*hidden[0], "o", color=BLUE)
 axes[1].annotate("x and x′", hidden[0], xytext=(8, 5), textcoords="offset points", size=13)
-axes[0].set(
-    title=f"inputs; orange: unit {unit} is off",
-    xlabel="first entry of x",
-    ylabel="second entry of x",
-    aspect="equal",
-)
+axes[0].set(xlabel="first entry of x", ylabel="second entry of x", aspect="equal")
+axes[0].set_title(f"inputs; orange: unit {unit} is off")
 axes[1].set(title="after the frozen first layer", xlabel="unit 0", ylabel="unit 1", aspect="equal")
+# alt: Left: a disc of inputs, part of it orange, with an arrow from x to x′ inside that part. Right: after the first layer the orange part is a line, and x and x′ are one point of it.
 plt.show()
 
 # %% [markdown]
 # All the orange part of the ball is pressed onto one line on the right, and $x$, $x'$ onto one point of it. Now three
 # rows, each with more of the first layer to train. First, train all that comes after the first layer in full, matrices
-# and biases, with 16 units in the middle. Second, tune $b_0$ too, and give the later matrices rank 1 only, by
+# and biases, with 16 units in the middle. Second, train $b_0$ too, and give the later matrices rank 1 only, by
 # `relu_adapters` with a rank for each layer. Third, give $W_0$ an adapter as well.
+#
+# > **What do you expect?** The error falls to rounding (a) in none of the three rows; (b) in the third one only; (c) in
+# > the second and the third one.
 
 
 # %%
@@ -568,12 +613,13 @@ print(f"two layers for two, full rank, but none on W_0: error {own_run:.2f}")
 assert own_run > 1
 
 # %% [markdown]
-# The two numbers of $b_0$ make the difference, not an adapter on $W_0$. They lift the first layer's units, and then
+# (c). The two entries of $b_0$ make the difference, not an adapter on $W_0$. They lift the first layer's units, and then
 # nothing is lost there: the ranks of the later layers only have to add up to enough. In this construction $W_0$ does
-# need an adapter if it is a run of its own, as it then has to become $\bar W_1$ by itself.
+# need an adapter if it is a run of its own, as it then has to become $\bar W_1$ by itself. (The last line says that this
+# construction fails there; we have not shown that no adapters exist.)
 #
-# (And all this is about targets in general. If all units of the frozen first layer are on wherever the target varies,
-# or if the target has the same first layer, then nothing is lost there, and the later layers can do.)
+# All this is about targets in general. If all units of the frozen first layer are on wherever the target varies, or if
+# the target has the same first layer, then nothing is lost there, and training the later layers can suffice.
 #
 # Full training of the last layers had more parameters than either. The paper makes this comparison in general: low rank
 # on all layers, against the last layers in full, at equal or fewer parameters. Ten random networks of four layers and
@@ -596,11 +642,15 @@ assert (low_rank, last_three) == (48, 60)
 assert max(errors) < 1e-10 and min(bounds) > 1
 
 # %% [markdown]
-# ## What it takes: biases
+# ## Must the biases be trained?
 #
-# LoRA as it is often used leaves biases alone. Suppose there are none: then every layer maps $t x$ to $t$ times what it
-# makes of $x$, for $t > 0$, and so does the whole network (it is *positively homogeneous*). In particular $f(0) = 0$,
-# whatever the adapters are. A target with $\bar f(0) \ne 0$ is missed by at least $\lVert \bar f(0) \rVert$.
+# LoRA as it is often used leaves biases unchanged. Suppose first that there are none.
+#
+# > **Lemma (no biases).** A network without biases has $f(t x) = t f(x)$ for all $t > 0$, and $f(0) = 0$, whatever its
+# > adapters are. It misses every target by at least $\lVert \bar f(0) \rVert$ at 0.
+#
+# **Proof.** Every layer has this property: $\mathrm{relu}(W\, t x) = t\, \mathrm{relu}(W x)$. (Such functions are called
+# *positively homogeneous*.) ∎
 
 # %%
 weights = {name: array * name.endswith("W") for name, array in net(4, 4, 4).items()}
@@ -622,10 +672,10 @@ print(f"the right adapters without the biases: error {error:.2f} at 0")
 assert np.isclose(error, np.linalg.norm(np.ones(4)))
 
 # %% [markdown]
-# Real networks have biases, frozen ones. Can these do the work of tuned ones? Sometimes. Let $b_0 > 0$ and $b_1$ be
-# frozen, and choose an invertible $W'_1$ with $W'_1 b_0 = \bar b - b_1$ and $W'_0 = W_1'^{-1} \bar W$. Then the frozen
-# $b_0$ lifts the units, on a ball that is as large as it allows. (Here the change of $W_1$ has rank 1, that of $W_0$
-# full rank.) What frozen biases and low rank can do together, we do not know.
+# Real networks have biases, frozen ones. Can these replace trained ones? Sometimes. Let $b_0 > 0$ and $b_1$ be frozen,
+# and choose an invertible $W'_1$ with $W'_1 b_0 = \bar b - b_1$ and $W'_0 = W_1'^{-1} \bar W$. Then the frozen $b_0$
+# lifts the units, on a ball that is as large as it allows. (Here the change of $W_1$ has rank 1, that of $W_0$ full
+# rank.) What frozen biases and low rank can do together, we do not know.
 
 # %%
 weights, target = net(4, 4, 4), net(4, 4)
@@ -676,7 +726,7 @@ assert np.all(np.linalg.norm(at_lowest, axis=1) > 1e-3)
 
 # %% tags=["hide-cell"]
 # Solution 2: rank ⌈4/3⌉ = 2 with runs of 3 and 3, and no less with others: one of two runs has 3 layers at most. That
-# takes far more parameters than the target has: the theorem is about rank, not about saving.
+# is far more parameters than the target has: the theorem is about rank, not about saving.
 weights, target = net(*[12] * 7), net(4, 4, 4)
 partition = best_partition(weights, target)
 rank = sufficient_rank(weights, target, partition)
@@ -720,7 +770,7 @@ assert np.all(c < on_ball)
 # %% [markdown]
 # ## Where to go next
 #
-# [Tutorial 10](10_expressive_attention.py) does it for attention, where no bias has to be lifted: each head is made of
+# [Lesson 10](10_expressive_attention.py) does it for attention, where no bias has to be lifted: each head is made of
 # two products of two matrices.
 #
 # ## References

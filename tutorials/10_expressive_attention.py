@@ -9,11 +9,11 @@
 # - where this ends: residual paths, LayerNorm, rotated positions, gates and stacked heads, each with a number, and
 #   whether it is only our construction that fails there, or no such adapters exist.
 #
-# **Before this:** [tutorial 8](08_expressive_linear.py) (products of adapted matrices), [tutorial
+# **Before this:** [lesson 8](08_expressive_linear.py) (products of adapted matrices), [lesson
 # 9](09_expressive_relu.py) (ReLUs). **Time:** 55 minutes to read, 10 seconds to run.
 #
 # In a Transformer, LoRA sits on the matrices of attention. Suppose somebody has another Transformer of the same size,
-# with entirely different weights. Which rank turns ours into theirs? Full rank, $D$, would do: replace every matrix.
+# with entirely different weights. Which rank turns ours into theirs? Full rank, $D$, suffices: replace every matrix.
 # For attention in its plainest form half of it suffices, and of all feed-forward matrices only the last one gets an
 # adapter. The Transformers in use have more parts, and you will see what each of them changes.
 
@@ -31,14 +31,14 @@ rng = np.random.default_rng(0)
 # ## Attention from scratch
 #
 # The input is a sequence of $N$ *tokens*, in a language model one for each letter or word. Each token is a vector of
-# $D$ numbers, $x_1, \dots, x_N$, the rows of $X$. An MLP would treat each one alone. Attention lets every token collect
-# something from the others. For token $i$ it goes like this:
+# $D$ numbers, $x_1, \dots, x_N$, the rows of $X$. An MLP would treat each one alone. *Attention* lets every token
+# collect something from the others. For token $i$ it goes like this:
 #
-# - token $i$ asks: a **query** $q_i = W_Q x_i$; every token $j$ answers to a **key** $k_j = W_K x_j$;
-# - the **score** of $j$ for $i$ is the inner product $k_j \cdot q_i$, large where key and query point the same way;
-# - **softmax** makes shares of the scores: $p_{ij} = e^{k_j \cdot q_i} / \sum_{j'} e^{k_{j'} \cdot q_i}$, which are
-#   positive and add up to 1 for each $i$;
-# - token $i$ receives the mixture of the **values** $W_V x_j$ in these shares, and $W_O$ maps it to the output:
+# - token $i$ has a *query* $q_i = W_Q x_i$, and every token $j$ a *key* $k_j = W_K x_j$;
+# - the *score* of $j$ for $i$ is the inner product $k_j \cdot q_i$, large where key and query point the same way;
+# - *softmax* makes shares of the scores: $p_{ij} = e^{k_j \cdot q_i} / \sum_{j'} e^{k_{j'} \cdot q_i}$, which are
+#   positive and add up to 1 for each $i$ (the *attention weights*);
+# - token $i$ receives the mixture of the *values* $W_V x_j$ in these shares, and $W_O$ maps it to the output:
 #   $a_i = W_O \sum_j p_{ij} W_V x_j$.
 #
 # Four matrices, here all $D \times D$. In code, token by token:
@@ -69,9 +69,9 @@ print("rows of shares add up to", shares.sum(axis=1).round(12))
 assert np.allclose(shares.sum(axis=1), 1)
 
 # %% [markdown]
-# Without the loops it is two lines, and the scores of all pairs of tokens are one product of matrices. A **mask** says
-# who may see whom: a language model must not look at the tokens it is to predict, so token $i$ sees only $j \le i$
-# (*causal*). Forbidden scores are set to $-\infty$, and their share is 0.
+# Without the loops it is two lines, and the scores of all pairs of tokens are one product of matrices. A *mask* says
+# which tokens each token may see: a language model must not look at the tokens it is to predict, so token $i$ sees only
+# $j \le i$ (a *causal* mask). The other scores are set to $-\infty$, and their share is 0.
 
 
 # %%
@@ -90,7 +90,7 @@ assert np.allclose(softmax(scores) @ X @ W_V.T @ W_O.T, outputs)
 seen = softmax(np.where(causal(6), scores, -np.inf))
 assert np.allclose(seen, np.tril(seen))
 
-# %%
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.4), sharey=True)
 for axis, p, title in zip(axes, (shares, seen), ("every token sees all", "causal mask")):
     axis.imshow(p, cmap="Blues", vmin=0, vmax=1)
@@ -99,15 +99,20 @@ for axis, p, title in zip(axes, (shares, seen), ("every token sees all", "causal
         axis.text(j, i, f"{p[i, j]:.2f}", ha="center", va="center", size=8, color=colour)
     axis.set(title=title, xlabel="token j that is seen", xticks=range(6), yticks=range(6))
 axes[0].set_ylabel("token i that looks")
+# alt: Two tables of shares, six tokens by six. Left: every token has a share for all. Right, with the causal mask, only the lower left triangle is filled.
 plt.show()
 
 # %% [markdown]
 # ## It sees its four matrices only as two products
 #
-# Look at the formulas again. The scores are $k_j \cdot q_i = x_j^\top (W_K^\top W_Q)\, x_i$: the matrices $W_Q$ and
-# $W_K$ occur only as the product $W_K^\top W_Q$. And as the shares are plain numbers, they move past the matrices:
-# $a_i = (W_O W_V) \sum_j p_{ij} x_j$. So attention knows $W_O W_V$ only. Put any invertible $G$ between the two
-# matrices of a pair and its inverse behind it, and nothing changes. (Physicists call this *gauge freedom*.)
+# > **Lemma (two products).** The output of attention depends on its four matrices only through $W_K^\top W_Q$ and
+# > $W_O W_V$.
+#
+# **Proof.** The scores are $k_j \cdot q_i = x_j^\top (W_K^\top W_Q)\, x_i$. The shares are plain numbers, so they commute
+# with the matrices: $a_i = (W_O W_V) \sum_j p_{ij} x_j$. ∎
+#
+# Call $W_Q, W_K$ and $W_V, W_O$ the two *pairs*. Put any invertible $G$ between the two matrices of a pair and its
+# inverse behind it, and nothing changes. (Physicists call this *gauge freedom*.)
 
 # %%
 G, H = matrix(D), matrix(D)
@@ -123,11 +128,12 @@ assert min(moved) > 0.5
 # %% [markdown]
 # ## Half the rank, by hand
 #
-# So do not aim for the target's matrices $\bar W_Q, \bar W_K$, which in general takes rank $D$. Aim for their product.
-# A product of two frozen invertible matrices with adapters reaches any matrix when the two ranks add up to $D$:
-# tutorial 8. Hence rank $\lceil D/2 \rceil$ on each suffices:
+# So do not aim for the target's matrices $\bar W_Q, \bar W_K$, which for a generic target needs rank $D$. Aim for their
+# product. A product of two frozen invertible matrices with adapters reaches any matrix when the two ranks add up to $D$
+# ([lesson 8](08_expressive_linear.py)). Hence rank $\lceil D/2 \rceil$ on each suffices:
 #
-# $$W'^\top_K W'_Q = \bar W_K^\top \bar W_Q, \qquad W'_O W'_V = \bar W_O \bar W_V. \tag{1}$$
+# $$\begin{aligned} W'^\top_K W'_Q &= \bar W_K^\top \bar W_Q, \cr
+#   W'_O W'_V &= \bar W_O \bar W_V. \end{aligned} \tag{1}$$
 #
 # The later factor of the first product is $W_K^\top$. An adapter $BA$ on $W_K^\top$ is the adapter $A^\top B^\top$ on
 # $W_K$.
@@ -160,10 +166,10 @@ assert np.max(abs(new_q - Q_bar)) > 0.5
 #
 # ## The whole network
 #
-# The network of the theorem is as plain as it gets. Each block has several **heads**, each of them an attention with
-# four $D \times D$ matrices of its own, and adds up their outputs $a_i$. Then a feed-forward part treats every token
+# The network of the theorem is as plain as possible. Each block has several *heads*, each of them an attention with
+# four $D \times D$ matrices of its own, and adds up their outputs $a_i$. Then a *feed-forward part* treats every token
 # alone: $z_i = \mathrm{relu}(W_1 a_i + b_1)$ and $h_i = W_2 z_i + b_2$, and $h_i$ is the next block's $x_i$. At the end
-# $y_i = W_o h_i$. There is no residual path and no LayerNorm (their turn comes below).
+# $y_i = W_o h_i$. There is no residual path and no LayerNorm (they come in the last section).
 
 
 # %%
@@ -210,8 +216,10 @@ print(f"without adapters the outputs of the two networks differ by up to {apart:
 assert apart > 1
 
 # %% [markdown]
-# Could the frozen $W_1$ and $W_2$ stay, though the target has others? They can, because the pairs have room for more
-# than their own target.
+# > **What do you expect?** The target has other $W_1$ and $W_2$ too, in both blocks. Of the four feed-forward matrices,
+# > (a) all need an adapter; (b) half of them do; (c) one adapter, on the last $W_2$, suffices.
+#
+# The pairs have room for more than their own target, as follows.
 #
 # **$W_1$.** The target computes $\bar W_1 \bar a$. We want $W_1 a$ to be that. With $F = W_1^{-1} \bar W_1$ it is
 # $W_1 F \bar a$: so let the value pair of every head make $F$ times the target's output,
@@ -221,18 +229,22 @@ assert apart > 1
 # $C = \bar W_2 W_2^{-1}$ and $C b'_2 = \bar b_2$ it follows that $\bar h = C h$: the block's output is right up to a
 # known change of basis. The next block undoes it, inside its pairs:
 #
-# $$W'^\top_K W'_Q = C^\top\, \bar W_K^\top \bar W_Q\, C, \qquad W'_O W'_V = F\, \bar W_O \bar W_V\, C. \tag{2}$$
+# $$\begin{aligned} W'^\top_K W'_Q &= C^\top\, \bar W_K^\top \bar W_Q\, C, \cr
+#   W'_O W'_V &= F\, \bar W_O \bar W_V\, C. \end{aligned} \tag{2}$$
 #
 # **The end.** After the last block there is one more pair, $W'_o W'_2 = \bar W_o \bar W_2$, and the last bias solves
 # $W'_o b'_2 = \bar W_o \bar b_2$.
 #
-# Every right-hand side is a known matrix, and every left-hand side a product of two matrices with adapters, which
-# reaches it by tutorial 8. This proves:
+# > **Theorem (Zeng & Lee, 2023).** Let two plain networks have the same shape, and let all their matrices be invertible.
+# > Then adapters of rank $\lceil D/2 \rceil$ on $W_Q$, $W_K$, $W_V$, $W_O$ of every head, on the last $W_2$ and on
+# > $W_o$, together with new biases, make the one network equal to the other on every input. All $W_1$, and all $W_2$ but
+# > the last, stay frozen.
 #
-# > **Theorem** (Zeng & Lee). Let two plain networks have the same shape, and let all their matrices be invertible. Then
-# > adapters of rank $\lceil D/2 \rceil$ on $W_Q$, $W_K$, $W_V$, $W_O$ of every head, on the last $W_2$ and on $W_o$,
-# > together with new biases, make the one network equal to the other on every input. All $W_1$, and all $W_2$ but the
-# > last, stay frozen.
+# **Proof.** These are the three steps above. Every right-hand side is a known matrix, and every left-hand side is a
+# product of two invertible matrices with adapters, whose ranks add up to $D$ or more. It reaches the right-hand side by
+# the theorem of [lesson 8](08_expressive_linear.py). ∎
+#
+# So the answer is (c).
 #
 # Here it is by hand. One function for a block, given the $C$ of the block before it; $C = I$ before the first.
 
@@ -328,12 +340,12 @@ print(f"the adapted network differs from the target by {error:.0e}")
 assert error < 1e-11
 
 # %% [markdown]
-# As in tutorial 8, this is about rank, not about saving: an adapter of rank $D/2$ on a $D \times D$ matrix holds
+# As in lesson 8, this is about rank, not about saving: an adapter of rank $D/2$ on a $D \times D$ matrix holds
 # $2 D \cdot D/2 = D^2$ parameters, as many as the matrix. What is gained is that the other matrices are left alone.
 #
 # And it has a condition: the equations must have solutions. They have if all matrices of both networks are invertible,
-# and in some other cases. With a singular $W_1$ there is in general no $F$, and the library says so instead of
-# returning something near.
+# and in some other cases. With a singular $W_1$ there is in general no $F$, so that this construction fails. The
+# library says so instead of returning something near.
 
 # %%
 from minilora.theorems.chain import Unsolvable
@@ -349,15 +361,15 @@ else:
 # %% [markdown]
 # ## For every input, length, mask, scale
 #
-# Nothing in the construction looked at an input. So the same adapters hold for every input, any number of tokens, any
-# mask, any scale of the scores (in practice $1/\sqrt D$ when a head has $D$ rows), and even with another function in
-# the place of softmax, because the scores themselves are equal. Both networks must have the same mask, scale and
-# function, of course. Vectors for the places, added to the input, are part of the input.
+# Nothing in the construction looked at an input. So the same adapters are exact for every input, any number of tokens,
+# any mask, any scale of the scores (in practice $1/\sqrt D$ when a head has $D$ rows), and even with another function
+# instead of softmax, because the scores themselves are equal. Both networks must have the same mask, scale and
+# function, of course. Vectors for the positions, added to the input, are part of the input.
 
 # %%
 from minilora.tables import aligned
 
-places = rng.standard_normal(X.shape)
+positions = rng.standard_normal(X.shape)
 long = rng.standard_normal((40, D))
 # Every token sees itself, and others by chance
 mask = np.eye(6, dtype=bool) | (rng.random((6, 6)) < 0.5)
@@ -368,7 +380,7 @@ trials = {
     "a random mask": lambda net: plain_transformer(net, X, lambda n: mask),
     "scores over sqrt(D)": lambda net: plain_transformer(net, X, scale=D**-0.5),
     "scores times −3": lambda net: plain_transformer(net, X, scale=-3.0),
-    "places added to the input": lambda net: plain_transformer(net, X + places),
+    "positions added to the input": lambda net: plain_transformer(net, X + positions),
     "tanh instead of softmax": lambda net: by_hand(net, X, heads, depth, share=np.tanh),
 }
 
@@ -386,12 +398,20 @@ assert min(off(weights, run) for run in trials.values()) > 0.3
 # %% [markdown]
 # ## Below half the rank
 #
-# Adapters of rank $R$ on $W_Q$ and $W_K$ change $W_K^\top W_Q$ by rank $2R$ at most. So they miss the product that the
-# target needs by at least $\sigma_{2R+1}$ of what is missing at the start, as tutorial 8 says. In the first block,
-# where $C = I$, that is $\bar W_K^\top \bar W_Q - W_K^\top W_Q$. For a generic target it is invertible, and no rank
-# below $D/2$ reaches it. (In a later block the goal depends on $C$, and we claim no lower bound.) Measure the two sides
-# of it: how far the *product* is from its target, and how far the *outputs* are. Only the queries and keys get too
-# small a rank here; the rest is matched exactly.
+# > **Lemma (queries and keys of the first block).** Adapters of rank $R$ on $W_Q$ and $W_K$ leave
+# > $\lVert W'^\top_K W'_Q - \bar W_K^\top \bar W_Q \rVert_2 \ge \sigma_{2R+1}$, a singular value of
+# > $\bar W_K^\top \bar W_Q - W_K^\top W_Q$. For a generic target this matrix is invertible, and no rank below $D/2$
+# > reaches the product.
+#
+# **Proof.** They change the product by rank $2R$ at most: the lower bound of
+# [lesson 8](08_expressive_linear.py). ∎
+#
+# (In a later block the goal depends on $C$, and we claim no lower bound.) Measure both: how far the *product* is from
+# its target, and how far the *outputs* are. Only the queries and keys get too small a rank here; the rest is matched
+# exactly.
+#
+# > **What do you expect?** With one token in the input, and with rank 0 on $W_Q$ and $W_K$, the outputs are off (a) by
+# > about as much as with eight tokens; (b) by less; (c) by rounding only.
 
 # %%
 frozen, other = network(D, 1, 1), network(D, 1, 1)
@@ -431,18 +451,13 @@ assert np.allclose(distance[:4], predicted[:4], rtol=1e-8) and max(distance[4:])
 assert max(wrong[1]) < 1e-12
 assert min(wrong[8][:4]) > 0.1 and max(wrong[8][4:]) < 1e-12
 
-# %%
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.3), sharey=True)
 axes[0].semilogy(ranks, np.where(np.array(predicted) > 0, predicted, np.nan), color=BLUE, lw=1)
 axes[0].semilogy(ranks, distance, "o", color=BLUE)
 for (N, line), colour, marker in zip(wrong.items(), (GREY, ORANGE, GREEN), "s^v"):
-    axes[1].semilogy(
-        ranks,
-        np.maximum(line, 1e-17),
-        color=colour,
-        marker=marker,
-        label=f"{N} token{'s' * (N > 1)}",
-    )
+    label, line = f"{N} token{'s' * (N > 1)}", np.maximum(line, 1e-17)
+    axes[1].semilogy(ranks, line, color=colour, marker=marker, label=label)
 for axis in axes:
     axis.axvline(4, color=GREY, ls=":", lw=1)
     axis.annotate("⌈D/2⌉", (4.08, 1e-4), color=GREY)
@@ -450,16 +465,17 @@ for axis in axes:
 axes[0].set(title="the product W_Kᵀ W_Q", ylabel="error")
 axes[1].set(title="the outputs")
 axes[1].legend(frameon=False, loc="center left")
+# alt: Error against rank, logarithmic. Left: the product drops to rounding at rank 4. Right: so do the outputs for 2 and 8 tokens; for one token they are at rounding at every rank.
 plt.show()
 
 # %% [markdown]
-# Left: the distance of the product is the predicted one (line) at every rank, and falls off a cliff at
-# $\lceil D/2 \rceil = 4$. Right: the outputs show the cliff too, but only if there are several tokens. With **one**
-# token the error is rounding at *every* rank, even without adapters on $W_Q$ and $W_K$. The reason: a single share must
-# be 1, whatever the score, and so queries and keys play no part. Outputs can also hide an error where ReLUs are off.
-# That is why the bound is about the product, and not about a few outputs.
+# (c). Left: the distance of the product is the predicted one (line) at every rank, and drops to rounding at
+# $\lceil D/2 \rceil = 4$. Right: so do the outputs, but only if there are several tokens. With *one* token the error is
+# rounding at *every* rank, even without adapters on $W_Q$ and $W_K$. The reason: a single share must be 1, whatever the
+# score, and so queries and keys have no effect. Outputs can also hide an error where ReLUs are off. That is why the
+# bound is about the product, and not about a few outputs.
 #
-# An odd width rounds up. For $D = 7$, rank 3 on both makes 6 in all and leaves $\sigma_7$; rank 4 leaves nothing.
+# An odd width rounds up. For $D = 7$, rank 3 on both makes 6 in all and leaves $\sigma_7$; rank 4 leaves rounding only.
 
 # %%
 odd, odd_goal = [matrix(7), matrix(7)], matrix(7)
@@ -474,7 +490,7 @@ assert smallest_gap > 0.05
 # %% [markdown]
 # ## Where less suffices
 #
-# **Gaps of low rank.** $\lceil D/2 \rceil$ is for a target that has nothing to do with ours. What counts is the **gap**
+# **Gaps of low rank.** $\lceil D/2 \rceil$ is for a target that has nothing to do with ours. What counts is the *gap*
 # of each pair: the right-hand side of (2) minus the frozen product. A pair whose gap has rank $g$ takes adapters whose
 # ranks add up to $g$, such as $\lceil g/2 \rceil$ on both; the paper states its theorem in this way. Let the target
 # differ from our network by a change of rank 1 in one $W_Q$, in one $W_V$ and in the first $W_2$, and by all biases.
@@ -501,7 +517,7 @@ assert after < 1e-11 and before > 0.3
 # t\,\mathrm{relu}(u)$ for $t > 0$. So the target with $t \bar W_1$, $t \bar b_1$ and $\bar W_2 / t$ is the same
 # function, but for our construction another target: its $F$ is $t$ times as large. The gap $t\, F \bar W_O \bar W_V -
 # W_O W_V$ loses a rank when $t$ is an eigenvalue of $(F \bar W_O \bar W_V)^{-1} W_O W_V$. If one of these is positive,
-# and $D = 3$, then rank 1 on $W_V$ and $W_O$ does what takes rank 2 in the theorem. How often is that so, for one block
+# and $D = 3$, then rank 1 on $W_V$ and $W_O$ suffices, where the theorem has rank 2. How often is that so, for one block
 # with one head?
 
 # %%
@@ -530,16 +546,20 @@ assert 9 <= len(lowered) <= 19 and max(lowered) < 1e-9
 # A factor for each unit of its own would be more freedom still. Which rank values and outputs *need* we do not know,
 # and `transformer_adapters` does not look for such factors.
 #
-# **Error against rank.** How near does the construction come with less? With too small a rank, `transformer_adapters`
-# gives each pair the best approximation of its right-hand side. The paper compares this with what training finds at
-# the same rank: Adam on adapters and biases, with $B = 0$ at the start, fresh inputs in every step, and the target's
-# outputs as labels. It does so for a random frozen network, and for a *pretrained* one: trained in full on the target
-# until the loss is a third. We repeat both in small: width 6, one block, two heads, 4 tokens, and 200 steps at one
-# learning rate. (The authors' code has width 16, one and two blocks, 10 tokens, and 5,000 steps with the best of twelve
-# settings.) Ours are the rank 0, which is new biases only, and a third frozen network, each of whose matrices is the
-# target's plus a small change: one with singular values ½, ¼, ⅛ and so on.
+# ## Optional: the construction against training
 #
-# What do you expect: in which of the three does a smaller rank suffice?
+# This section repeats an experiment of the paper; the next one does not need it. How near does the construction come with
+# too small a rank? `transformer_adapters` then gives each pair the best approximation of its right-hand side. The paper
+# compares this with what training finds at the same rank: Adam on adapters and biases, with $B = 0$ at the start, fresh
+# inputs in every step, and the target's outputs as labels. It does so for a random frozen network, and for a
+# *pretrained* one: trained in full on the target until the loss is a third. We repeat both in small: width 6, one
+# block, two heads, 4 tokens, and 200 steps at one learning rate. (The authors' code has width 16, one and two blocks,
+# 10 tokens, and 5,000 steps with the best of twelve settings.) Ours are the rank 0, which is new biases only, and a
+# third frozen network, each of whose matrices is the target's plus a small change: one with singular values ½, ¼, ⅛
+# and so on.
+#
+# > **What do you expect?** For which of the three frozen networks is a rank below $\lceil D/2 \rceil = 3$ exact with the
+# > construction? (a) the pretrained one and that of the small change; (b) that of the small change; (c) none.
 
 
 # %%
@@ -590,7 +610,7 @@ kinds["pretrained"] = [
 kinds["a small change"] = [{name: nudged(W) for name, W in goal.items()} for goal in goals]
 
 # %% [markdown]
-# The construction takes one line for each network. Training does all runs at once: every matrix gets axes for the kind
+# The construction is one line for each network. Training does all runs at once: every matrix gets axes for the kind
 # of frozen network, the pair of networks, and the rank. Adam treats every entry alone, so that no run feels the others.
 # An adapter of rank $R$ is one of rank 4 in which all rows of $A$ but $R$ start at 0. As $B$ starts at 0 too, these
 # rows get no gradient, and nor do their columns of $B$: they stay at 0.
@@ -648,7 +668,7 @@ print("relative error of the outputs, mean (smallest-largest) of five pairs of n
 print(aligned(table))
 print("\nwithout adapters:", *[f"{k} {e.mean():.2g}" for k, e in zip(kinds, untrained)], sep="  ")
 
-# %%
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 3.2), sharey=True)
 for axis, kind, *both in zip(axes, kinds, *errors.values()):
     for method, runs, colour, marker in zip(errors, both, (BLUE, ORANGE), "os"):
@@ -661,6 +681,7 @@ for axis, kind, *both in zip(axes, kinds, *errors.values()):
     axis.annotate("⌈D/2⌉", (3.1, 2.5), color=GREY)
 axes[0].set_ylabel("relative error")
 axes[0].legend(frameon=False, loc="center left")
+# alt: Error against rank in three panels. The construction drops to rounding at rank 3 in each; Adam falls slowly. After a small change both are far lower at ranks 1 and 2.
 plt.show()
 
 # %%
@@ -679,9 +700,9 @@ assert 0.5 < untrained[1].mean() / untrained[0].mean() < 0.8
 assert 0.7 < in_pretrained[2] / in_random[2] < 1.2
 
 # %% [markdown]
-# - **For none of the three is a smaller rank exact, with this construction.** The gaps of all fifteen networks have rank
-#   6, so that it falls to rounding at $\lceil D/2 \rceil = 3$ and not before. What being near changes is the error below
-#   that, and so the rank at which it is small enough: after a small change, rank 2 is off by a few per cent only.
+# - **(c): for none of the three is a smaller rank exact, with this construction.** The gaps of all fifteen networks have
+#   rank 6, so that it falls to rounding at $\lceil D/2 \rceil = 3$ and not before. What being near changes is the error
+#   below that, and so the rank at which it is small enough: after a small change, rank 2 is off by a few per cent only.
 # - **Near in its outputs is not near in its matrices.** Pretraining brought the error of the frozen networks down by
 #   a third or so. The construction at rank 2 hardly gains from that: it works on the gaps between matrices.
 # - **The best products are not the best outputs.** At ranks 0 and 1 Adam comes nearer in nearly every run; at rank 2 the
@@ -694,23 +715,35 @@ assert 0.7 < in_pretrained[2] / in_random[2] < 1.2
 #
 # Real Transformers have more parts. The theorem rests on two things: each pair is free to be any two matrices with the
 # right product, and the changes of basis $C$ and $F$ pass from one pair to the next. A part that stands *between* two
-# pairs may stop $C$ or $F$; then this construction fails, and others might not. A part that stands *inside* a pair, or
-# ties several products to one pair, takes freedom away; then we can count what is left. One at a time.
+# pairs may stop $C$ or $F$; then **this construction fails**, and others might not. A part that stands *inside* a pair,
+# or ties several products to one pair, takes freedom away; then we can count what is left, and may find that **no
+# adapters exist**. One at a time.
+#
+# > **What do you expect?** For which of these parts is it *proved* below that no adapters of half the rank exist, for
+# > almost all targets? Residual path, LayerNorm, gated feed-forward part, rotated positions, stacked heads. (a) for all
+# > five; (b) for three of them, one with a further condition; (c) for none.
 #
 # **A residual path** adds a part's input to its output, $x \leftarrow x + a$ and $x \leftarrow x + h$. It carries $x$
 # itself past the pairs, in its own basis, so that the construction must have $C = I$ and cannot keep $W_2$. Could other
-# adapters of the heads do it at least for the first block, with our $W_1$ frozen and $z = \bar z$? No, of no rank. Let
-# $S = \sum W'_O W'_V$ over the heads, $\bar S$ likewise, and look at two kinds of input of two tokens or more, without
-# a mask:
+# adapters of the heads do it at least for the first block, with our $W_1$ frozen and $z = \bar z$?
+#
+# > **Lemma (residual path).** Let the first block have a residual path and no mask, let $S = \sum W'_O W'_V$ over the
+# > heads, and $\bar S$ likewise. Let $W_1 \ne \bar W_1$ be frozen, and let no row of $\bar W_1 \bar S$ or
+# > $\bar W_1 (I + \bar S)$ be 0. Then no adapters of the heads, of any rank, and no bias $b_1$ make $z = \bar z$ on all
+# > inputs of two tokens.
+#
+# **Proof.** Look at two kinds of input:
 #
 # - *All tokens are $x$.* Every mixture of them is $x$, whatever the scores, so $W_1 (I + S)\, x = \bar W_1 (I + \bar
 #   S)\, x$.
 # - *One token is 0.* Its query is 0, its scores are equal, and it collects the mean $m$ of all tokens, so $W_1 S\, m =
 #   \bar W_1 \bar S\, m$.
 #
-# (Before the ReLU there is an affine function of $x$ or $m$. Unless it is constant, its positive part determines it.)
-# Both $x$ and $m$ are arbitrary. Subtract the second equation from the first: $W_1 = \bar W_1$. In other words, the two
-# inputs ask for two sums $S$ that differ by $F - I$.
+# (Before the ReLU each entry is an affine function of $x$ or $m$. Its positive part determines it, unless it is constant,
+# which we have excluded.) Both $x$ and $m$ are arbitrary. Subtract the second equation from the first:
+# $W_1 = \bar W_1$. ∎
+#
+# In other words, the two inputs ask for two sums $S$ that differ by $F - I$.
 
 # %%
 W_1, W_1_bar = weights["blocks.0.ffn.1.W"], target["blocks.0.ffn.1.W"]
@@ -748,12 +781,18 @@ assert full_error < 1e-12
 
 # %% [markdown]
 # **LayerNorm** subtracts from each vector its mean and divides by its standard deviation. For $C$ to pass, there must
-# be some $C'$ with $\mathrm{norm}(C h) = C'\,\mathrm{norm}(h)$ for all $h$; the next block then undoes $C'$ in the
-# place of $C$. Which $C$ pass? Exactly $C = c\,Q + \mathbf 1 m^\top$, with $c \ne 0$, any $m$, and a $Q$ that is
-# orthogonal on the vectors of mean zero and maps $\mathbf 1 = (1, \dots, 1)$ to 0; then $C' = \pm Q$. (That these pass is
-# seen at once: norm does not notice what is added along $\mathbf 1$, nor a positive factor. That no others do we do not
-# prove here.) So $2 I$ passes, and a permutation. One flipped sign does not, and in general neither does the
-# $C = \bar W_2 W_2^{-1}$ that we get. Look for $C'$ by least squares:
+# be some $C'$ with $\mathrm{norm}(C h) = C'\,\mathrm{norm}(h)$ for all $h$; the next block then undoes $C'$ instead of
+# $C$.
+#
+# > **Lemma (what passes a LayerNorm).** $C = c\,Q + \mathbf 1 m^\top$ passes with $C' = \pm Q$, the sign of $c$, for every
+# > $c \ne 0$, every $m$, and every $Q$ that is orthogonal on the vectors of mean zero and maps
+# > $\mathbf 1 = (1, \dots, 1)$ to 0.
+#
+# **Proof.** What is added along $\mathbf 1$ and a positive factor make no difference to norm, and $Q$ keeps the mean zero
+# and the length. ∎ (No other $C$ passes. We do not prove this.)
+#
+# So $2 I$ passes, and a permutation. One flipped sign does not, and in general neither does the $C = \bar W_2 W_2^{-1}$
+# that we get. Look for $C'$ by least squares:
 
 
 # %%
@@ -783,9 +822,9 @@ assert min(left_over[name] for name in ("one flipped sign", "our C")) > 0.1
 
 
 # %% [markdown]
-# What is worth a $C$ that passes? Give the target a $\bar W_2 = C W_2$ in the first block, and put a LayerNorm before
+# Is a $C$ that passes enough? Give the target a $\bar W_2 = C W_2$ in the first block, and put a LayerNorm before
 # each block of both networks. The second block then takes $Q$ where it took $C$, and all is as exact as before. For the
-# target that we had, it is not.
+# target from above it is not: this construction fails, and we have not shown that no adapters exist.
 
 
 # %%
@@ -806,8 +845,8 @@ assert special_error < 1e-11
 assert norm_error > 0.15
 
 # %% [markdown]
-# **A gated feed-forward part**, as in LLaMA, has two matrices in the place of $W_1$, whose outputs are multiplied entry
-# by entry. Each asks for an $F$ of its own, $W_g F = \bar W_g$ and $W_u F = \bar W_u$, but both see the same input.
+# **A gated feed-forward part**, as in LLaMA, has two matrices instead of $W_1$, whose outputs are multiplied entry by
+# entry. Each asks for an $F$ of its own, $W_g F = \bar W_g$ and $W_u F = \bar W_u$, but both see the same input.
 
 # %%
 gates, wanted_gates = np.vstack([matrix(D), matrix(D)]), np.vstack([matrix(D), matrix(D)])
@@ -817,18 +856,18 @@ print(f"the best common F leaves {gate_error:.0%} of both")
 assert gate_error > 0.35
 
 # %% [markdown]
-# So our construction fails there. We have not shown that every other must.
+# So this construction fails, too, and again we have not shown that no adapters exist.
 #
 # **Rotated positions and stacked heads.** In these two, one pair of matrices has to serve *several* products.
 #
-# - *Rotated positions* (RoPE) turn queries and keys by angles that grow with their place, so that tokens at distance
+# - *Rotated positions* (RoPE) rotate queries and keys by angles that grow with their position, so that tokens at distance
 #   $\delta$ have the scores $x_j^\top (W_K^\top R_\delta W_Q)\, x_i$: one product for each distance.
 # - *Stacked heads* are how nearly every library stores them: one $D \times D$ matrix $W_Q$ whose rows are divided among
 #   $H$ heads, with one adapter. Head $h$ has the scores $x_j^\top (W_K^\top S_h W_Q)\, x_i$ with an $S_h$ that keeps
 #   only its rows.
 #
 # How much can such adapters reach? Count dimensions: take the derivative of all these products with respect to all
-# parameters of the adapters. Its rank, at a random place, is the number of independent directions in which the products
+# parameters of the adapters. Its rank, at random values, is the number of independent directions in which the products
 # can move. Where it is smaller than with adapters of full rank, the products of almost no target can be reached.
 
 
@@ -884,14 +923,14 @@ for count in (2, 3, 6):
     assert smallest[f"{count} stacked heads"] == np.ceil(bound - 1e-9)
 
 # %% [markdown]
-# One head: everything from rank 3 = D/2 on, as the theorem says. RoPE, and stacked heads from three on, do not get
-# there with half the rank. For $H \ge 2$ stacked heads the count is simple: two adapters of rank $R$ reach
-# $2R(2D - R)$ dimensions or all that there are, the scores of all heads have $D(2D - D/H)$, and the first catches up
-# with the second at $R = D - D/\sqrt{2H}$. With many heads that is nearly $D$. (This shows what is *not* enough. It does not construct
+# One head: all dimensions from rank 3 = D/2 on, as the theorem says. RoPE, and stacked heads from three on, do not have
+# all of them with half the rank. For $H \ge 2$ stacked heads the count is simple: two adapters of rank $R$ reach
+# $2R(2D - R)$ dimensions or all that there are, the scores of all heads have $D(2D - D/H)$, and the two are equal at
+# $R = D - D/\sqrt{2H}$. With many heads that is nearly $D$. (This shows what is *not* enough. It does not construct
 # adapters at the rank where the counts meet, and a particular target may need less.)
 #
-# All in one table. Its last column says how much each line shows: that the same adapters are exact, that ours fail, or
-# that there are none.
+# All in one table. Its last column says how much each line shows: that the same adapters are exact, that this
+# construction fails, or that none exist.
 
 # %%
 results = [("part", "does half the rank still do?", "seen here", "what this shows")]
@@ -919,8 +958,10 @@ for name in ("RoPE, distances 0 … 4", "6 stacked heads"):
 print(aligned(results))
 
 # %% [markdown]
-# So for the networks that people really fine-tune, this theorem is not a promise. It shows which freedoms adapters on
-# attention have, it says what exactness rests on, and it tells you where to look when they are not enough.
+# (b): for rotated positions and for stacked heads (from three heads on), and for a residual path if $W_1$ is frozen and
+# $z = \bar z$ is asked for. So for the networks that people really fine-tune, this theorem is not a promise. It shows
+# which freedoms adapters on attention have, it says what exactness rests on, and it tells you where to look when they are
+# not enough.
 #
 # ## Exercises
 #
@@ -1009,7 +1050,7 @@ for count, d in ((1, 4), (2, 4), (4, 4), (8, 4), (2, 7)):
 # %% [markdown]
 # ## Where to go next
 #
-# [Tutorial 11](11_reach.py) asks the same for one matrix and for every adapter of this library: which changes can each
+# [Lesson 11](11_reach.py) asks the same for one matrix and for every adapter of this library: which changes can each
 # of them make, and how near does it come to the others?
 #
 # ## References
