@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Your own adapter: DoRA in twenty lines, and a referee that reads them
+# # Your own adapter: DoRA in twenty lines, and a referee that judges them
 #
 # **You will learn**
 #
@@ -8,16 +8,16 @@
 # - how `check_adapter` and `pytest --adapter mymodule:MyAdapter` check it promise by promise, and how to read their
 #   table when one fails.
 #
-# **Before this:** [tutorial 2](02_lora_by_hand.py) (LoRA, `attach`, `bind`, `merge`). **Time:** 35 minutes to read,
-# 15 seconds to run.
+# **Before this:** [lesson 2](02_lora_by_hand.py) (LoRA, `attach`, `bind`, `merge`). **Time:** 35 minutes to read,
+# 10 seconds to run.
 #
-# New adapters are published all the time. Many are one equation. You should be able to read the equation in the
-# morning and train with it before lunch, and you should *know* that your code computes it. A loss that falls proves
-# little: a broken adapter may learn too, only less. So this tutorial has two halves. You write an adapter, and
-# then you have it judged.
+# New adapters are published all the time. Many are one equation. You can read the equation in the morning and train
+# with it before lunch. But does your code compute it? A loss that falls proves little: a wrong adapter may learn too,
+# only less. So this lesson has two halves. You write an adapter, and then a *referee*, a program that checks what every
+# adapter must do, judges it.
 
 # %%
-from minilora.cli.lesson import start_lesson
+from minilora.cli.lesson import BLUE, start_lesson
 
 start_lesson()  # one BLAS thread, the figures' style, any terminal
 
@@ -30,18 +30,19 @@ rng = np.random.default_rng(0)
 # ## The equation
 #
 # Each row of $W$ has a length and a direction. LoRA changes both at once. DoRA (*weight-decomposed low-rank
-# adaptation*) takes them apart. LoRA moves the direction, and the length is a trainable parameter $m$ of its own:
+# adaptation*) separates them. A LoRA inside it moves the direction, and the length is a trainable parameter $m$ of its
+# own:
 #
 # $$W' = m \odot \frac{V}{\lVert V\rVert}, \qquad V = W + BA \tag{1}$$
 #
 # $\lVert V\rVert$ holds the length of every row of $V$, one number for each output. $m$ has as many entries, and each
-# multiplies its row. At the start $B = 0$ and $m = \lVert W\rVert$, so $W' = W$. All this asks that no row of $V$ is
-# zero.
+# multiplies its row. At the start $B = 0$ and $m = \lVert W\rVert$, so $W' = W$. The condition is that no row of $V$
+# is zero.
 #
 # ## The interface
 #
-# An adapter is a frozen dataclass. Its fields are what a *person* chose, such as the rank. They never change, so the
-# class is frozen. What is *trained* or *drawn* is not in the class. It travels in two dicts of arrays:
+# An adapter is a *frozen dataclass*, a class whose fields cannot be changed. They hold what a *person* chose, such as
+# the rank. What is *trained* or *drawn* is not in the class. It is in two dicts of arrays:
 #
 # | method | gets | gives |
 # |---|---|---|
@@ -49,18 +50,18 @@ rng = np.random.default_rng(0)
 # | `forward(params, frozen, x)` | the two dicts and inputs | $W'x$, by a cheap path |
 # | `merge(params, frozen)` | the two dicts | $W'$, one plain new matrix |
 #
-# `params` and `frozen` are separate because `grad` differentiates with respect to all that is in the first. There is
-# no base class to inherit from. Anything with these three methods works with `attach`.
+# `params` and `frozen` are separate because the gradient is taken with respect to everything in the first. There is no
+# base class to inherit from. Anything with these three methods works with `attach`.
 #
 # ## The cheap path
 #
-# `forward` must not build $V$, which is as large as $W$ ([tutorial 3](03_counting.py)). The product is no problem:
-# $Vx = Wx + B(Ax)$. The lengths are. Row $i$ of $V$ is $w_i + b_i A$, with $b_i$ row $i$ of $B$. Square it:
+# `forward` must not build $V$, which is as large as $W$ ([lesson 3](03_counting.py)). The product is easy:
+# $Vx = Wx + B(Ax)$. The lengths are not. Row $i$ of $V$ is $w_i + b_i A$, with $b_i$ row $i$ of $B$. Square it:
 #
 # $$\lVert w_i + b_i A\rVert^2 = \lVert w_i\rVert^2 + 2\, b_i \cdot (A w_i) + b_i\,(A A^\top)\, b_i^\top \tag{2}$$
 #
-# The first term never changes: it goes into `frozen`. $A w_i$ for all $i$ is $WA^\top$, $r$ columns. $AA^\top$ is $r
-# \times r$. All is thin.
+# The first term never changes: it goes into `frozen`. $A w_i$ for all $i$ is $WA^\top$ with $r$ columns, and
+# $AA^\top$ is $r \times r$. Nothing in (2) is as large as $W$.
 
 # %%
 from dataclasses import dataclass
@@ -101,8 +102,8 @@ class DoRA:
 
 
 # %% [markdown]
-# That is all: about twenty lines of code. Two habits are worth copying. `linear(frozen["W"], x)` instead of `x @
-# frozen["W"].T` lets $W$ be anything that maps $x$, such as a 4-bit matrix; where the matrix itself is needed,
+# That is all: about twenty lines of code. Two habits are worth copying. With `linear(frozen["W"], x)` instead of
+# `x @ frozen["W"].T`, $W$ may be anything that maps $x$, such as a four-bit matrix; where the matrix itself is needed,
 # `dense` gives it. And `check_matrix` and `check_rank` turn a user's mistake into a `ValueError` that says what was
 # wrong.
 #
@@ -122,8 +123,8 @@ assert gap < 1e-13
 
 # %% [markdown]
 # Why are `forward` and `merge` written separately, when `forward` could merge and multiply? Because then their
-# equality would say nothing. Here they are two derivations of one equation: `merge` copies (1) as it stands in the
-# paper, `forward` uses (2). If they agree at a random point, a slip in only one of them is all but excluded.
+# equality would say nothing. Here they are two derivations of one equation: `merge` copies (1) from the paper,
+# `forward` uses (2). If they agree at a random point, then a mistake in only one of them is almost excluded.
 #
 # ## On letters
 #
@@ -170,30 +171,27 @@ assert abs(after["DoRA"][0] - after["LoRA"][0]) < 0.05
 
 # %% [markdown]
 # DoRA works: it is within five points of LoRA, and far above the start. Which of the two is better, a single seed and
-# one task cannot show.
+# one task cannot show ([lesson 13](13_bake_off.py)).
 #
-# The paper's argument for DoRA is a picture: how much the length of the weights changes, against how much the
-# direction does. With LoRA the two grow together, the authors find: the correlation is positive. With full
-# fine-tuning and with DoRA it is negative. Does it show here? The paper has a dot for each layer and training step; we
-# take one for each row of the four hidden matrices, after training:
+# The paper's argument for DoRA is a figure: how much the length of the weights changes, against how much the direction
+# does. With LoRA the two grow together, the authors find: the correlation is positive. With full fine-tuning and with
+# DoRA it is negative. The paper has a dot for each layer and training step. We take one for each row of the four
+# hidden matrices, after training.
+#
+# > **What do you expect?** Does it show here? (a) Yes: positive for LoRA, negative for the other two. (b) The order
+# > shows, LoRA highest and DoRA lowest, but not the signs. (c) No.
 
 # %%
-figure, panels = plt.subplots(1, 3, figsize=(7.2, 2.8), sharex=True, sharey=True)
-correlation = {}
-for axis, (name, (_, merged)) in zip(panels, after.items()):
-    turned, stretched = [], []
+changes, correlation = {}, {}
+for name, (_, merged) in after.items():
+    direction, length = [], []
     for layer in [f"layers.{n}.W" for n in range(4)]:
         old, new = (np.linalg.norm(weights[layer], axis=1) for weights in (network, merged))
         cosine = np.sum(network[layer] * merged[layer], axis=1) / (old * new)
-        turned.append(1 - cosine)
-        stretched.append(np.abs(new - old) / old)
-    turned, stretched = np.concatenate(turned), np.concatenate(stretched)
-    correlation[name] = np.corrcoef(turned, stretched)[0, 1]
-    axis.plot(turned, stretched, ".", ms=3, alpha=0.6, color="#0072b2")
-    axis.set_title(f"{name}, correlation {correlation[name]:.2f}", fontsize=10)
-    axis.set_xlabel("direction: 1 − cosine")
-panels[0].set_ylabel("length: relative change")
-plt.show()
+        direction.append(1 - cosine)
+        length.append(np.abs(new - old) / old)
+    changes[name] = np.concatenate(direction), np.concatenate(length)
+    correlation[name] = np.corrcoef(*changes[name])[0, 1]
 print(
     "correlation of length and direction:",
     {name: f"{value:.2f}" for name, value in correlation.items()},
@@ -201,18 +199,28 @@ print(
 assert correlation["LoRA"] - 0.1 > correlation["full"] > correlation["DoRA"] > 0
 assert correlation["LoRA"] > correlation["DoRA"] + 0.2
 
+# %% tags=["hide-input"]
+figure, panels = plt.subplots(1, 3, figsize=(7.2, 2.8), sharex=True, sharey=True)
+for axis, (name, (direction, length)) in zip(panels, changes.items()):
+    axis.plot(direction, length, ".", ms=3, alpha=0.6, color=BLUE)
+    axis.set_title(f"{name}, correlation {correlation[name]:.2f}", fontsize=10)
+    axis.set_xlabel("direction: 1 − cosine")
+panels[0].set_ylabel("length: relative change")
+# alt: Three clouds of dots, change of length against change of direction of each row, for full fine-tuning, LoRA and DoRA. LoRA's rises most clearly.
+plt.show()
+
 # %% [markdown]
-# The order shows in this run: the correlation is highest for LoRA and lowest for DoRA. The signs do not: all three are
-# positive here. And whether this *is* why DoRA does well, the picture does not say.
+# In this run it is (b): the correlation is highest for LoRA and lowest for DoRA, but all three are positive. That is
+# one seed. And whether this *is* why DoRA does well, the figure does not say.
 #
 # ## The referee
 #
-# Now let somebody else look. This library has a *contract*: promises that every adapter keeps. The built-in ones are
-# checked on every push, and the same checks judge your class. They make it with `rank=…`, and choose shapes, ranks,
-# dtypes and inputs themselves. So your adapter cannot vouch for itself. These are the promises (in
+# Now let somebody else look. This library has a *contract*, a list of promises that every adapter keeps. The built-in
+# ones are checked on every push, and the same checks judge your class. They make it with `rank=…`, and choose shapes,
+# ranks, dtypes and inputs themselves. So your adapter cannot choose an easy case. These are the promises (in
 # `minilora/testing/contract.py`, each a few lines; `python -m minilora.testing` prints them):
 #
-# | | promise | what breaks it, as a rule |
+# | | promise | what usually breaks it |
 # |---|---|---|
 # | P1 | untrained, it changes nothing | a start that is not zero, a length computed otherwise than in `merge` |
 # | P2 | `forward` and `merge` compute the same map | a wrong formula in either |
@@ -228,11 +236,11 @@ assert correlation["LoRA"] > correlation["DoRA"] + 0.2
 # | P14 | `init` and `forward` change nothing that they were given | `W *= …`, `x -= …` |
 # | P15 | attached to a model, it has autograd's own gradients | params that are not a flat dict of arrays |
 #
-# P6 and P7 (how many parameters are trainable; the rank of $\Delta W$) need a formula for your class, so they are only
-# asked of the built-in ones. P16 compares `merge` with an equation, if you hand one over; its turn comes below.
+# P6 and P7 (how many parameters are trainable; the rank of $\Delta W$) need a formula for your class, so only the
+# built-in ones are asked for them. P16 compares `merge` with an equation, if you pass one; more on it below.
 #
 # In a script, in a notebook or in a test of your own, `check_adapter` judges a class. It returns a report whose table
-# you can print, and raises an error with the same table if a promise is broken. Here we want the table either way.
+# you can print, and raises an error with the same table if a promise is broken. Here we want the table in both cases.
 
 
 # %%
@@ -262,7 +270,7 @@ assert set(verdicts.values()) == {"holds"}
 # %% [markdown]
 # Each line is a promise. *cases* is how many checks were made for it. *worst* is the largest error as a share of what
 # is allowed: 0 means exact, 0.01 a hundredth of the tolerance, and more than 1 too much. *holds* is what you want to
-# read, thirteen times.
+# read, on all thirteen lines.
 #
 # The same from the command line, in the folder of your `mymodule.py`, wherever that is:
 #
@@ -270,13 +278,15 @@ assert set(verdicts.values()) == {"holds"}
 # pytest --adapter mymodule:MyAdapter
 # ```
 #
-# That needs `pip install pytest` and nothing else beside minilora. Each promise is then a test: `-k P2` runs one alone, and `--pdb`
-# stops in the debugger where it breaks.
+# That needs `pip install pytest` and nothing else beside minilora. Each promise is then a test: `-k P2` runs one alone,
+# and `--pdb` stops in the debugger where it breaks.
 #
 # ## A mistake, and what the table says
 #
-# Here is a slip that is easy to make: `merge` divides by the lengths of the rows of $W$ instead of $V$. At the start
+# Here is a mistake that is easy to make: `merge` divides by the lengths of the rows of $W$ instead of $V$. At the start
 # they are the same.
+#
+# > **What do you expect?** Which promises does it break? (a) P1 and P2, (b) P2 alone, (c) P2 and P3.
 
 # %%
 
@@ -294,9 +304,9 @@ verdicts = referee(WrongMerge)
 assert failing(verdicts) == ["P2"]
 
 # %% [markdown]
-# P2 fails, and P2 alone. P1 holds: untrained, the adapter is right. So do P3 to P5: it trains well, since
-# training only calls `forward`. You would see a falling loss and a good accuracy, and then deploy merged weights that
-# compute something else. The lines below the table say where it fails first and by how much; *worst* has the largest
+# Answer (b). P1 holds: untrained, the adapter is right. So do P3 to P5: it trains well, since training only calls
+# `forward`. You would see a falling loss and a good accuracy, and then deploy merged weights that compute something
+# else. The lines below the table say where it fails first and by how much; *worst* has the largest
 # of these errors. Compare *cases* with the table before: a check stops at its first wrong number, so there are fewer.
 #
 # Which half is wrong, `forward` or `merge`? P2 cannot know. Put a breakpoint into both, at the same `params`, and
@@ -306,11 +316,13 @@ assert failing(verdicts) == ["P2"]
 # pytest --adapter mymodule:MyAdapter -k P2 --pdb
 # ```
 #
-# ## Right numbers, wrong type
+# ## A tiny constant
 #
-# The next one computes the right map, with a harmless-looking addition: a tiny constant under the root, so that
+# The next one computes the right map, with an addition that looks harmless: a tiny constant under the root, so that
 # nothing is ever divided by zero. It is a `np.float64`, as a constant is when it comes out of `np.sqrt(64)` or
 # `np.finfo(float)`.
+#
+# > **What do you expect?** (a) All promises hold, (b) P2 fails, for `merge` has no such constant, (c) P8 fails.
 
 # %%
 
@@ -333,13 +345,16 @@ verdicts = referee(Leaky)
 assert failing(verdicts) == ["P8"]
 
 # %% [markdown]
-# One NumPy scalar of type float64, and from there on everything is float64: twice the memory, slower, and no wrong
-# number anywhere. Without P8 it is easily missed. A plain Python `1e-30` does no harm, because NumPy lets it take the
-# type of the array.
+# Answer (c). One NumPy scalar of type float64, and from there on everything is float64: twice the memory, slower, and
+# no wrong number anywhere. Without P8 it is easily missed. A plain Python `1e-30` does no harm, because NumPy lets it
+# take the type of the array.
 #
-# ## Right numbers, once
+# ## Work saved
 #
 # The last one saves work: it keeps the lengths up to date in `frozen`, in place.
+#
+# > **What do you expect?** `merge` returns the right matrix. Does a promise fail? (a) None; (b) P2, since `forward`
+# > uses the changed lengths; (c) P5 and P10, which watch what an adapter was given.
 
 # %%
 
@@ -358,9 +373,10 @@ verdicts = referee(Scribbler)
 assert failing(verdicts) == ["P5", "P10"]
 
 # %% [markdown]
-# P2 holds here: in its check `forward` is called first and `merge` once after it. But the next call of `forward` works
-# with the wrong lengths. P5 and P10 compare every array that the adapter was given, bit by bit, before and after. That
-# is why nothing in this library changes its arguments: what you compute then does not depend on what you called before.
+# Answer (c). P2 holds here: in its check `forward` is called first and `merge` once after it. But the next call of
+# `forward` has the wrong lengths. P5 and P10 ask that every array that the adapter was given is bitwise identical
+# before and after. That is why nothing in this library changes its arguments: what you compute then does not depend on
+# what you called before.
 #
 # ## What a referee cannot see
 #
@@ -385,8 +401,8 @@ class NoLength(DoRA):
 
 
 # %% [markdown]
-# So write out the paper's equation once more, in plain loops, and hand it over as `formula`. P16 compares `merge` with
-# it, at random params.
+# So write out the paper's equation once more, in plain loops, and pass it as `formula`. P16 compares `merge` with it,
+# at random params.
 
 
 # %%
@@ -410,7 +426,7 @@ verdicts = referee(NoLength, formula=equation_1)
 assert failing(verdicts) == ["P16"]
 
 # %% [markdown]
-# `NoLength` keeps the other thirteen, and P16 alone finds it out. On the command line it is
+# `NoLength` keeps the other thirteen, and only P16 tells it from DoRA. On the command line it is
 # `--formula mymodule:equation_1`.
 #
 # ## Exercises
@@ -545,9 +561,10 @@ assert share > before + 0.2
 # %% [markdown]
 # ## Where to go next
 #
-# You have an adapter of your own. [Tutorial 13](13_bake_off.py) shows how to compare it fairly with the others: add
-# it to the list there. And if the referee says *holds* thirteen times, send it in: `.github/CONTRIBUTING.md` lists what
-# else belongs to an adapter.
+# You have an adapter of your own. [Lesson 13](13_bake_off.py) compares it fairly with the others: append it to the list
+# `MINE` there, and every table and verdict has it too. To give it to somebody who uses PyTorch, read [lesson
+# 17](17_peft.py). If all promises hold and it belongs into this library, `.github/CONTRIBUTING.md` lists what else an
+# adapter needs.
 #
 # ## References
 #

@@ -8,17 +8,17 @@
 # - how to put an adapter from the Hub on its base model, with GPT-2 as the awkward case;
 # - what becomes of SBoRA, CondLoRA and HRA on the way;
 # - four ways in which loading goes wrong without an error, and one check that finds all four;
-# - how much sixteen bits cost, and whether a merged model that differs from the unmerged one is a bug.
+# - how much sixteen bits cost, and whether a merged model that differs from the unmerged one is a bug;
+# - how to serve several adapters in one batch.
 #
-# **Before this:** [tutorial 2](02_lora_by_hand.py) (LoRA, `attach`), [tutorial 4](04_sbora.py) (SBoRA),
-# [tutorial 6](06_hra.py) (HRA) and [tutorial 7](07_condlora.py) (CondLoRA). **Time:** 40 minutes to read, 2 seconds to
-# run.
+# **Before this:** [lesson 2](02_lora_by_hand.py) (LoRA, `attach`), [lesson 4](04_sbora.py) (SBoRA),
+# [lesson 6](06_hra.py) (HRA) and [lesson 7](07_condlora.py) (CondLoRA). **Time:** 45 minutes to read, 2 seconds to run.
 #
 # You have trained an adapter, and somebody else wants to use it in a PyTorch model. Or the other way round: you found
-# an adapter on the Hugging Face Hub and want to take it apart with the tools of these tutorials. Both sides keep the
-# same few numbers. But who says that they mean the same by them: which of the two matrices is called $A$, what is it
-# multiplied by, to which layer does it belong? Nothing crashes when the two disagree about the scale. The model is a
-# little worse, that is all, and you will blame the training.
+# an adapter on the Hugging Face Hub and want to take it apart with the tools of these lessons. Both sides keep the same
+# few arrays. But do they mean the same by them? Which of the two matrices is called $A$, what is it multiplied by, to
+# which layer does it belong? Nothing crashes when the two disagree about the scale. The model is a little worse, that
+# is all, and you will blame the training.
 
 # %%
 from minilora.cli.lesson import BLUE, GREY, ORANGE, start_lesson
@@ -31,11 +31,11 @@ import numpy as np
 rng = np.random.default_rng(0)
 
 # %% [markdown]
-# ## Something worth publishing
+# ## The first file: numbers
 #
-# A small network, and a second one that is the first with a change of rank 2 in two of its layers. LoRA of rank 2 on
-# these layers learns to imitate the second one. We keep $\alpha = 6$, so that the scale $s = \alpha / r = 3$ is not 1
-# and a mistake in it can be seen.
+# First something worth publishing: a small network, and a second one that is the first with a change of rank 2 in two
+# of its layers. LoRA of rank 2 on these layers learns to imitate the second one. We take $\alpha = 6$, so that the
+# scale $s = \alpha / r = 3$ is not 1 and a mistake in it can be seen.
 
 # %%
 from minilora import LoRA, attach, init_mlp, mlp
@@ -75,18 +75,17 @@ print(f"squared error {before:.3f} before, {after:.4f} after")
 assert after < 1e-3 and before > 1
 
 # %% [markdown]
-# ## The file of numbers
-#
-# PEFT keeps the numbers in a file called `adapter_model.safetensors`. Such a file has three parts:
+# PEFT keeps the arrays of an adapter in a *checkpoint*, a folder with two files. The first is
+# `adapter_model.safetensors`. It has three parts:
 #
 # 1. eight bytes: the length $n$ of the header, as a little-endian integer;
-# 2. $n$ bytes of JSON, the **header**: for every array its name, its dtype, its shape, and the two places between which
+# 2. $n$ bytes of JSON, the *header*: for every array its name, its dtype, its shape, and the two offsets between which
 #    its bytes lie, counted from the end of the header;
 # 3. the numbers of all arrays, row by row, one array after the other.
 #
-# That is all, and it is the point of it: reading such a file runs nobody's code. (The older `adapter_model.bin` is a
-# Python pickle, which can run anything.) We need names: PEFT calls the $A$ of a layer
-# `base_model.model.<layer>.lora_A.weight`. Orientation is luckily the same as here: $A$ is `(r, d_in)` and $B$ is
+# That is all. Nothing in it is code, so that reading such a file runs nobody's code. (The older `adapter_model.bin` is
+# a Python pickle, which can run anything.) Names are missing: PEFT calls the $A$ of a layer
+# `base_model.model.<layer>.lora_A.weight`. The orientation is the same as here: $A$ is `(r, d_in)` and $B$ is
 # `(d_out, r)`.
 
 # %%
@@ -116,10 +115,10 @@ assert content == pack(arrays)
 
 # %% [markdown]
 # The last line says that `pack` in `minilora/peft/safetensors.py` does no more than this. Here is the file as a
-# picture, every byte a dot: text has few different bytes; the numbers look like noise, but for the byte with the sign
+# figure, every byte a dot. Text has few different bytes. The numbers look like noise, except for the byte with the sign
 # and the exponent.
 
-# %%
+# %% tags=["hide-input"]
 figure, (left, right) = plt.subplots(2, 1, figsize=(7.2, 4.2), height_ratios=(1, 3))
 start = 8 + len(text)
 left.barh(0, start, color=GREY)
@@ -131,21 +130,22 @@ for name, colour in zip(arrays, (BLUE, ORANGE, BLUE, ORANGE)):
     if letter == "A":
         left.text(start + first, 0.5, layer, va="bottom", color=GREY)
 left.text(start / 2, 0, "8 bytes, then the header", ha="center", va="center", color="white")
-left.set(xlim=(0, len(content)), yticks=[], xlabel="place in the file, bytes")
+left.set(xlim=(0, len(content)), yticks=[], xlabel="offset in the file, bytes")
 left.spines["left"].set_visible(False)
 right.scatter(
     np.arange(len(content)), np.frombuffer(content, np.uint8), s=2, color=BLUE, linewidths=0
 )
 right.axvline(start, color=GREY, linewidth=1)
 right.text(start / 2, 215, "letters of the header", ha="center", color=GREY)
-right.set(xlim=(0, len(content)), xlabel="place in the file, bytes", ylabel="value of the byte")
+right.set(xlim=(0, len(content)), xlabel="offset in the file, bytes", ylabel="value of the byte")
+# alt: Above, the file as a bar: 8 bytes and the header, then A and B of two layers. Below, each byte as a dot: those of the header lie in narrow bands, those of the numbers scatter from 0 to 255.
 plt.show()
 
 # %% [markdown]
-# ## The file of settings
+# ## The second file: settings
 #
-# Numbers alone are no adapter. What belongs to them is in `adapter_config.json`: the kind of adapter, the rank,
-# $\alpha$, and which layers of the model get one. Four entries are enough.
+# Numbers alone are no adapter. The rest is in `adapter_config.json`: the kind of adapter, the rank, $\alpha$, and which
+# layers of the model get one. Four entries are enough.
 
 # %%
 from pathlib import Path
@@ -196,8 +196,8 @@ assert np.array_equal(again.params["layers.2.W"]["B"], params["layers.2.W"]["B"]
 # ## Adapters that PEFT made
 #
 # The tests of this package keep a few checkpoints that PEFT itself made and saved, and beside them the outputs that
-# PEFT computed with each. They are the judge of everything above. All of them adapt the same small network, whose
-# numbers are eighths.
+# PEFT computed with each. They judge everything above. All of them adapt the same small network, whose numbers are
+# eighths.
 
 
 # %%
@@ -219,6 +219,11 @@ for i, (d_out, d_in) in enumerate([(4, 5), (4, 4), (3, 4)]):
 inputs = eighths((3, 5), 4)
 
 made_by_peft = Path(minilora.__file__).parent.parent / "tests" / "data"
+if not made_by_peft.exists():
+    raise SystemExit(
+        "From here on you need the folder tests/data of the repository, which a notebook alone does "
+        "not have: clone or unpack the repository, and pip install -e '.[test]' in it."
+    )
 judge = json.loads((made_by_peft / "outputs.json").read_text())
 error = {}
 for name, outputs in judge.items():
@@ -229,18 +234,18 @@ for name, outputs in judge.items():
 assert max(error.values()) < 1e-12 and len(error) == 14
 
 # %% [markdown]
-# Rounding, for all fourteen. So in these the two programs mean the same by every number:
+# The differences are rounding, for all fourteen. So in these the two programs mean the same by every number:
 #
 # - **LoRA** with `use_rslora` has the scale $\alpha / \sqrt r$. In `rank_pattern` and `alpha_pattern` single layers
 #   have values of their own.
-# - **`fan_in_fan_out`** is for GPT-2, which keeps $W^\top$ where others keep $W$. It says nothing about $A$ and $B$, but
-#   we have to say that `base` holds $W$: the layer is square, and both would fit.
+# - **`fan_in_fan_out`** is for GPT-2, which keeps $W^\top$ where others keep $W$. It says nothing about $A$ and $B$,
+#   but we have to say that `base` holds $W$: the layer is square, and both would fit.
 # - **Heads and biases** that were trained whole (`modules_to_save`, `bias`) are in the file too. They become `Full`.
 # - **HRA** is $W H_1 H_2 \cdots H_r$, first column first. With `apply_GS` it is what we call `HRAStrict`. An odd number
 #   of reflections is allowed there without asking.
 # - **Dtypes**: float16 and bfloat16 are widened when they are read. That is exact; the loss was at saving.
 #
-# What cannot be represented here is refused by name, and not passed over:
+# What cannot be represented here is refused by name, and not ignored:
 
 # %%
 for name in sorted(path.name for path in (made_by_peft / "refused").iterdir()):
@@ -252,12 +257,12 @@ for name in sorted(path.name for path in (made_by_peft / "refused").iterdir()):
         raise AssertionError(name)
 
 # %% [markdown]
-# ## Your own adapter in ten lines
+# ## An adapter from the Hub in ten lines
 #
-# Now take an adapter from the Hub and the model that it is for. GPT-2 is the awkward case: its layers `c_attn`, `c_proj`
-# and `c_fc` keep $W^\top$, and the names in its file lack the `transformer.` that the names of an adapter have. This
-# cell makes two folders like those that you would download, only smaller: a model, and an adapter that classifies. PEFT
-# trains the head of a classifier as a whole, and the model has none yet.
+# Now take an adapter from the Hub and the model that it is for. GPT-2 is the awkward case: its layers `c_attn`,
+# `c_proj` and `c_fc` keep $W^\top$, and the names in its file lack the `transformer.` that the names of an adapter
+# have. This cell makes two folders like those that you would download, only smaller: a model, and an adapter that
+# classifies. PEFT trains the head of a classifier as a whole, and the model has none yet.
 
 # %%
 d = 8
@@ -316,13 +321,17 @@ print({word: kept[word] for word in ("task_type", "fan_in_fan_out", "modules_to_
 assert kept["task_type"] == "SEQ_CLS" and kept["modules_to_save"] == ["score"]
 
 # %% [markdown]
-# What does such an adapter do? `python -m minilora inspect FOLDER` shows it for every kind of layer, without the model.
+# What does such an adapter do? `python -m minilora inspect FOLDER` shows it for every kind of layer, without the model:
+# how large the updates are and how many of their directions count. With `--base FILE` it compares them with the model's
+# own weights. A pretrained BERT with adapters of your own to try this on comes with `python -m minilora real`.
 #
-# ## What becomes of the others
+# ## What becomes of SBoRA and CondLoRA
 #
-# PEFT 0.21 knows LoRA and HRA, but neither SBoRA nor CondLoRA. Both are LoRA in what they compute, so they can be
-# written as LoRA. What is lost is what made them special. SBoRA's fixed matrix of zeros and ones is in the file as if
-# it had been trained; CondLoRA's one set of numbers for all layers becomes an $A$ and a $B$ for each of them.
+# PEFT 0.21 knows LoRA and HRA, but neither SBoRA nor CondLoRA. Both compute what some LoRA computes, so they can be
+# written as LoRA.
+#
+# > **What do you expect?** Four layers of 24 × 24, rank 4. CondLoRA trains one pair of matrices for all four layers,
+# > 192 parameters. How many numbers has its file, written as LoRA? (a) 192, (b) 384, (c) 768.
 
 # %%
 from minilora import HRA, CondLoRA, SBoRAFA, kind, own_name
@@ -351,12 +360,16 @@ for title, (adapter, key) in candidates.items():
     assert back.trainable == times * own.trainable
 
 # %% [markdown]
-# ## It loads, and it is wrong
+# Answer (c). What is lost is what made the two special. SBoRA's fixed matrix of zeros and ones is in the file as if it
+# had been trained. CondLoRA's one pair of matrices becomes an $A$ and a $B$ for each layer. Read again, they are LoRA,
+# and training goes on as LoRA.
+#
+# ## It loads without an error. Is it right?
 #
 # "I loaded my adapter, and nothing changed." "It works, but not as well as when I trained it." These are questions that
 # people ask about checkpoints, and here are four possible answers. PEFT loads the first three without an error, with a
-# warning at most; it fills in what is missing and passes over what it does not know. To see what they do, we need a
-# reader as trusting as that:
+# warning at most; it fills in what is missing and ignores what it does not know. To see what they do, we need a reader
+# as trusting as that:
 
 
 # %%
@@ -384,6 +397,12 @@ cases = {
     "rsLoRA's flag is lost": ({**good, "lora_alpha": 6 / 2**0.5}, arrays),
 }
 
+# %% [markdown]
+# The last one was trained with $s = \alpha / \sqrt r$, and the flag that says so is missing.
+#
+# > **What do you expect?** `read_peft` is less trusting. How many of the four does it refuse? (a) All four, (b) three,
+# > (c) two.
+
 # %%
 seen, published = {}, {}
 for title, (settings, tensors) in cases.items():
@@ -402,12 +421,10 @@ assert np.array_equal(mlp(trusting_reader(*cases["names without the prefix"]), x
 assert min(seen[title] for title in list(cases)[1:]) > 0.07 > 70 * seen["nothing wrong"]
 
 # %% [markdown]
-# Without the prefix you get the base model, to the last digit. Without an $\alpha$ the trusting reader takes 8, so
-# everything is a third too strong. The fourth case is a checkpoint that was trained with $s = \alpha / \sqrt r$ and has
-# lost the flag that says so: $\alpha = 6 / \sqrt 2$ gave $s = 3$ then, and is read as $s = 3 / \sqrt 2$ now.
-#
-# `read_peft` refuses the first three. The fourth it cannot notice, and nobody can from the two files alone, for they
-# are in order. One check finds all four:
+# Answer (b). Without the prefix you get the base model, bitwise identical. Without an $\alpha$ the trusting reader
+# takes 8, so that every update is a third too large. In the fourth case $\alpha = 6 / \sqrt 2$ gave $s = 3$ in
+# training, and is read as $s = 3 / \sqrt 2$ now. `read_peft` cannot notice that, and nobody can from the two files
+# alone: nothing in them is wrong. One check finds all four:
 #
 # > Publish an input and its output with every adapter. Whoever loads it computes the output and compares.
 
@@ -418,8 +435,7 @@ assert published["nothing wrong"] < 1e-6
 assert min(published[title] for title in list(cases)[1:]) > 0.05
 
 # %% [markdown]
-# That is what `outputs.json` is above. Here is how the error of our model depends on the scale that a reader believes
-# in:
+# That is what `outputs.json` is above. Here is how the error of our model depends on the scale that a reader assumes:
 
 # %%
 scales = np.linspace(0, 6, 61)
@@ -427,6 +443,9 @@ errors = []
 for s in scales:
     y = mlp(trusting_reader({"r": 1, "lora_alpha": s}, arrays), x)
     errors.append(np.sum((y - wanted) ** 2) / len(x))
+assert abs(scales[np.argmin(errors)] - 3) < 0.15
+
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(figsize=(7.2, 3.2))
 axes.plot(scales, errors, color=BLUE)
 labels = {
@@ -440,21 +459,24 @@ for s, (words, offset) in labels.items():
     axes.plot(s, height, "o", color=ORANGE)
     axes.annotate(words, (s, height), xytext=offset, textcoords="offset points", color=ORANGE)
 axes.set(
-    xlabel="scale s that the reader believes in",
+    xlabel="scale s that the reader assumes",
     ylabel="squared error",
     xlim=(-0.1, 6),
     ylim=(0, None),
 )
+# alt: The squared error against the assumed scale has its minimum, nearly 0, at s = 3, as trained. It is 0.2 where the square root is lost, 0.27 without alpha, 2.2 at s = 0, the base model.
 plt.show()
-assert abs(scales[np.argmin(errors)] - 3) < 0.15
 
 # %% [markdown]
 # ## Merged and unmerged differ: is that a bug?
 #
-# The same map, computed in another order, is rounded differently. So some difference is no bug; the question is how
-# much. The measure is the precision of the dtype: the relative size of one rounding is $6 \cdot 10^{-8}$ in float32 and
-# $5 \cdot 10^{-4}$ in float16. Saving in sixteen bits costs about one such rounding for every number of the adapter;
-# merging in sixteen bits rounds every number of $W$, and that is not the same.
+# The same map, computed in another order, is rounded differently. So some difference is no bug. How much is the
+# question. The measure is the precision of the dtype: one rounding has a relative size of at most $6 \cdot 10^{-8}$ in
+# float32 and $5 \cdot 10^{-4}$ in float16. Saving the adapter in sixteen bits rounds each of its numbers once. Merging
+# in sixteen bits rounds every entry of $W$.
+#
+# > **What do you expect?** Which costs more? (a) The adapter saved in float16, (b) the merged matrix saved in float16,
+# > (c) both the same.
 
 # %%
 exact = {name: W.astype(np.float64) for name, W in weights.items()}
@@ -494,16 +516,107 @@ assert 3e-5 < errors_of["adapter saved in float16, base exact"] < 3e-4
 assert 1e-4 < errors_of["merged, then saved in float16"] < 1e-3
 
 # %% [markdown]
-# So for a network of this size a difference of $10^{-6}$ between merged and unmerged is rounding in float32, and one of
-# $10^{-2}$ is a bug; in float16 one of $10^{-3}$ is rounding. When you are in doubt, compute both in float64: rounding
-# is then $2^{29}$ times smaller, nearly nine orders of magnitude, and a bug stays.
+# Answer (b): $W$ is larger than the update, and so is its rounding. For a network of this size a difference of
+# $10^{-6}$ between merged and unmerged is rounding in float32, and one of $10^{-2}$ is a bug; in float16 one of
+# $10^{-3}$ is rounding. When you are in doubt, compute both in float64: rounding is then $2^{29}$ times smaller, nearly
+# nine orders of magnitude, and a bug stays.
 #
-# ## A stranger's file
+# ## Several adapters in one batch
 #
-# A file from the network may be cut short, damaged, or made to harm. A header can claim a gigabyte, let two arrays
-# overlap, or use a name twice, so that two programs read different numbers from it. `unpack` believes none of it: it
-# writes down the header that the arrays it found ought to have, and compares. Then every byte after the header belongs
-# to exactly one number, and no memory was taken that the file does not fill.
+# A server has one model and many users, each with an adapter. Merging would need a copy of $W$ for each. Instead write
+# for row $i$ of the batch, with its own $A_i$ and $B_i$,
+#
+# $$y_i = W x_i + s\, B_i (A_i x_i). \tag{1}$$
+#
+# > **What do you expect?** Three users, 2,000 rows in mixed order. How many products with $W$ does the batch need? (a)
+# > One for all rows together, (b) one for each user, (c) one for each row.
+#
+# `bind` has one adapter a layer. But a weight is anything that maps $x$, so here is one that maps each row in its own
+# way.
+
+
+# %%
+class Mixed:
+    """W with adapter which[i] for row i; A (users, r, d_in), B (users, d_out, r) hold s B."""
+
+    ndim = 2
+
+    def __init__(self, W, A, B, which):
+        self.W, self.A, self.B = W, A, B
+        self.which = which
+        self.shape, self.dtype = W.shape, W.dtype
+
+    def __call__(self, x):
+        low = np.einsum("nri,ni->nr", self.A[self.which], x)
+        return linear(self.W, x) + np.einsum("nor,nr->no", self.B[self.which], low)
+
+
+# %%
+from minilora import linear
+
+users = [attach(exact, attached.adapters, rng=rng) for _ in range(3)]
+for user in users:
+    for own in user.params.values():
+        own["B"] += rng.standard_normal(own["B"].shape)  # as if it had been trained
+which = rng.integers(3, size=len(x))
+batch, inputs_of_all = dict(exact), x.astype(np.float64)
+for name, adapter in attached.adapters.items():
+    A, B = (np.stack([user.params[name][letter] for user in users]) for letter in "AB")
+    batch[name] = Mixed(exact[name], A, adapter.scale * B, which)
+together = mlp(batch, inputs_of_all)
+for number, user in enumerate(users):
+    alone = mlp(user.bind(user.params), inputs_of_all)
+    assert distance(together[which == number], alone[which == number]) < 1e-13
+copies = 3 * sum(exact[name].size for name in attached.adapters)
+thin = copies // 3 + sum(user.trainable for user in users)
+print(f"adapted layers: {copies} numbers in three merged copies, {thin} in W and three adapters")
+assert thin < 0.6 * copies
+
+# %% [markdown]
+# Answer (a): $W x$ for all rows at once, as if there were no adapters, and two thin products a row. The outputs are
+# those of three separate models, and none of them was merged. In PEFT the same is `model(…, adapter_names=[…])`, one
+# name a row; it works for LoRA that is not merged. Servers for large models have kernels that do not copy $A_i$ for
+# each row, as the indexing above does.
+#
+# ## Optional: other layers, and files of strangers
+#
+# You can skip this section; nothing later depends on it.
+#
+# **Convolutions, embeddings, the output layer.** Each of them multiplies by a matrix, but only the last one is written
+# so. Therefore:
+#
+# | layer | its array | here | how LoRA does it |
+# | :-- | :-- | :-- | :-- |
+# | output layer (`lm_head`) | $U$ `(vocabulary, d)` | any adapter; PEFT's LoRA is read | as any linear layer. If $U$ is tied to the embedding, an adapter on one of the two unties them |
+# | embedding | $E$ `(vocabulary, d)`, indexed | `Full` only; a whole one is read, PEFT's LoRA on it refused | $E_t + s\,(B A)_t$, with a row of $B$ for each token |
+# | convolution | `(c_out, c_in, k, k)` | `Full` only; PEFT's LoRA on it refused | $A$ is a convolution to $r$ channels, $B$ one with a 1 × 1 kernel |
+#
+# The two lower rows need no new mathematics. Row $t$ of an adapted embedding costs $r\,d$ operations. (PEFT stores $B$
+# and $A$ of an embedding under other names and transposed.) And a convolution multiplies every patch of the image,
+# written as a vector of $c_{in} k^2$ numbers, by a matrix $(c_{out}, c_{in} k^2)$. The refused checkpoint above has
+# such a convolution:
+
+# %%
+from minilora.peft import open_checkpoint
+
+settings, tensors = open_checkpoint(made_by_peft / "refused" / "convolution")
+A, B = (
+    tensors[f"base_model.model.layers.0.lora_{letter}.weight"].astype(np.float64) for letter in "AB"
+)
+rank, c_in, k, _ = A.shape
+image = rng.standard_normal((c_in, 6, 6))
+patches = np.lib.stride_tricks.sliding_window_view(image, (k, k), axis=(1, 2))
+in_turn = np.einsum("cr,rijk,ixyjk->cxy", B[:, :, 0, 0], A, patches)  # first A, then B
+delta = B.reshape(-1, rank) @ A.reshape(rank, -1)  # (c_out, c_in k²): LoRA as always
+as_matrix = np.einsum("cm,mxy->cxy", delta, patches.transpose(0, 3, 4, 1, 2).reshape(-1, 5, 5))
+print(f"A {A.shape}, B {B.shape}, ΔW {delta.shape}, outputs {as_matrix.shape}")
+assert np.allclose(in_turn, as_matrix, rtol=1e-12)
+
+# %% [markdown]
+# **Files of strangers.** A file from the network may be cut short, damaged, or made to harm. A header can claim a
+# gigabyte, let two arrays overlap, or use a name twice, so that two programs read different numbers from it. `unpack`
+# believes none of it. It writes down the header that the arrays it found ought to have, and compares. Then every byte
+# after the header belongs to exactly one number, and no memory was taken that the file does not fill.
 
 # %%
 write_peft(folder, attached, params)
@@ -531,13 +644,12 @@ for title, lie in lies.items():
 # other bit pattern is some number. If that matters, publish a checksum too.
 #
 # ## Exercises
-
-# %% [markdown]
+#
 # ### Exercise 1 (easy): rsLoRA by hand
 #
 # The checkpoint `rslora` of PEFT adapts `layers.0` and `layers.2` of the network `base`. Take its two files apart with
-# `json` and `unpack`, build the merged weights with a formula of your own, and compare with the outputs of the judge.
-# What do you get if you forget the square root?
+# `json` and `unpack`, build the merged weights with a formula of your own, and compare with PEFT's outputs. What do
+# you get if you forget the square root?
 
 # %% tags=["hide-cell"]
 # Solution 1: s = α/√r; with α/r the outputs are wrong by more than a fifth, and nothing else gives it away.
@@ -645,8 +757,9 @@ temporary.cleanup()  # the folder of the checkpoints
 # %% [markdown]
 # ## Where to go next
 #
-# The files in `minilora/peft` are short enough to read in one evening; then write a bridge for [an adapter of your
-# own](16_your_own_adapter.py). [Tutorial 18](18_speed.py) measures this library beside PEFT.
+# The files in `minilora/peft` are short enough to read in one evening. Then write a bridge for [an adapter of your
+# own](16_your_own_adapter.py). [Lesson 18](18_speed.py), the last one, measures this library beside PEFT: where does
+# the time of a training step go?
 #
 # ## References
 #

@@ -1,16 +1,21 @@
 # %% [markdown]
 # # Speed: where the time of a training step goes, and how you find that out
 #
-# **You will learn** how to measure a step so that others believe it; what the tape costs, and what one derivative by
-# hand saves; why float64 takes up to twice as long as float32; why thin matrices belong on $x$ and not on $W$; and what
-# all this makes of a library in NumPy beside PyTorch.
-# **Before this:** [tutorial 2](02_lora_by_hand.py), [tutorial 3](03_counting.py) and [tutorial 6](06_hra.py).
-# **Time:** 45 minutes to read, 15 seconds to run.
+# **You will learn**
+#
+# - how to measure a step so that others believe it;
+# - what the *tape* costs, the list of operations that autograd writes down for the gradient, and what one derivative by
+#   hand saves;
+# - why float64 takes up to twice as long as float32, and why thin matrices belong on $x$ and not on $W$;
+# - how this library in NumPy compares with PyTorch, and why such a number needs the name of a processor beside it.
+#
+# **Before this:** [lesson 2](02_lora_by_hand.py), [lesson 3](03_counting.py) and [lesson 6](06_hra.py).
+# **Time:** 45 minutes to read, about 10 seconds to run.
 #
 # An adapter has few trainable parameters, and yet its loss and gradient take more than half of the time that those of
-# full fine-tuning take ([tutorial 3](03_counting.py)). Where does the time go? Into three things: arithmetic on the
+# full fine-tuning take ([lesson 3](03_counting.py)). Where does the time go? Into three things: arithmetic on the
 # frozen matrices, which nobody can avoid; arithmetic in the wrong order or in the wrong precision; and Python, which
-# keeps the books for the gradient. You take them apart one by one.
+# does the bookkeeping for the gradient. This lesson separates them.
 
 # %%
 from minilora.cli.lesson import BLUE, GREY, ORANGE, start_lesson
@@ -27,8 +32,8 @@ rng = np.random.default_rng(0)
 #
 # A time in milliseconds says little: it depends on the machine and on what else runs there. So compare two functions,
 # and treat them alike. Count *processor time*, in which waiting for other programs does not count. Run both in turn, a
-# block of one, a block of the other, so that a slow minute hits both. Take the ratio of blocks that ran side by side,
-# and then the median of the ratios, which one bad block cannot move.
+# block of one, a block of the other, so that a slow minute affects both. Take the ratio of blocks that ran one after
+# the other, and then the median of the ratios, which one bad block cannot move.
 
 
 # %%
@@ -62,13 +67,13 @@ print(f"a product against itself: {same:.2f}, against two of them: {half:.2f}")
 assert 0.7 < same < 1.4 and half < 0.8
 
 # %% [markdown]
-# First check the ruler: the same thing against itself should give 1, and one against two a half. Do this whenever you
-# measure. It tells you how small a difference your measurement can see.
+# Check the measurement first: the same thing against itself should give 1, and one against two a half. Do this whenever
+# you measure. It tells you how small a difference your measurement can see.
 #
 # ## The limit: a step without a tape
 #
 # Take an MLP of four $d \times d$ layers with LoRA of rank 8 on each. What is the fastest that NumPy can do? Work out
-# the derivatives on paper and write them down, as in [tutorial 2](02_lora_by_hand.py). For one layer,
+# the derivatives on paper and write them down, as in [lesson 2](02_lora_by_hand.py). For one layer,
 #
 # $$ h = A x, \qquad z = W x + B h + b, \qquad x_{\text{next}} = \max(z, 0), $$
 #
@@ -150,6 +155,11 @@ for name, own in taped.items():
         assert np.allclose(g, grads[name][letter], rtol=1e-9, atol=1e-12)
 print("by hand and with the tape: the same loss and the same gradients")
 
+# %% [markdown]
+# > **What do you expect?** The width grows from 32 to 512, sixteen times. The time of the tape itself, in milliseconds,
+# > is the difference of the two. How does it change? (a) Like the arithmetic, (b) much less than the arithmetic, (c)
+# > not at all.
+
 # %%
 from functools import partial
 
@@ -175,7 +185,7 @@ print(
 assert by_tape[0] > limit[0] and by_tape[-1] < limit[-1]
 assert by_tape[-1] / by_tape[0] < 0.5 * limit[-1] / limit[0]
 
-# %%
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.2))
 axes[0].loglog(widths, tape, "o-", color=BLUE)
 axes[0].loglog(widths, limit, "s-", color=ORANGE)
@@ -189,17 +199,19 @@ axes[0].set_yticks((0.1, 0.3, 1, 3), labels=("0.1", "0.3", "1", "3"))
 for axis in axes:
     axis.set_xticks(widths, labels=widths)
     axis.minorticks_off()
+# alt: Left, milliseconds against width on log scales: with the tape a step is several times slower at d = 32 and nearly equal at d = 512. Right, the difference grows slowly.
 plt.show()
 
 # %% [markdown]
-# At $d = 32$ the tape takes longer than the arithmetic. At $d = 512$ it is the lesser part. The right panel says why:
-# in milliseconds the tape's part grows little from one width to the next, while the multiplications grow like $d^2$.
-# (The time by hand grows less than they do, since a call of NumPy has fixed costs too.)
+# Answer (b). At $d = 32$ the tape takes longer than the arithmetic. At $d = 512$ it is the smaller part. The right
+# panel shows why: in milliseconds the tape's part grows little from one width to the next, while the multiplications
+# grow like $d^2$. (The time by hand grows less than they do, since a call of NumPy has fixed costs too.)
 #
 # ## What a node costs
 #
-# Each operation on a traced array writes a *node*, and going back visits each node once. That is Python code, and takes
-# the same time whether the array has ten entries or a thousand. Count the nodes of the step.
+# Each operation on a *traced* array, one that the gradient depends on, writes a *node*, an entry of the tape. Going
+# back visits each node once. That is Python code, and takes the same time whether the array has ten entries or a
+# thousand. Count the nodes of the step.
 
 
 # %%
@@ -242,10 +254,10 @@ assert 0.1 < 1e3 * total * per_node / by_tape[widths.index(64)] < 1.5
 # The product of the two is a good part of the difference that you have just drawn for $d = 64$. It is not all of it:
 # most nodes of the step have more to do than to add.
 #
-# So the way to be faster is to write fewer nodes. The library does it where it costs nothing in clarity: the functions
-# in `minilora/ops.py` are primitives, each with its derivative beside it. Cross-entropy is one. Composed of NumPy
-# operations it is nine nodes; written with its derivative,
-# $\partial / \partial z = (\operatorname{softmax}(z) - \text{one-hot}) / n$, it is one.
+# So the way to be faster is to write fewer nodes. The library does it where nothing becomes harder to read: the
+# functions in `minilora/ops.py` are *primitives*, operations with one node each and their derivatives beside them.
+# Cross-entropy is one. Composed of NumPy operations it is nine nodes; written with its derivative, $\partial / \partial
+# z = (\operatorname{softmax}(z) - \text{one-hot}) / n$, it is one.
 
 
 # %%
@@ -272,11 +284,13 @@ assert (nine, one) == (9, 1) and ratio > 1.3
 # Everything that you are meant to read, above all the adapters, stays composed. Exercise 3 shows what a derivative by
 # hand would gain there.
 #
-# ## float64 takes up to twice as long
+# ## What float64 costs
 #
-# A float64 has 64 bits. So half as many fit into a register of the processor, on which it works at once, and half as
-# many come from memory in the same time. Both say: twice as long. What does not depend on the precision, such as the
-# fixed costs of a call, makes it less.
+# A float64 has 64 bits, a float32 has 32. So half as many fit into a register of the processor, all of which it works
+# on at once, and half as many come from memory in the same time.
+#
+# > **What do you expect?** A product of matrices in float64 takes, as a multiple of float32's time, (a) about 1, (b)
+# > between 1 and about 2, (c) about 4.
 
 # %%
 for width in (64, 512):
@@ -287,8 +301,11 @@ for width in (64, 512):
     assert 1.1 < ratio < 3
 
 # %% [markdown]
-# And float64 spreads. One float64 number among float32 arrays, and all that comes after is float64. Below, the second
-# line scales by a NumPy number, for `np.sqrt(64)` is one, and the third by the same number in Python.
+# Answer (b). Both arguments say twice as long. What does not depend on the precision, such as the fixed costs of a
+# call, makes it less.
+#
+# And float64 spreads. One float64 number among float32 arrays, and everything after it is float64. Below, the second
+# result is scaled by a NumPy number, for `np.sqrt(64)` is one, and the third by the same number in Python.
 
 # %%
 z = rng.standard_normal((4, 64)).astype(np.float32)
@@ -310,8 +327,8 @@ assert (z / 64**0.5).dtype == np.float32
 # ## Thin matrices belong on x
 #
 # $(W + BA)\,x$ and $W x + B (A x)$ are the same vector. For a batch of $n$ vectors, the second one adds about $2 n r d$
-# multiplications to $n d^2$. The first one builds a $d \times d$ matrix, $r d^2$ multiplications and $2 d^2$ numbers to
-# write and to read, and it does so again on the way back, where the gradient for $W + BA$ is a matrix of that size too.
+# multiplications to $n d^2$. The first one builds a $d \times d$ matrix: $r d^2$ multiplications, and $2 d^2$ numbers
+# to write and to read. It does so again on the way back, where the gradient for $W + BA$ is a matrix of that size too.
 
 
 # %%
@@ -343,13 +360,16 @@ assert ratio > 1.15
 # %% [markdown]
 # ## A chain, or its compact form
 #
-# HRA multiplies $W$ by $r$ reflections. Mathematically it is one thing, and there are three ways to compute it:
+# HRA multiplies $W$ by $r$ reflections. There are three ways to compute the same map:
 #
 # 1. Build $H = H_1 \cdots H_r$, then $W H$, then $W H x$. Building takes $2 r d^2$ multiplications, but $W H$ takes
 #    $d^3$, whatever the batch is. This is how Hugging Face PEFT does it.
 # 2. Reflect $x$ by $H_r$, then by $H_{r-1}$, and so on: little arithmetic, but many nodes.
-# 3. The compact form of [tutorial 6](06_hra.py), $H x = x - U \Gamma U^\top x$ with one small matrix $\Gamma$. This is
+# 3. The compact form of [lesson 6](06_hra.py), $H x = x - U \Gamma U^\top x$ with one small matrix $\Gamma$. This is
 #    what `HRA.forward` does.
+#
+# > **What do you expect?** Which of the first two is slower, at $d = 256$, $r = 8$ and 32 rows? (a) The first, (b) the
+# > second, (c) they are within a factor of 1.5.
 
 
 # %%
@@ -385,22 +405,32 @@ for forward in (build_H, one_by_one, compact):
     assert forward is compact or ratio > 2
 
 # %% [markdown]
-# ## What it comes to, beside PyTorch
+# Answer (a). Both have nearly as many nodes, but the first one multiplies two $d \times d$ matrices. The compact form
+# has little arithmetic and few nodes.
+#
+# ## Beside PyTorch, on which machine?
 #
 # Now the whole step, with Adam, against [Hugging Face PEFT](https://github.com/huggingface/peft) on PyTorch: the same
 # model with the same numbers, whose loss and gradients agree, on one thread of the same processor. The scripts in
-# `tests/bench` do it by the protocol above, each side in a process of its own, and leave their numbers in
-# `tutorials/results`. To have yours, install the extra `bench` and run them:
+# `tests/bench` do it by the protocol above, each side in a process of its own, and write their numbers to
+# `tutorials/results`, with the machine. To have yours, in a copy of the repository, install the extra `bench` and run
+# them:
 #
 # ```sh
 # .venv/bin/pip install -e '.[bench]'
 # .venv/bin/python tests/bench/steps.py
+# .venv/bin/python tests/bench/real.py --files real
 # .venv/bin/python tests/bench/process.py
 # .venv/bin/python tests/bench/scaling.py
 # ```
 #
-# Below 1, the NumPy code that you have read is faster. LoRA, HRA and strict HRA are compared with PEFT's own. SBoRA and
-# CondLoRA are not in PEFT, so they stand against its LoRA. "no tape" is LoRA against the derivatives by hand.
+# (`real.py` needs the two downloads of `python -m minilora real`.) A second machine's numbers stand beside the first if
+# their file has a longer name in the same folder, such as `steps_mine.json`; `--out` says where.
+#
+# Why does the machine matter so much? The products are done by *BLAS*, a library of routines for matrices. NumPy brings
+# OpenBLAS, which has a *kernel*, hand-written code, for each family of processors, and picks one when it is loaded.
+# PyTorch brings a BLAS of its own. So for large matrices a ratio compares two kernels on one processor, and on another
+# processor it is another ratio. Where the scripts recorded the machine, it is printed.
 
 # %%
 import json
@@ -409,53 +439,90 @@ from pathlib import Path
 RESULTS = Path(globals().get("__file__", "18_speed.py")).parent / "results"
 
 
-def results(name):
-    file = RESULTS / f"{name}.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+def results(name, script):
+    """{file name: content} of results/name*.json; says what to do where there is none."""
+    files = sorted(RESULTS.glob(f"{name}*.json"))
+    if not files:
+        print(f"No {name}.json in {RESULTS}: a notebook alone has none. Take this page from a copy")
+        print(f"of the repository, or measure your own there: python tests/bench/{script}.py")
+    return {file.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+def machine_of(found):
+    """The machine and the releases of one file of results, as far as it says."""
+    machine = found.get("machine", {"machine": "not recorded"})
+    parts = machine | found["versions"]
+    return "; ".join(f"{word} {value}" for word, value in parts.items())
+
+
+# %% [markdown]
+# First an MLP and a Transformer of several sizes. Below 1, the NumPy code that you have read is faster. LoRA, HRA and
+# strict HRA are compared with PEFT's own. SBoRA and CondLoRA are not in PEFT, so they are compared with its LoRA. "no
+# tape" is LoRA against the derivatives by hand.
+#
+# > **What do you expect?** Where is NumPy ahead of PyTorch? (a) Nowhere. (b) Where matrices are small. (c) Everywhere.
+
+# %%
+COLUMNS = ["LoRA", "HRA", "strict HRA", "SBoRA-FA", "SBoRA-FB", "CondLoRA", "no tape"]
 
 
 def print_steps(found):
-    ratios, columns = (
-        {},
-        ["LoRA", "HRA", "strict HRA", "SBoRA-FA", "SBoRA-FB", "CondLoRA", "no tape"],
-    )
+    ratios = {}
     for row in found["rows"]:
         column = "no tape" if row["rival"] == "limit" else row["method"]
         ratios.setdefault(row["cell"], {})[column] = row["ratio"]
-    print(f"{'time here / time there':27}" + "".join(f"{column:>11}" for column in columns))
+    print(f"{'time here / time there':27}" + "".join(f"{column:>11}" for column in COLUMNS))
     for cell, own in ratios.items():
-        print(
-            f"{cell:27}" + "".join(f"{own[c][1]:11.2f}" if c in own else " " * 11 for c in columns)
-        )
+        cells = [f"{own[c][1]:11.2f}" if c in own else " " * 11 for c in COLUMNS]
+        print(f"{cell:27}" + "".join(cells))
     spreads = sorted(
         (high - low) / middle for own in ratios.values() for low, middle, high in own.values()
     )
-    print(f"half of all rounds lie within {spreads[len(spreads) // 2]:.0%}. {found['versions']}")
+    print(f"half of all rounds lie within {spreads[len(spreads) // 2]:.0%}\n{machine_of(found)}\n")
 
 
-if found := results("steps"):
+for file, found in results("steps", "steps").items():
+    print(file)
     print_steps(found)
     assert max(max(row["loss_gap"], row["gradient_gap"]) for row in found["rows"]) < 1e-9
-else:
-    print(f"no results in {RESULTS}: run tests/bench/steps.py")
 
 # %% [markdown]
-# Read it by rows. Where the matrices are small, PyTorch too keeps books, in layers of C++ and Python that are made for
-# large models, and a short tape in NumPy is ahead. In a Transformer, which has many parts between its matrices, PyTorch
-# makes up for that: it has each part as one function in C++. Where the matrices are large, both wait for the same
-# products, and the ratios of LoRA and SBoRA come near 1; CondLoRA, which computes its $A$ and $B$ from $W$, can take
-# longer than LoRA there. In the MLP, the columns of HRA are less about languages than about the difference between
-# $d^3$ and $n d^2$: the larger $d$ is beside $n$, the smaller is the ratio.
+# Nearest is (b), with a condition. Where the matrices are small, PyTorch too does bookkeeping, in layers of C++ and
+# Python that are made for large models, and a short tape in NumPy is ahead. In a Transformer, which has many parts
+# between its matrices, PyTorch makes up for that: each part is one function in C++. Where the matrices are large, both
+# wait for the same products, and the ratios of LoRA and SBoRA come near 1, as far as the kernels are alike; CondLoRA,
+# which computes its $A$ and $B$ from $W$, can take longer than LoRA there. In the MLP, the columns of HRA say less
+# about languages than about the difference between $d^3$ and $n d^2$: the larger $d$ is beside $n$, the smaller is the
+# ratio.
+#
+# Then a pretrained BERT with 22.6 million parameters, on film reviews. *products* are the matrix products of the step,
+# timed alone: the limit for any library with this BLAS.
+
+# %%
+for file, found in results("real_steps", "real").items():
+    print(
+        f"{file:22}{'time here / PEFT':>20}{'time here / products':>24}{'memory here / PEFT':>22}"
+    )
+    for row in found["rows"]:
+        low, middle, high = row["ratio"]
+        ratio, limit = f"{middle:.2f} ({low:.2f} … {high:.2f})", f"{row['over_products'][1]:.2f}"
+        print(f"{row['method']:22}{ratio:>20}{limit:>24}{row['memory_ratio']:>22.2f}")
+        assert max(row["loss_gap"], row["gradient_gap"]) < 1e-9
+    print(machine_of(found))
+
+# %% [markdown]
+# Here padding is not computed, and PyTorch's own code is in memory on the other side; `tests/bench/real.py` says what
+# is the same on both sides and what is not.
 #
 # A whole process is more than its steps. Importing PyTorch and PEFT takes longer than a whole small experiment here.
 
 # %%
-if found := results("process"):
+for found in results("process", "process").values():
     for name in ("here", "PEFT", "import of minilora", "import of torch and peft"):
         row = found[name]
         print(f"{name:26} {row['cpu']:6.2f} s of processor time {row['megabytes']:6.0f} MB")
     assert found["import of torch and peft"]["cpu"] > 5 * found["here"]["cpu"]
-if found := results("scaling"):
+for found in results("scaling", "scaling").values():
     print("\ncost ∝ quantity^p:              p, and as expected")
     for row in found:
         print(
@@ -469,18 +536,16 @@ if found := results("scaling"):
     assert max(gaps["step"]) < 0.2 and max(gaps["merge"] + gaps["construct"]) < 0.7
 
 # %% [markdown]
-# For a step, counting multiplications predicts the exponents to within 0.2: it grows like $d^2$ and like $n$. For a
-# merge and for the constructions of the theorems, which decompose matrices, it predicts them to within 0.7 only. Fixed
-# costs, and larger matrices being handled better than small ones, make an exponent lower than the count says; leaving
-# the cache makes it higher. Which of these it is, we did not measure.
+# For a step, counting multiplications predicts the exponents to within 0.2: its time grows like $d^2$ and like $n$. For
+# a merge and for the constructions of the theorems, which decompose matrices, it predicts them to within 0.7 only.
+# Fixed costs make an exponent lower than the count says, and so does BLAS where it handles larger matrices better than
+# small ones; leaving the cache makes it higher. We did not measure which of these it is.
 #
-# And where does PEFT win? In what it is made for, and what is not measured here: several threads, large models, a
-# graphics card, which this library cannot use at all, and models that do not fit into memory. What you have here is a
-# library that is fast enough for its size, and whose every microsecond you can find.
+# Use PEFT for what it is made for, and what is not measured here: several threads, large models, a graphics card, which
+# this library cannot use at all, and models that do not fit into memory.
 #
 # ## Exercises
-
-# %% [markdown]
+#
 # ### Exercise 1 (easy): how many nodes does a layer add?
 #
 # Count the nodes of the LoRA step for 2, 4 and 8 layers. How many does each layer add, and which operations are they?
@@ -609,8 +674,9 @@ assert ratio < 0.9
 # %% [markdown]
 # ## Where to go next
 #
-# Read `minilora/train/tape.py`, where the tape is walked, and then make [an adapter of your
-# own](16_your_own_adapter.py) faster.
+# This is the last lesson. Make [an adapter of your own](16_your_own_adapter.py), and make it fast:
+# `minilora/train/tape.py` is where the tape is walked. Or go to a real model: `python -m minilora real` fine-tunes a
+# pretrained Transformer with every adapter, and `python -m minilora inspect` shows what is in the adapters of others.
 #
 # ## References
 #
