@@ -9,14 +9,14 @@
 # - how a control experiment separates two explanations: is it $W$ that helps, or the sharing alone?
 # - what shared adapters cannot represent.
 #
-# **Before this:** [tutorial 2](02_lora_by_hand.py) (LoRA, `attach`) and [tutorial 1](01_one_matrix.py) (singular
-# values, the letters). **Time:** 50 minutes to read, 15 seconds to run.
+# **Before this:** [lesson 2](02_lora_by_hand.py) (LoRA, `attach`) and [lesson 1](01_one_matrix.py) (singular
+# values, the letters). **Time:** 45 minutes to read, 5 more for the optional part, 15 seconds to run.
 #
 # A network with $N$ layers of a kind has $N$ LoRA adapters, each with an $A$ and a $B$ of its own. Are they really
 # $N$ different things? [Kim et al. (2024)](https://arxiv.org/abs/2403.14946) look at how each layer's $A$ and $B$
-# can be had from its own $W$, find that the recipe is similar from layer to layer, and train one recipe for all
-# layers instead. At equal rank it takes $N$ times fewer parameters. You will repeat both steps here on small networks,
-# the look and the method, and find that the method works although the look shows next to nothing.
+# can be computed from its own $W$. They find that the rule is similar from layer to layer, and they train one rule for
+# all layers instead. At equal rank it takes $N$ times fewer parameters. Here you repeat both steps on small networks:
+# first you look at trained adapters, then you train the shared rule.
 
 # %%
 from minilora.cli.lesson import BLUE, GREEN, GREY, ORANGE, start_lesson
@@ -31,7 +31,7 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## Four layers, four adapters
 #
-# The network of tutorial 1 reads sans letters. Its four hidden matrices are of one shape, 144 × 144, so they are
+# The network of lesson 1 classifies sans letters. Its four hidden matrices are of one shape, 144 × 144, so they are
 # "layers of a kind". Train LoRA of rank 8 on them, for three domains.
 
 # %%
@@ -48,16 +48,15 @@ to_test = {name: draw_letters(rng, domain, 100) for name, domain in domains.item
 known = draw_letters(rng, SOURCE, 100)
 
 
-def reads(weights, data):
+def share_correct(weights, data):
     """The accuracy of the network on images and their labels."""
     images, truths = data
     return accuracy(mlp(weights, images), truths)
 
 
-print(f"It reads {reads(network, known):.1%} of sans letters.")
-print(
-    "Before adapting:", ", ".join(f"{name} {reads(network, to_test[name]):.1%}" for name in to_test)
-)
+print(f"accuracy on sans letters: {share_correct(network, known):.1%}")
+before = (f"{name} {share_correct(network, to_test[name]):.1%}" for name in to_test)
+print("before adapting:", ", ".join(before))
 
 
 # %%
@@ -88,7 +87,7 @@ def adapt(network, adapter, key, lr, name):
         loss, attached.params, to_adapt[name], rng=rng, steps=LENGTH.adapt_steps, batch=64, lr=lr
     )
     seconds = time.process_time() - started
-    return Run(attached, params, reads(attached.merge(params), to_test[name]), seconds)
+    return Run(attached, params, share_correct(attached.merge(params), to_test[name]), seconds)
 
 
 LORA_RATES = {"fraktur": 3e-2, "lighting": 3e-2, "rotated": 1e-2}
@@ -103,12 +102,12 @@ print("LoRA r=8:", ", ".join(f"{name} {run.accuracy:.1%}" for name, run in lora.
 # $$ A = \Theta_A W, \qquad B = W\,\Theta_B^{\mathsf T}, \qquad
 #    \Theta_A \; (r, d_\text{out}), \quad \Theta_B \; (r, d_\text{in}). \tag{1} $$
 #
-# The paper calls them **conversion matrices**. If $W$ is invertible they always exist: $\Theta_A = A W^{-1}$ and
+# The paper calls them *conversion matrices*. If $W$ is invertible they always exist: $\Theta_A = A W^{-1}$ and
 # $\Theta_B = (W^{-1} B)^{\mathsf T}$. So that a layer *has* them says nothing. The question is whether they are *the
 # same* from layer to layer.
 #
 # But $A$ is not only what training made of it. $B$ starts at zero, $A$ starts at random, in each layer anew, and at
-# the end it still carries its start $A_0$. How much of it?
+# the end it still contains its start $A_0$. How much of it?
 
 # %%
 from minilora.analysis import subspace_similarity
@@ -130,7 +129,7 @@ print(
 assert 0.3 < min(ratio) < max(ratio) < 1.6 and max(kept) > 0.4
 
 # %% [markdown]
-# Two layers would differ by their starts alone. So take $A - A_0$, what training made, in the place of $A$.
+# Two layers would differ by their starts alone. So take $A - A_0$, what training made, instead of $A$.
 # `conversion_matrices` does that when it is given `A_0`.
 
 # %%
@@ -153,7 +152,7 @@ for at in As:
 # Not entry by entry. $BA$ is the same for $BR^{-1}$ and $RA$ with any invertible $R$ of $r \times r$, so $\Theta_A$
 # is only determined up to $R\,\Theta_A$. What does not depend on $R$ is the space that its rows span. Compare
 # spaces: take orthonormal bases $U_1$ ($i$ columns) and $U_2$ ($j$ columns) of two subspaces of a $d$-dimensional
-# space, and compute
+# space, and compute their *subspace similarity*
 #
 # $$ \varphi = \frac{\lVert U_1^{\mathsf T} U_2 \rVert_F^2}{\min(i, j)}, \tag{2} $$
 #
@@ -175,11 +174,9 @@ other = rng.standard_normal((10, 4))
 assert np.isclose(phi(M, other), subspace_similarity(M, other, 3, 4))
 
 # %% [markdown]
-# ## What chance gives
-#
 # Two random subspaces are not orthogonal. On average a random direction has the squared length $i/d$ inside a subspace
-# of $i$ dimensions, so $\varphi$ of two random subspaces is $\max(i, j)/d$ on average. `random_similarity` knows that,
-# and the standard deviation. The same number can be a finding or nothing at all:
+# of $i$ dimensions, so $\varphi$ of two random subspaces is $\max(i, j)/d$ on average. This is what *chance* gives.
+# `random_similarity` knows it, and the standard deviation. The same $\varphi$ can be a finding or nothing at all:
 
 # %%
 from minilora.analysis import random_similarity
@@ -196,8 +193,14 @@ for d, i, j in ((144, 8, 8), (144, 8, 72), (16, 8, 8), (8, 8, 8)):
 # %% [markdown]
 # Eight directions in a space of eight are *everything*, and $\varphi = 1$ says nothing. For eight in a space of 144,
 # $\varphi = 0.1$ would already be far above chance. Whoever reports a $\varphi$ has to say what chance gives. (The
-# authors' analysis code does: it draws the map of random matrices beside its own.) And now ours, $\varphi$ for the six
-# pairs of layers, in three domains:
+# authors' analysis code does: it draws the map of random matrices beside its own.)
+#
+# ## Are the layers alike?
+#
+# Four layers make six pairs. Here is $\varphi$ of their conversion matrices, in three domains.
+#
+# > **What do you expect?** The mean $\varphi$ over all pairs is (a) close to 1, (b) clearly above chance, 0.06, say
+# > 0.2, (c) what chance gives.
 
 # %%
 from itertools import combinations
@@ -205,76 +208,31 @@ from itertools import combinations
 mean, deviation = random_similarity(144, 8, 8)
 pairs = list(combinations(names, 2))
 found = {}
+print("layers          ", "  ".join(f"{one}, {two} " for one, two in combinations(range(4), 2)))
 for domain in domains:
     for side, letter in enumerate("AB"):
         spaces = {name: conversions[domain, name][side].T for name in names}
         found[domain, letter] = [phi(spaces[one], spaces[two]) for one, two in pairs]
-        values = " ".join(f"{value:.3f}" for value in found[domain, letter])
-        print(f"{domain:9} Θ_{letter}   {values}")
+        values = "  ".join(f"{value:.3f}" for value in found[domain, letter])
+        print(f"{domain:9} Θ_{letter}    {values}")
 everything = np.concatenate(list(found.values()))
 print(f"mean of all {everything.size}: {everything.mean():.4f} ± {everything.std():.4f}")
 print(f"by chance       {mean:.4f} ± {deviation:.4f}")
 assert abs(everything.mean() - mean) < 0.4 * deviation and everything.max() < 0.1
 
 # %% [markdown]
-# It is what chance gives: **by this measure the conversion matrices of our layers are not alike**.
+# (c). By this measure the conversion matrices of our layers are not alike. The paper's finding, made on RoBERTa, does
+# not show in these four layers. (The authors' script defines the matrices a little differently. The optional section at
+# the end repeats the comparison as they do it, with the same result.)
 #
-# ## As the authors do it
+# ## Could it have said yes?
 #
-# Are we fair? The authors' analysis script differs from (1) in some ways. It compares three matrices, all with $W^{-1}$
-# on the left: $W^{-1}A^{\mathsf T}$, $W^{-1}B$ and $W^{-1}BA$, with $A$ as it is. It takes left or right singular
-# vectors, and the first $i$ and $j$ of them as you like. `published_conversion_matrices` gives these three. At
-# $i = j = r$ the third tells you nothing new: its columns span what those of $W^{-1}B$ span, and its rows what the rows
-# of $A$ span, without $W$. At $i < r$ it does: there it is the only one of the three that does not depend on $R$.
-
-
-# %%
-from minilora.analysis import published_conversion_matrices
-
-
-def similarity_of_layers(made, i):
-    """The mean φ(i, i) over six pairs of layers and three domains."""
-    values = [
-        subspace_similarity(made[domain, one], made[domain, two], i, i)
-        for domain in domains
-        for one, two in pairs
-    ]
-    return np.mean(values)
-
-
-def smaller(M):
-    """A matrix (d, 8) with the left singular vectors and the singular values of M, of rank 8."""
-    U, values, _ = np.linalg.svd(M)
-    return U[:, :8] * values[:8]
-
-
-as_it_is = {at: published_conversion_matrices(Ws[at[1]], As[at], Bs[at]) for at in As}
-learned = {at: published_conversion_matrices(Ws[at[1]], As[at], Bs[at], starts[at]) for at in As}
-rows = {
-    "W⁻¹ Aᵀ": {at: made["A"] for at, made in as_it_is.items()},
-    "W⁻¹ (A - A_0)ᵀ": {at: made["A"] for at, made in learned.items()},
-    "W⁻¹ B": {at: made["B"] for at, made in learned.items()},
-    "W⁻¹ B A": {at: smaller(made["BA"]) for at, made in learned.items()},
-    "right vectors": {at: smaller(made["BA"].T) for at, made in learned.items()},
-}
-print("i = j              1     2     4     8")
-for label, made in rows.items():
-    row = [similarity_of_layers(made, i) for i in (1, 2, 4, 8)]
-    print(f"{label:16}", " ".join(f"{value:.3f}" for value in row))
-    for i, value in zip((1, 2, 4, 8), row):
-        assert abs(value - i / 144) < random_similarity(144, i, i)[1]
-print(f"{'chance':16}", " ".join(f"{i / 144:.3f}" for i in (1, 2, 4, 8)))
-both = (similarity_of_layers(rows[label], 8) for label in ("W⁻¹ B", "W⁻¹ B A"))
-assert np.isclose(*both, rtol=1e-4)
-
-# %% [markdown]
-# It stays at what chance gives. The paper's finding, made on RoBERTa, does not show in these four layers. Before you
-# believe a "no", ask whether this measure could have said "yes".
+# Before you believe a "no", ask whether this measure could have said "yes". Plant an answer: make adapters that *do*
+# come from one shared $\Theta$, $A_l = \Theta W_l$. Then add a little noise to each $A_l$, convert back, and look at
+# $\varphi$.
 #
-# ## Could it have said yes? A planted answer
-#
-# Make adapters that *do* come from one shared $\Theta$: $A_l = \Theta W_l$. Then add a little noise to each $A_l$,
-# convert back, and look at $\varphi$.
+# > **What do you expect?** How much noise, as a share of the size of $A_l$, brings $\varphi$ below a half? (a) A tenth,
+# > (b) as much as $A_l$ itself, (c) ten times as much.
 
 # %%
 condition = [np.linalg.cond(W) for W in Ws.values()]
@@ -298,12 +256,12 @@ print("φ:", "  ".join(f"{value:.2f} at {share:.1%}" for share, value in zip(noi
 assert planted[0] > 0.99 and 0.3 < planted[5] < 0.6 and planted[6] < 0.2 and planted[7] < 1.5 * mean
 
 # %% [markdown]
-# So yes, the measure works: without noise it says 1. But noise of a tenth halves it, and noise of a third leaves little
-# of it, because $A W^{-1}$ blows up what lies along the small singular values of $W$, and the largest
-# singular value of our layers is hundreds of times the smallest. What remains are those directions, and they have
-# nothing to do with each other. (That is also why $A_0$ had to go. It would be noise of the size printed first, a third
-# of $A - A_0$ or more; with that, $\Theta_A$ could hardly have said yes.) So $\varphi$ at chance excludes one $\Theta$
-# for all layers, but not one under noise of a third.
+# (a). So yes, the measure works: without noise it says 1. But noise of a tenth more than halves it, and noise of a
+# third leaves little of it, because $A W^{-1}$ amplifies what lies along the small singular values of $W$, and the
+# largest singular value of our layers is hundreds of times the smallest. What remains are those directions, and they
+# have nothing to do with each other. (That is also why $A_0$ had to go. It would be noise of the size printed first, a
+# third of $A - A_0$ or more; with that, $\Theta_A$ could hardly have said yes.) So $\varphi$ at chance excludes one
+# $\Theta$ for all layers, but not one under noise of a third.
 #
 # The question "is there one $\Theta$ for all layers?" has a direct form that needs no inverse: *fit one*, by least
 # squares, and look at what is left:
@@ -311,12 +269,13 @@ assert planted[0] > 0.99 and 0.3 < planted[5] < 0.6 and planted[6] < 0.2 and pla
 # $$ \text{residual}^2 = \min_\Theta \, \sum_l \lVert A_l - \Theta W_l \rVert_F^2 \;\Big/\;
 #    \sum_l \lVert A_l \rVert_F^2. \tag{3} $$
 #
-# $\Theta$ has as many numbers as *one* of the $N$ matrices $A_l$, so it can meet one of $N$ equations: if the $W_l$ are
-# square and invertible, and the $A_l$ random, independent and of one size, chance is $\sqrt{1 - 1/N}$, here 0.87.
+# $\Theta$ has as many parameters as *one* of the $N$ matrices $A_l$, so it can meet one of $N$ equations: if the $W_l$
+# are square and invertible, and the $A_l$ random, independent and of one size, chance is $\sqrt{1 - 1/N}$, here 0.87.
 #
-# Our $A_l - A_{0,l}$ and $B_l$ are not of one size, and not random in any known way. A better control keeps them all
-# and changes the one thing that matters: **give every layer another layer's $W$**. For four layers there are nine ways
-# to do that so that none keeps its own. If $W_l$ has a part in $B_l$, the right pairing leaves less than the wrong.
+# Our $A_l - A_{0,l}$ and $B_l$ are not of one size, and not random in any known way. A better *control*, an experiment
+# that differs in one thing only, keeps them all and changes just that: *give every layer another layer's $W$*. For four
+# layers there are nine ways to do that so that none keeps its own. If $W_l$ has a part in $B_l$, the right pairing
+# leaves less than the wrong.
 
 
 # %%
@@ -374,21 +333,16 @@ values = [*residuals["A"], *residuals["B"]]
 assert min(values) > 0.72 and max(values) < 0.88
 assert np.mean(residuals["A"]) < np.mean(wrong["A"])
 
-# %%
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.1))
 similarities = {letter: [np.mean(found[domain, letter]) for domain in domains] for letter in "AB"}
-for axis, curve, chance, trained, title in (
-    (axes[0], planted, mean, similarities, "φ of conversion matrices"),
-    (axes[1], left_over, (1 - 1 / 4) ** 0.5, residuals, "residual of one Θ for all"),
-):
-    axis.semilogx(
-        np.maximum(noises, 0.0002),
-        curve,
-        "o-",
-        color=BLUE,
-        markersize=4,
-        label="planted Θ plus noise",
-    )
+panels = (
+    (planted, mean, similarities, "φ of conversion matrices"),
+    (left_over, (1 - 1 / 4) ** 0.5, residuals, "residual of one Θ for all"),
+)
+label = "planted Θ plus noise"
+for axis, (curve, chance, trained, title) in zip(axes, panels):
+    axis.semilogx(np.maximum(noises, 0.0002), curve, "o-", color=BLUE, markersize=4, label=label)
     axis.axhline(chance, color=GREY, linestyle="--", linewidth=1, label="chance")
     axis.plot([4] * 3, trained["A"], "D", color=ORANGE, markersize=5, label="trained LoRA, A - A_0")
     axis.plot([8] * 3, trained["B"], "s", color=GREEN, markersize=5, label="trained LoRA, B")
@@ -396,27 +350,27 @@ for axis, curve, chance, trained, title in (
     axis.set_xticks([0.0002, 0.001, 0.01, 0.1, 1, 6], ["0", "0.001", "0.01", "0.1", "1", "LoRA"])
 axes[1].plot([5.6] * 6, [*wrong["A"], *wrong["B"]], "x", color=GREY, label="with other layers' W")
 axes[1].legend(frameon=False, loc="upper left", bbox_to_anchor=(0.02, 0.8))
+# alt: Left, φ of planted adapters falls from 1 to chance as noise grows to the size of A; trained LoRA is at chance. Right, their residual rises from 0 to 0.6; trained LoRA is just below chance, 0.87.
 plt.show()
 
 # %% [markdown]
-# With 1 % of noise the fit says "one $\Theta$, and 1 % left". For the trained adapters one $\Theta$ explains little
-# more (the residual squared is what is left) than it does when every layer has another's $W$. But a little more it is:
-# for $B$, under uneven light and on rotated letters, the right pairing leaves less than each of the nine wrong ones (on
-# Fraktur less than their mean). So $W_l$ has left a trace in $B_l$, which $\varphi$ does not see. A trace, not a
-# likeness.
+# With 1 % of noise the fit says "one $\Theta$, and 1 % left". For the trained adapters one $\Theta$ explains only a
+# little more than it does when every layer has another's $W$. But a little more it is: for $B$, under uneven light and
+# on rotated letters, the right pairing leaves less than each of the nine wrong ones (on Fraktur less than their mean).
+# So $W_l$ has left a trace in $B_l$, which $\varphi$ does not see. It is too small to call the layers alike.
 #
-# That does **not** mean that one $\Theta$ cannot solve the task. LoRA found *one* solution for each layer, out of
-# very many; nobody asked it to find alike ones. So ask for it.
+# That does *not* mean that one $\Theta$ cannot solve the task. LoRA found *one* solution for each layer, out of
+# very many, and nobody asked it to find solutions that are alike. So ask for it.
 #
-# ## One pair for all layers: by hand
+# ## One pair for all layers
 #
-# Turn (1) around. Make $\Theta_A$ and $\Theta_B$ the things that you train, *one pair for all layers of a kind*, and
-# let every layer compute its $A$ and $B$ from its own frozen $W$:
+# Turn (1) around. Make $\Theta_A$ and $\Theta_B$ the parameters that you train, *one pair for all layers of a kind*,
+# and let every layer compute its $A$ and $B$ from its own frozen $W$:
 #
 # $$ W_l' = W_l + W_l\,\Theta_B^{\mathsf T}\,\Theta_A W_l \qquad \text{for all layers } l. \tag{4} $$
 #
 # $\Theta_B$ starts at zero, so $W_l' = W_l$, as in LoRA. The forward pass needs no $A$: $A x = \Theta_A (W x)$, and
-# $W x$ is there anyway.
+# $W x$ is computed anyway. First by hand, then by the library:
 
 # %%
 from minilora import CondLoRA
@@ -437,9 +391,9 @@ start, _ = CondLoRA(2).init(rng, W)
 assert not start["Theta_B"].any() and start["Theta_A"].any()
 
 # %% [markdown]
-# The sharing is not CondLoRA's business. `attach` takes a function `key` from a weight's name to a key, and weights
-# with equal keys train the same arrays. The default is the name itself. `kind` replaces every number in the name by
-# a star:
+# The sharing is not a part of `CondLoRA`. `attach` takes a function `key` from a weight's name to a *key*, and weights
+# with equal keys train the same arrays. The default, `own_name`, is the name itself. `kind` replaces every number in
+# the name by a star:
 
 # %%
 from minilora import kind
@@ -457,33 +411,44 @@ params = {
     "layers.*.W": {name: array + 0.01 for name, array in attached.params["layers.*.W"].items()}
 }
 merged = attached.merge(params)
-for name in names:  # the same Θ, but another update for every layer, for every W is another
+for name in names:  # the same Θ, but another update for every layer, because every W is different
     assert np.allclose(merged[name], CondLoRA(8).merge(params["layers.*.W"], {"W": network[name]}))
 updates = [merged[name] - network[name] for name in names]
 assert min(np.linalg.norm(one - two) for one, two in combinations(updates, 2)) > 0.1
 
 # %% [markdown]
 # How much does it save? $r(d_\text{out} + d_\text{in})$ parameters *once* for each kind of layer, however many there
-# are. The example of the paper, query and value matrices of RoBERTa-base, twelve layers, rank 8:
+# are. The authors report 294,912 trainable parameters for LoRA on the query and value matrices of RoBERTa-base, with
+# twelve layers and rank 8, and 24,576 for CondLoRA. Count these, and LLaMA 3 8B at rank 32 as in lesson 3:
 
 # %%
-blank = np.zeros((768, 768), np.float32)
-roberta = {f"layer.{layer}.attention.{part}.W": blank for layer in range(12) for part in "qv"}
-by_lora = attach(roberta, {"*": LoRA(8)}, rng=rng).trainable
-by_condlora = attach(roberta, {"*": CondLoRA(8)}, rng=rng, key=kind).trainable
-print(f"LoRA {by_lora:,}, CondLoRA {by_condlora:,}: {by_lora // by_condlora} times fewer")
-assert by_lora == 294_912 and by_condlora == 24_576
+from minilora import count_trainable
+from minilora.architectures import MODELS
+
+for model, targets, rank in (
+    ("roberta-base", ("q", "v"), 8),
+    ("llama3-8b", ("q", "k", "v", "up", "down"), 32),
+):
+    shapes = MODELS[model].shapes(targets)
+    alone = count_trainable(LoRA(rank), shapes)
+    shared_once = count_trainable(CondLoRA(rank), shapes, key=kind)
+    print(
+        f"{model:12} LoRA {alone:10,}, CondLoRA {shared_once:9,}: {alone // shared_once} times fewer"
+    )
+    by_hand = {kind(name): rank * sum(shape) for name, shape in shapes.items()}  # once for a kind
+    assert shared_once == sum(by_hand.values())
+    assert (alone, shared_once) in ((294_912, 24_576), (56_623_104, 56_623_104 // 32))
 
 # %% [markdown]
 # ## Is it W that helps? Two controls
 #
 # Say CondLoRA does well. There are at least two explanations. The paper's: the frozen $W$ tells each layer what its
-# adapter should be. The other: it is enough to share *something*, and what is shared has little to do with $W$. A
-# **control** is a variant that has one ingredient less:
+# adapter should be. The other: it is enough to share *something*, and what is shared has little to do with $W$. Two
+# controls take one ingredient away:
 #
-# - **tied**: one $A$ and one $B$ for all layers. Sharing, and no $W$ at all: LoRA with `key=kind`.
-# - **on noise**: CondLoRA's formula, but every layer gets a random matrix $G_l$ of the norm of its $W_l$, drawn once
-#   and frozen, in the place of $W_l$ in $A$ and $B$. The layers differ, but not in a way that $W_l$ has a part in.
+# - *tied*: one $A$ and one $B$ for all layers. Sharing, and no $W$ at all: LoRA with `key=kind`.
+# - *on noise*: CondLoRA's formula, but in $A$ and $B$ every layer gets, instead of $W_l$, a random matrix $G_l$ of the
+#   norm of its $W_l$, drawn once and frozen. The layers differ, but not in a way that $W_l$ has a part in.
 #
 # All have the same 2,304 trainable parameters. The second takes about fifteen lines. An adapter is a frozen dataclass
 # with three functions, `init`, `forward` and `merge`, nothing more:
@@ -529,8 +494,11 @@ assert np.isclose(np.linalg.norm(frozen["G"]), np.linalg.norm(W))
 
 # %% [markdown]
 # Three networks, each pretrained anew, and three domains. All methods but LoRA of rank 8 train 2,304 parameters. For
-# each method and domain the learning rate is the better one of 0.01 and 0.03 on other networks: on unequal rates you
-# would compare the rates.
+# each method and domain the learning rate is the better one of 0.01 and 0.03 on other networks. (With unequal care in
+# the choice you would compare the rates.)
+#
+# > **What do you expect?** Take the random $G_l$ instead of $W_l$. The accuracy is (a) lower in all three domains, (b)
+# > the same in all three, (c) lower in one, the same in one, higher in one.
 
 # %%
 rivals = {
@@ -568,7 +536,7 @@ def three(values):
 for method in rivals:
     print(f"{method:13}", three({domain: shares[method, domain] for domain in domains}))
 
-# %%
+# %% tags=["hide-input"]
 colours = dict(zip(rivals, ("black", GREY, BLUE, ORANGE, GREEN)))
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.8), sharex=True, sharey=True)
 for axis, domain in zip(axes, domains):
@@ -583,11 +551,12 @@ for axis, domain in zip(axes, domains):
     axis.set(title=domain, xlabel="accuracy (%)", ylim=(-4.6, 0.6))
     axis.grid(axis="x", alpha=0.25)
 axes[0].set_yticks([-place for place in range(len(rivals))], list(rivals))
+# alt: Accuracy of five methods on three networks in three panels. LoRA r=8 is highest in each. Then, fraktur: tied and on noise; lighting: CondLoRA; rotated: on noise, with tied far apart.
 plt.show()
 
 # %% [markdown]
-# Each dot is one network, a bar is the mean of three. Compare two methods on the *same* network: by how many points is
-# CondLoRA better, and is it on all three?
+# (c). Each dot is one network, a bar is the mean of three. Compare two methods on the *same* network: by how many
+# points is CondLoRA better, and is it on all three?
 
 # %%
 gaps = {}
@@ -608,18 +577,20 @@ for method, shortest in seconds.items():
 # %% [markdown]
 # Read it line by line. Three networks are few: trust a large gap that has one sign on all three, and no other.
 #
-# - **LoRA of the same rank**, with four times the parameters: CondLoRA is clearly behind on rotated letters, and one to
-#   three points on the others. The paper's main claim, on par with far fewer parameters, holds here nearly in two cases
-#   of three, after training as short as this. (With more steps the gap on rotated letters narrows; try 400.)
-# - **LoRA with equally many parameters** (rank 2): CondLoRA is ahead on Fraktur, and less so under uneven light. On
-#   rotated letters it is behind with these three networks, and ahead with others that we tried.
-# - **Fraktur**: tied, on $W$, on noise, all much alike. It is the sharing that works here; we see no part of $W$ in it.
-# - **Uneven light**: noise is clearly worse than $W$. Here $W$ helps. A tied pair without $W$ is only a little behind.
-# - **Rotated letters**: noise is clearly *better* than $W$, and than a tied pair. What helps is that each layer gets
-#   something of its own, not what $W$ says. A tied pair is a gamble here: level with $W$ on some networks, far behind
-#   on others. Three networks are too few to see that; try other seeds.
+# - *LoRA of the same rank*, with four times the parameters: CondLoRA is clearly behind on rotated letters, and one to
+#   four points on the others, on average. The paper's main claim, on par with far fewer parameters, nearly holds here
+#   in two cases of three, after training as short as this. (With more steps the gap on rotated letters narrows; try
+#   400.)
+# - *LoRA with equally many parameters* (rank 2): CondLoRA is ahead by a point or two on Fraktur and under uneven light,
+#   on average. On rotated letters the sign differs from network to network.
+# - *Fraktur*: tied and on noise are no worse than on $W$. It is the sharing that works here; we see no part of $W$ in
+#   it.
+# - *Uneven light*: noise is clearly worse than $W$. Here $W$ helps. A tied pair without $W$ is only a little behind.
+# - *Rotated letters*: noise is *better* than $W$, and clearly better than a tied pair. What helps is that each layer
+#   gets something of its own, not what $W$ says. A tied pair is level with $W$ on some networks and far behind on
+#   others. Three networks are too few to see that; try other seeds.
 #
-# As for **time**: a step takes about as long as one of LoRA. Fewer trainable parameters save memory, not products.
+# As for *time*: a step takes about as long as one of LoRA. Fewer trainable parameters save memory, not products.
 #
 # "A single linear layer yields task-adapted matrices": yes, mostly. "Because $W$ tells it how": in one case of three. A
 # method can work for another reason than the one it was built on. Only a control can tell.
@@ -628,68 +599,17 @@ for method, shortest in seconds.items():
 assert all(gaps["LoRA r=8", "rotated"] < -3)
 for domain in ("fraktur", "lighting"):
     assert -5 < np.mean(gaps["LoRA r=8", domain]) < 0
-assert all(gaps["LoRA r=2", "fraktur"] > 0.5) and np.mean(gaps["LoRA r=2", "lighting"]) > 0
-assert np.mean(gaps["LoRA r=2", "rotated"]) < 1
+    assert 0.3 < np.mean(gaps["LoRA r=2", domain]) < 5
+assert abs(np.mean(gaps["LoRA r=2", "rotated"])) < 4
 for control in ("tied r=8", "on noise r=8"):
-    assert abs(np.mean(gaps[control, "fraktur"])) < 2.5
-assert all(gaps["on noise r=8", "lighting"] > 2) and all(gaps["on noise r=8", "rotated"] < -1)
+    assert -5 < np.mean(gaps[control, "fraktur"]) < 1
+assert all(gaps["on noise r=8", "lighting"] > 2) and all(gaps["on noise r=8", "rotated"] < 0)
+assert np.mean(gaps["on noise r=8", "rotated"]) < -1
 assert all(shares["on noise r=8", "rotated"] - shares["tied r=8", "rotated"] > 1.5)
 assert 0 < np.mean(gaps["tied r=8", "lighting"]) < 4
 assert 0.5 < seconds["CondLoRA r=8"] / seconds["LoRA r=8"] < 2
 
 # %% [markdown]
-# ## Do LoRA and CondLoRA find the same update?
-#
-# The authors also compare what was trained: LoRA's $A$ with CondLoRA's $A$, $B$ with $B$ and $BA$ with $BA$, layer by
-# layer, by $\varphi$, next to random matrices. (They take $A$ as it is. We add $A - A_0$.) Again, chance is not the
-# only number to compare with. Add one from below, LoRA's matrices of a layer with CondLoRA's of the *next*, and one
-# from above: LoRA with LoRA, from another start.
-
-
-# %%
-def trained_matrices(run, name):
-    """{label: matrix} of one layer; their left singular vectors are what is compared."""
-    if name in run.params:  # LoRA
-        A_0, A, B = run.attached.params[name]["A"], run.params[name]["A"], run.params[name]["B"]
-    else:  # CondLoRA
-        before, after = (own["layers.*.W"] for own in (run.attached.params, run.params))
-        A_0, A = (own["Theta_A"] @ Ws[name] for own in (before, after))
-        B = Ws[name] @ after["Theta_B"].T
-    A_0, A, B = (M.astype(np.float64) for M in (A_0, A, B))
-    triangle = np.linalg.qr(A.T)[1]  # A = triangleᵀ Qᵀ, so BA has those of B triangleᵀ
-    return {"A": A.T, "A - A_0": (A - A_0).T, "B": B, "BA": B @ triangle.T}
-
-
-again = {name: adapt(network, LoRA(8), own_name, LORA_RATES[name], name) for name in domains}
-versus = {"CondLoRA": 0, "next layer": 1, "LoRA again": 0}  # and by how many layers it is shifted
-alike = {}
-for label in ("A", "A - A_0", "B", "BA"):
-    for rival, shift in versus.items():
-        for i in (1, 8):
-            values = []
-            for domain in domains:
-                other = again[domain] if rival == "LoRA again" else runs["CondLoRA r=8", domain][0]
-                for k, name in enumerate(names):
-                    one = trained_matrices(lora[domain], name)[label]
-                    two = trained_matrices(other, names[(k + shift) % 4])[label]
-                    values.append(subspace_similarity(one, two, i, i))
-            alike[label, rival, i] = np.mean(values)
-for i in (1, 8):
-    print(f"φ({i}, {i}) of LoRA with", ", ".join(versus), f"(chance {i / 144:.3f})")
-    for label in ("A", "A - A_0", "B", "BA"):
-        cells = (f"{alike[label, rival, i]:.3f}" for rival in versus)
-        print(f"    {label:8}", "   ".join(cells))
-
-for label in ("A", "A - A_0", "B", "BA"):
-    below, own, above = (
-        alike[label, rival, 8] for rival in ("next layer", "CondLoRA", "LoRA again")
-    )
-    assert below < 0.1 and 1.2 * below < own < 0.8 * above
-
-# %% [markdown]
-# By every line LoRA and CondLoRA agree more than chance has it, and more than with the next layer. But two LoRAs from
-# two starts agree far more. CondLoRA does not find LoRA's update: it finds another one.
-#
 # ## What CondLoRA cannot represent
 #
 # First, in one layer. By (4) the update is $W(\dots)W$. Its columns lie in the column space of $W$, its rows in the
@@ -738,11 +658,109 @@ for count in (1, 2, 4, 8):
 # what they need, as if it served one layer. Why does it cost so little on the letters? A likely reason, which we do
 # not prove: a network has many good sets of updates, and training looks for one among those that can be shared.
 #
-# ## A note on the published code
+# ## Optional: as the authors do it
 #
-# The authors' released code sends the *rows of $W$* through both linear layers. Written in our letters that gives
-# $W M W^{\mathsf T}$ in the place of $W M W$ in (4). For a square $W$ it is another adapter with as many
-# parameters, and $W^{-1}A^{\mathsf T}$ above is *its* $\Theta_A^{\mathsf T}$. For any other shape it does not fit.
+# You can skip this section. The authors' analysis script differs from (1) in some ways. It compares three matrices, all
+# with $W^{-1}$ on the left: $W^{-1}A^{\mathsf T}$, $W^{-1}B$ and $W^{-1}BA$, with $A$ as it is. It takes left or right
+# singular vectors, and the first $i$ and $j$ of them as you like. `published_conversion_matrices` gives these three. At
+# $i = j = r$ the third tells you nothing new: its columns span what those of $W^{-1}B$ span, and its rows what the rows
+# of $A$ span, without $W$. At $i < r$ it does: there it is the only one of the three that does not depend on $R$.
+
+
+# %%
+from minilora.analysis import published_conversion_matrices
+
+
+def similarity_of_layers(made, i):
+    """The mean φ(i, i) over six pairs of layers and three domains."""
+    values = [
+        subspace_similarity(made[domain, one], made[domain, two], i, i)
+        for domain in domains
+        for one, two in pairs
+    ]
+    return np.mean(values)
+
+
+def smaller(M):
+    """A matrix (d, 8) with the left singular vectors and the singular values of M, of rank 8."""
+    U, values, _ = np.linalg.svd(M)
+    return U[:, :8] * values[:8]
+
+
+as_it_is = {at: published_conversion_matrices(Ws[at[1]], As[at], Bs[at]) for at in As}
+learned = {at: published_conversion_matrices(Ws[at[1]], As[at], Bs[at], starts[at]) for at in As}
+rows = {
+    "W⁻¹ Aᵀ": {at: made["A"] for at, made in as_it_is.items()},
+    "W⁻¹ (A - A_0)ᵀ": {at: made["A"] for at, made in learned.items()},
+    "W⁻¹ B": {at: made["B"] for at, made in learned.items()},
+    "W⁻¹ B A": {at: smaller(made["BA"]) for at, made in learned.items()},
+    "right vectors": {at: smaller(made["BA"].T) for at, made in learned.items()},
+}
+print("i = j              1     2     4     8")
+for label, made in rows.items():
+    row = [similarity_of_layers(made, i) for i in (1, 2, 4, 8)]
+    print(f"{label:16}", " ".join(f"{value:.3f}" for value in row))
+    for i, value in zip((1, 2, 4, 8), row):
+        assert abs(value - i / 144) < random_similarity(144, i, i)[1]
+print(f"{'chance':16}", " ".join(f"{i / 144:.3f}" for i in (1, 2, 4, 8)))
+both = (similarity_of_layers(rows[label], 8) for label in ("W⁻¹ B", "W⁻¹ B A"))
+assert np.isclose(*both, rtol=1e-4)
+
+# %% [markdown]
+# It stays at what chance gives. The authors also compare what was trained: LoRA's $A$ with CondLoRA's $A$, $B$ with $B$
+# and $BA$ with $BA$, layer by layer, by $\varphi$, next to random matrices. (They take $A$ as it is. We add $A - A_0$.)
+# Again, chance is not the only number to compare with. Add one from below, LoRA's matrices of a layer with CondLoRA's
+# of the *next*, and one from above: LoRA with LoRA, from another start.
+
+
+# %%
+def trained_matrices(run, name):
+    """{label: matrix} of one layer; their left singular vectors are what is compared."""
+    if name in run.params:  # LoRA
+        A_0, A, B = run.attached.params[name]["A"], run.params[name]["A"], run.params[name]["B"]
+    else:  # CondLoRA
+        before, after = (own["layers.*.W"] for own in (run.attached.params, run.params))
+        A_0, A = (own["Theta_A"] @ Ws[name] for own in (before, after))
+        B = Ws[name] @ after["Theta_B"].T
+    A_0, A, B = (M.astype(np.float64) for M in (A_0, A, B))
+    triangle = np.linalg.qr(A.T)[1]  # A = triangleᵀ Qᵀ, so BA has those of B triangleᵀ
+    return {"A": A.T, "A - A_0": (A - A_0).T, "B": B, "BA": B @ triangle.T}
+
+
+again = {name: adapt(network, LoRA(8), own_name, LORA_RATES[name], name) for name in domains}
+versus = {"CondLoRA": 0, "next layer": 1, "LoRA again": 0}  # and by how many layers it is shifted
+alike = {}
+for label in ("A", "A - A_0", "B", "BA"):
+    for rival, shift in versus.items():
+        for i in (1, 8):
+            values = []
+            for domain in domains:
+                other = again[domain] if rival == "LoRA again" else runs["CondLoRA r=8", domain][0]
+                for k, name in enumerate(names):
+                    one = trained_matrices(lora[domain], name)[label]
+                    two = trained_matrices(other, names[(k + shift) % 4])[label]
+                    values.append(subspace_similarity(one, two, i, i))
+            alike[label, rival, i] = np.mean(values)
+for i in (1, 8):
+    print(f"φ({i}, {i}) of LoRA with", ", ".join(versus), f"(chance {i / 144:.3f})")
+    for label in ("A", "A - A_0", "B", "BA"):
+        cells = (f"{alike[label, rival, i]:.3f}" for rival in versus)
+        print(f"    {label:8}", "   ".join(cells))
+
+for label in ("A", "A - A_0", "B", "BA"):
+    below, own, above = (
+        alike[label, rival, 8] for rival in ("next layer", "CondLoRA", "LoRA again")
+    )
+    assert below < 0.1 and 1.2 * below < own < 0.8 * above
+
+# %% [markdown]
+# In every line LoRA and CondLoRA agree more than by chance, and more than with the next layer. But two LoRAs from two
+# starts agree far more. CondLoRA does not find LoRA's update: it finds another one.
+#
+# Last, a note on the released code of CondLoRA. It sends the *rows of $W$* through both linear layers. Written in our
+# letters that gives $W M W^{\mathsf T}$, with $M = \Theta_B^{\mathsf T}\Theta_A$, instead of $W M W$ in (4). For a
+# square $W$ it is another adapter with as many parameters, and $W^{-1}A^{\mathsf T}$ above is *its*
+# $\Theta_A^{\mathsf T}$. For any other shape it does not fit.
 
 # %%
 square = rng.standard_normal((5, 5))
@@ -823,7 +841,7 @@ assert outcome["planted", "as it is"][1] < 1e-8 and outcome["planted", "turned b
 # <details><summary>Hint</summary>
 #
 # The true $M$ is $W^{-1}(W' - W)W^{-1}$ in any layer, and the trained one is $\Theta_B^{\mathsf T}\Theta_A$. Compare
-# them entry by entry: here nothing is free, for $\Theta_B^{\mathsf T}R^{-1}R\,\Theta_A$ is the same $M$.
+# them entry by entry: here nothing is free, because $\Theta_B^{\mathsf T}R^{-1}R\,\Theta_A$ is the same $M$.
 #
 # </details>
 
@@ -852,14 +870,14 @@ for label, adapter in (("CondLoRA", CondLoRA(2)), ("tied LoRA", LoRA(2))):
     print(f"{label:9} {attached.trainable} parameters: error {errors[label]:.1e}")
 found_matrix = trained["CondLoRA"]["Theta_B"].T @ trained["CondLoRA"]["Theta_A"]
 print(f"relative error of M itself: {np.linalg.norm(found_matrix - M) / np.linalg.norm(M):.1e}")
-assert np.linalg.norm(found_matrix - M) < 1e-5 * np.linalg.norm(M)
-assert errors["CondLoRA"] < 1e-5 and errors["tied LoRA"] > 0.2
+assert np.linalg.norm(found_matrix - M) < 1e-4 * np.linalg.norm(M)
+assert errors["CondLoRA"] < 1e-4 and errors["tied LoRA"] > 0.2
 
 # %% [markdown]
 # ## Where to go next
 #
-# Both HRA and CondLoRA gave up some of what LoRA can represent. How much can LoRA itself represent, if *every* layer
-# of a network gets a small update? [Tutorial 8](08_expressive_linear.py) answers that exactly, for linear networks.
+# Both HRA and CondLoRA give up some of what LoRA can represent. How much can LoRA itself represent, if *every* layer
+# of a network gets a small update? [Lesson 8](08_expressive_linear.py) answers that exactly, for linear networks.
 #
 # ## References
 #
