@@ -242,7 +242,7 @@ assert 2.5 * bound < min(errors) < 3.5 * bound
 #
 # For gradients this library uses [autograd](https://github.com/HIPS/autograd): `grad(f)` turns a function into the
 # function that computes its gradient. (Meanwhile the arrays inside `f` are boxes that note what is done with them, and
-# a debugger shows an address for `x` and the value for `str(x)`: [tutorial 3](03_counting.py) opens such a box.)
+# a debugger shows an address for `x` and the value for `str(x)`: [lesson 3](03_counting.py) opens such a box.)
 
 
 # %%
@@ -686,7 +686,7 @@ for k in (1, 4, 8):
 # %% [markdown]
 # ## Where to go next
 #
-# You trained $B$ and $A$ and saw that it works. [Tutorial 2, LoRA by hand](02_lora_by_hand.py), explains why $B$ starts
+# You trained $B$ and $A$ and saw that it works. [Lesson 2, LoRA by hand](02_lora_by_hand.py), explains why $B$ starts
 # at zero and $A$ does not, what $\alpha$ is for, and which rank to take.
 #
 # ## References

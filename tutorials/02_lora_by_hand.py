@@ -3,7 +3,7 @@
 #
 # **You will learn** how to write LoRA with your own gradients, which of its matrices starts at zero, what its scale
 # does that the learning rate does not, which rank to take, how much merging costs in rounding, and how to add two
-# adapters. **Before this:** [tutorial 1](01_one_matrix.py).
+# adapters. **Before this:** [lesson 1](01_one_matrix.py).
 # **Time:** 50 minutes to read, 20 seconds to run.
 #
 # LoRA leaves a weight $W$ unchanged (*frozen*) and learns an update of low rank beside it: an *adapter*. With $W$
@@ -30,7 +30,7 @@ rng = np.random.default_rng(0)
 # Take one matrix, a frozen $W$, and data that a slightly different matrix has made: $W$ plus a change of rank 3. The
 # inputs are drawn so that their entries are exactly uncorrelated and of mean square 1: `qr` makes the columns of $X$
 # orthogonal and of length 1, and the factor $\sqrt n$ gives $X^\top X = n I$. Then the loss measures the distance of
-# the matrices, and you know from tutorial 1 what each rank can reach.
+# the matrices, and you know from lesson 1 what each rank can reach.
 
 # %%
 from minilora import linear
@@ -193,7 +193,7 @@ assert np.array_equal(adapter.forward(params, frozen, X), forward(A, B, X, s=2.0
 assert np.array_equal(adapter.merge(params, frozen), W + 2.0 * (B @ A))
 
 # %% [markdown]
-# Now the network from tutorial 1 and its worst target, letters rotated by 90°. `attach` gives an adapter to every
+# Now the network from lesson 1 and its worst target, letters rotated by 90°. `attach` gives an adapter to every
 # weight whose name fits a pattern. Print what it returns before you train: it says what will be trained, and how much.
 
 # %%
@@ -306,7 +306,7 @@ assert np.all(zero_b.max(axis=0) > zero_a.max(axis=0) + 0.01)
 # rate zero $A$ is. For wide networks and Adam, Hayou and others derive that zero $B$ allows larger learning rates. (A
 # step of $A$ is multiplied by the random $B$, whose entries have the variance $1/r$; a step of $B$ by the random $A$,
 # whose entries have only $1/d_{in}$. So the same rate goes further.) Each at its best of the four rates, zero $B$ has a
-# few points more. For other tasks, and for longer training, measure again: tutorial 15, *What to set*, does it in more
+# few points more. For other tasks, and for longer training, measure again: lesson 15, *What to set*, does it in more
 # settings.
 #
 # ## Is α only a learning rate?
@@ -504,7 +504,7 @@ assert min(grid[16, 256], grid[64, 256]) > max(grid[1, 256], grid[4, 256]) + 0.4
 # %% [markdown]
 # ## Which rank?
 #
-# First on the one layer of the beginning, with its change of rank 3. For each rank, Eckart and Young's bound (tutorial
+# First on the one layer of the beginning, with its change of rank 3. For each rank, Eckart and Young's bound (lesson
 # 1) is the least loss that can remain.
 #
 # > **What do you expect?** Which ranks does gradient descent need to reach (nearly) zero loss? (a) Rank 2 is enough,
@@ -523,7 +523,7 @@ for rank in (1, 2, 3, 4):
 # (b): a change of rank 3 needs rank 3, and in these runs gradient descent reaches the bound at each rank. On this layer
 # the loss *is* the distance of matrices, so the truncated SVD of the change is the best adapter. On a network it is
 # not: there the adapter that is nearest to the update of full fine-tuning can be far from the best one for the loss, as
-# [tutorial 1](01_one_matrix.py) shows. So train at low rank, do not cut.
+# [lesson 1](01_one_matrix.py) shows. So train at low rank, do not cut.
 #
 # No formula says how many directions a network needs. Here is the best accuracy of each row of the table.
 
@@ -568,7 +568,7 @@ assert np.all(placed["rank 16 in layer 0"] > placed["rank 16 in layer 3"] + 0.08
 # (c): with these three draws a little in every layer beats much in one, and if it is to be one layer, the first is
 # better than the last. The first two rows are too close to each other to tell. That is no law: rotated letters change
 # what the *first* layer sees. Which weights to
-# adapt in a Transformer (attention or MLP, early or late layers) is measured in tutorial 15, *What to set*.
+# adapt in a Transformer (attention or MLP, early or late layers) is measured in lesson 15, *What to set*.
 #
 # ## Merged and unmerged differ: bug or rounding?
 #
@@ -864,7 +864,7 @@ for name in stacked:
 # %% [markdown]
 # ## Where to go next
 #
-# LoRA trains few parameters. Does that make it faster, or smaller in memory? [Tutorial 3](03_counting.py) counts.
+# LoRA trains few parameters. Does that make it faster, or smaller in memory? [Lesson 3](03_counting.py) counts.
 #
 # ## References
 #

@@ -3,7 +3,7 @@
 #
 # **You will learn** to count trainable parameters for models of billions of weights without loading one; where the
 # memory of training goes, and which part of it LoRA takes away; and what a small share of the parameters says about the
-# time. **Before this:** [tutorial 2](02_lora_by_hand.py). **Time:** 40 minutes to read, 10 seconds to run.
+# time. **Before this:** [lesson 2](02_lora_by_hand.py). **Time:** 40 minutes to read, 10 seconds to run.
 #
 # LoRA trains "0.7 % of the parameters" of LLaMA 3, a language model of eight billion parameters. Does it then need
 # 0.7 % of the memory, and 0.7 % of the time? Both can be counted in advance. Here you count by hand, and then you
@@ -52,7 +52,7 @@ assert lora_share(72, 144, 144) == 1  # at half of the full rank nothing is save
 # *attention*, by which the tokens look at each other: q, k, v and o, all $4096 \times 4096$. Three are an MLP: gate and
 # up go from 4,096 numbers to 11,008, down goes back. For counting parameters, you need to know no more than that.
 #
-# Adapt q, k, v, up and down with rank 32. The authors of SBoRA (tutorial 4), who did the same, report 56.1 million
+# Adapt q, k, v, up and down with rank 32. The authors of SBoRA (lesson 4), who did the same, report 56.1 million
 # parameters for LoRA.
 
 # %%
@@ -131,7 +131,7 @@ assert trainable == by_hand == 56_623_104
 # %% [markdown]
 # Other adapters train other arrays, and `count_trainable` takes each of them. They are counted where they are
 # explained: [SBoRA](04_sbora.py), [HRA](06_hra.py), and [CondLoRA](07_condlora.py), whose layers share matrices. None
-# of these counts says which adapter *learns* best; [tutorial 13](13_bake_off.py) compares them at equal counts.
+# of these counts says which adapter *learns* best; [lesson 13](13_bake_off.py) compares them at equal counts.
 #
 # To count for any of the thirteen models from the command line, type
 #
@@ -152,7 +152,7 @@ main(["count", "llama3-8b", "--adapter", "lora", "--rank", "32", "--targets", "q
 #
 # ## Memory: weights, gradients and Adam
 #
-# Adam keeps two running means for each parameter that it trains (tutorial 1), its two *moments*. And each trainable
+# Adam keeps two running means for each parameter that it trains (lesson 1), its two *moments*. And each trainable
 # parameter has a gradient. In float32 that makes 4 bytes for the parameter, 4 for the gradient and 8 for Adam: 16
 # bytes. A frozen parameter needs only itself. See it on a small network, eight layers of width 512, with all its
 # matrices trained, or with LoRA of rank 8.
@@ -198,7 +198,7 @@ for way in ("full", "LoRA"):
 # $$\text{bytes} \approx 2 \cdot \text{frozen parameters} + 16 \cdot \text{trainable parameters}. \tag{2}$$
 #
 # *QLoRA* stores the frozen matrices smaller still, in a format of four bits for each parameter called *NF4*, with a
-# little extra for its scales ([tutorial 5](05_four_bits.py) explains how). The trained $A$ and $B$ do not change.
+# little extra for its scales ([lesson 5](05_four_bits.py) explains how). The trained $A$ and $B$ do not change.
 #
 # > **What do you expect?** By (2), full fine-tuning of LLaMA 3 takes 128 GB. How much does LoRA of rank 32 take, with
 # > its 0.7 % of the parameters? (a) About 1 GB, (b) about 17 GB, (c) about 64 GB.
@@ -641,13 +641,13 @@ for targets, best in (("q k v o gate up down", 21), ("q v", 132)):
 # %% [markdown]
 # ### Exercise 2 (medium): merge in every step?
 #
-# In tutorial 1 you trained LoRA by making $W' = W + B A$ in each step and using it like any matrix. Write this layer
+# In lesson 1 you trained LoRA by making $W' = W + B A$ in each step and using it like any matrix. Write this layer
 # with the counting `product`, check its gradients against `lora_layer`, and compare the costs. When is it the cheaper
 # way?
 #
 # <details><summary>Hint</summary>
 #
-# Backward, you first get the gradient $G$ for $W'$, and from it those for $A$ and $B$ by (2) of tutorial 2.
+# Backward, you first get the gradient $G$ for $W'$, and from it those for $A$ and $B$ by (2) of lesson 2.
 #
 # </details>
 
@@ -722,7 +722,7 @@ del ways["end"]
 # %% [markdown]
 # ## Where to go next
 #
-# [Tutorial 4](04_sbora.py) trains half of the parameters, all at chosen rows or columns of $W$. [Tutorial
+# [Lesson 4](04_sbora.py) trains half of the parameters, all at chosen rows or columns of $W$. [Lesson
 # 5](05_four_bits.py) stores the frozen weights, which are most of what is left of the memory, in four bits.
 #
 # ## References

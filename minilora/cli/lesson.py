@@ -18,7 +18,6 @@ ORANGE = "#d55e00"
 GREEN = "#009e73"
 GREY = "#8a8f98"
 SKY = "#56b4e9"
-YELLOW = "#e69f00"
 
 # Matrices as small as those of the lessons run faster on one thread. NumPy reads this when it is
 # imported, so a lesson imports this file first.
