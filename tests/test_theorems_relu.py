@@ -730,7 +730,7 @@ def test_the_witness_has_the_widest_gap_of_its_draws(seed, radius):
     rng = np.random.default_rng(seed)
     W, b = well(rng, (2, 3)), 0.2 * rng.standard_normal(2)
     weights = net([W, well(rng, (3, 2))], [b, rng.standard_normal(3)])
-    target = net([well(rng, (4, 3))], [rng.standard_normal(4)])
+    target = net([well(rng, (4, 3)), well(rng, (2, 4))], [rng.standard_normal(4), np.ones(2)])
     pairs = []
     for x in np.random.default_rng(seed).uniform(-1, 1, (40, 3)) * radius / math.sqrt(3):
         for row, offset, unit in zip(W, b, np.eye(2)):

@@ -13,10 +13,14 @@ FAULTS = [  # (original, mutant)
     ('        check_rng(rng)\n', '        pass\n'),
     ('else 1e-6\n', 'else 1e-2\n'),
     ('        if rng is None or error <= enough:', '        if True:'),
+    ('if any(W.dtype == np.float32', 'if all(W.dtype == np.float32'),
+    ('retry % 2 == 0 else None', 'retry % 3 == 0 else None'),
+    ('np.eye(Ws[0].shape[1], dtype=Ws[0].dtype)', 'np.eye(Ws[0].shape[1])'),
     # one layer after the other
     ('S = chain_product([*Ws[layer + 1 :],', 'S = chain_product([*Ws[layer:],'),
     ('sum(ranks[layer + 1 :])', 'sum(ranks)'),
     ('kept = values > max(smallest, cancelled)', 'kept = values > smallest'),
+    ('smallest = 1e-13 * values[0]', 'smallest = 1e-13'),
     # which directions a layer takes
     ('max(len(C) - R, beyond))', 'max(len(C) - R, 0))'),
     ('first = C @ lost @ (', 'first = 0 * C @ lost @ ('),

@@ -24,6 +24,7 @@ FAULTS = [  # (original, mutant)
     # what is checked
     ('shape = (D,) if name.endswith(".b") else (D, D)', 'shape = np.shape(weights[name])'),
     ('        check_array(f"target[{name!r}]", target[name], shape)\n', ''),
+    ('check_count(f"rank[{name!r}]", rank[name], most=D, least=0)', 'check_count(f"rank[{name!r}]", rank[name], most=D, least=-1)'),
     ('range(max(1, len(parts)))', 'range(len(parts))'),
     ('for name in map(str, names) if', 'for name in names if'),
     # the network
