@@ -69,6 +69,14 @@ def test_a_slider_refuses_what_it_cannot_show(change, message):
         Slider("rank", options["values"], draw, alt="a bar", start=options["start"])
 
 
+def test_a_slider_that_would_make_a_page_heavy_is_refused(rng):
+    noise = rng.random((9, 200, 200))
+    with pytest.raises(
+        ValueError, match=r"^values must be fewer, or size smaller: .* 150 are allowed"
+    ):
+        Slider("n", range(9), lambda figure, n: figure.figimage(noise[n]), alt="noise", size=(9, 6))
+
+
 def test_start_lesson_sets_the_style_and_leaves_one_thread_to_blas():
     with plt.rc_context():
         start_lesson()

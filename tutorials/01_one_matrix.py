@@ -165,6 +165,26 @@ for axis, (k, (B, A)) in zip(axes, thin.items()):
 plt.show()
 
 # %% [markdown]
+# Here you can choose the rank yourself, with what the rank leaves out beside it. (In a terminal there is one picture.)
+
+# %% tags=["hide-input"]
+from minilora.cli.slider import Slider
+
+
+def draw_rank(figure, k):
+    """The best approximation of rank k, and what is missing of the image."""
+    kept = cut_to_rank(W, k)
+    axes = figure.subplots(1, 2)
+    for axis, picture, title in zip(axes, (kept, W - kept), (f"rank {k}", "the rest")):
+        axis.imshow(np.abs(picture), cmap="gray_r", vmin=0, vmax=1)
+        axis.set(title=title, xticks=[], yticks=[])
+
+
+alt = "The letter g cut to the chosen rank, and beside it what is left out, which fades as k grows."
+ranks = (1, 2, 3, 4, 6, 8, 12, 16, 24, 36, 48)
+Slider("rank k =", ranks, draw_rank, alt=alt, size=(4.4, 2.4), start=3).show()
+
+# %% [markdown]
 # (b): two terms show that there is a letter, four show which, with a sixth of the 2,304 numbers. The last terms bring
 # little but the noise. From rank 24 on the two thin matrices hold at least as many numbers as the image itself: a low
 # rank saves only if it is *low*.

@@ -110,6 +110,41 @@ plt.show()
 # (c). The second reflection exchanges left and right back. What is left is a *rotation*, by *twice* the angle between
 # the two vectors.
 #
+# Move the second vector, and watch the F: by how much is it rotated at 45°, and at 90°?
+
+# %% tags=["hide-input"]
+from minilora.cli.slider import Slider
+
+
+def draw_pair(figure, degrees):
+    """F, and F after two reflections whose vectors are so many degrees apart."""
+    axis = figure.subplots()
+    v = np.array([np.cos(np.deg2rad(150 + degrees)), np.sin(np.deg2rad(150 + degrees))])
+    for u, colour in ((first, BLUE), (v, ORANGE)):
+        axis.plot([-2 * u[1], 2 * u[1]], [2 * u[0], -2 * u[0]], "--", color=colour, linewidth=1)
+    axis.fill(*F, facecolor=GREY, alpha=0.7)
+    axis.fill(*once, facecolor=BLUE, alpha=0.2)
+    axis.fill(*(reflection(v) @ once), facecolor=ORANGE, alpha=0.7)
+    axis.set(aspect="equal", xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+
+
+alt = (
+    "A grey F, its pale mirror image, and the F after both reflections, rotated by twice the angle."
+)
+angles = [f"{degrees}°" for degrees in range(0, 100, 10)]
+Slider(
+    "angle between the two vectors:",
+    angles,
+    lambda figure, angle: draw_pair(figure, int(angle[:-1])),
+    alt=alt,
+    size=(3.6, 3.6),
+    start=2,
+).show()
+
+# %% [markdown]
+# The angle of the rotation is always twice the angle between the vectors: 90° at 45°, and at 90° half a turn.
+#
 # ## A chain of reflections
 #
 # Multiply $r$ reflections. No step changes a length or an angle, so the product changes none: $H^{\mathsf T} H = I$.

@@ -86,6 +86,9 @@ stages = {
 inside = abs(x) <= radius
 assert np.allclose(stages["relu(w x + c) − c"][inside], w * x[inside])
 assert np.all(stages["relu(w x + c) − c"][x < -radius - 1e-9] > w * x[x < -radius - 1e-9])
+biases = [0.25 * step for step in range(9)]
+straight = [np.allclose(relu(w * x[inside] + b) - b, w * x[inside]) for b in biases]
+assert biases[straight.index(True)] == c
 
 # %% tags=["hide-input"]
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.8), sharey=True)
@@ -101,6 +104,26 @@ plt.show()
 
 # %% [markdown]
 # The third picture is the whole idea. Inside the ball (grey) the blue line is $w x$. Outside, on the left, it is not.
+# Choose the bias yourself: which is the smallest that straightens the line on the whole ball?
+
+# %% tags=["hide-input"]
+from minilora.cli.slider import Slider
+
+
+def draw_lift(figure, bias):
+    """relu(w x + b) − b beside w x, for one bias b."""
+    axis = figure.subplots()
+    axis.axvspan(-radius, radius, color="#e5e7eb", lw=0)
+    axis.plot(x, w * x, color=GREY, ls=":", lw=1.5)
+    axis.plot(x, relu(w * x + bias) - bias, color=BLUE, lw=2)
+    axis.set(xlabel="x", ylim=(-3.2, 3.2), title=f"relu(w x + b) − b, b = {bias:.2f}")
+
+
+alt = "relu(w x + b) - b against x: below x = -b/w it is flat, so a larger b moves the bend to the left."
+Slider("bias b =", biases, draw_lift, alt=alt, size=(4.4, 2.8), start=2).show()
+
+# %% [markdown]
+# It is $b = |w|\,\rho = 1.5$, where the bend leaves the ball.
 #
 # > **Lemma (offsets).** Let $w_j$ be row $j$ of $W$. With $c_j = \rho\,\lVert w_j \rVert$,
 # > $\mathrm{relu}(W x + c) - c = W x$ for all $x$ in the ball. With any smaller $c_j$ there is an $x$ in the ball for

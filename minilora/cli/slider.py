@@ -19,6 +19,7 @@ from PIL import Image  # Pillow, which comes with matplotlib
 
 _COLOURS = 32  # of a picture, and so many dots an inch: then a PNG is small
 _DPI = 88
+_MOST_BYTES = 150_000  # of all pictures, as the page holds them
 _SCRIPT = """
 const box = document.currentScript.parentElement;
 const [image, line] = [box.querySelector("img"), box.querySelector("div")];
@@ -40,7 +41,8 @@ class Slider:
     draw: called as draw(figure, value) for each. size: of the figure, in inches. start: the index
     of the value to begin with. alt: what is to be seen, for those who cannot see it.
 
-    Raises ValueError when there are fewer than two values, or start is not an index of one.
+    Raises ValueError when there are fewer than two values, start is not an index of one, or the
+    pictures are too large together for a page.
     """
 
     def __init__(self, name, values, draw, *, alt, size=(6, 3.2), start=0):
@@ -53,6 +55,10 @@ class Slider:
         self.alt = alt
         self.start = start
         self.pictures = [_picture(draw, value, size) for value in values]
+        total = sum(map(len, self.pictures)) * 4 / 3  # base64 needs 4 characters for 3 bytes
+        if total > _MOST_BYTES:
+            kilobytes = f"{total / 1000:.0f} kB of pictures, {_MOST_BYTES // 1000} are allowed"
+            raise ValueError(f"values must be fewer, or size smaller: {kilobytes}")
         self._static = lambda: draw(plt.figure(figsize=size), values[start])
 
     def show(self):
