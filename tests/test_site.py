@@ -158,3 +158,22 @@ def test_an_arrow_is_left_out_where_a_longer_way_leads():
     direct = picture.direct(needs)
     assert direct == {"01_a": [], "02_b": ["01_a"], "03_c": ["02_b"], "04_d": ["01_a"]}
     assert picture.rows_of(direct) == [["01_a"], ["02_b", "04_d"], ["03_c"]]
+
+
+def test_the_glossary_and_the_lessons_lead_to_each_other():
+    """A term has a heading in the glossary, whose lesson links to it where it introduces it."""
+    entries = re.split(r"^## ", read(FOLDER / "glossary.md"), flags=re.MULTILINE)[1:]
+    known = {}
+    for entry in entries:
+        term, _, text = entry.partition("\n")
+        anchor = re.sub(r"[^\w -]", "", term.lower()).replace(" ", "-")
+        known[anchor] = re.search(r"\[Lesson \d+\]\((\d\d_\w+\.py)\)", text)[1]
+    found = {
+        (anchor, script.name)
+        for script in SCRIPTS
+        for anchor in re.findall(r"\]\(glossary\.md#([^)]*)\)", read(script))
+    }
+    assert {anchor for anchor, _ in found} - set(known) == set(), "add it to the glossary"
+    assert set(known.items()) - found == set(), "link to it, in the lesson that it names"
+    in_order = [entry.lower().replace("α", "alpha") for entry in entries]
+    assert in_order == sorted(in_order)

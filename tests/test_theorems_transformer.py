@@ -789,7 +789,19 @@ def wrong_networks():
             ("gap", gap, r"must have a model's names: missing .*'blocks\.1\..*'blocks\.2\."),
             ("more", weights | {"c": zero}, r"must have a model's names: .*unknown \['c'\]"),
             ("empty", {}, r"must have a model's names"),
-            ("no block", {"head.W": zero}, r"must have a model's names: missing .*blocks\.0\.ffn"),
+            (
+                "no block",
+                {"head.W": zero},
+                r"must have a model's names: missing \['blocks\.0\.ffn\.1\.W', .*1\.b', .*2\.W', "
+                r".*2\.b', .*k\.W', .*o\.W', .*q\.W', .*v\.W'\], unknown \[\]",
+            ),
+            *(
+                (id, networks, r"must have a model's names: missing \['blocks\.2\..*'blocks\.9\.c'")
+                for id, networks in (
+                    ("a third block at last", weights | {"blocks.9.c": zero}),
+                    ("a third block at first", {"blocks.9.c": zero} | weights),
+                )
+            ),
             (
                 "a number",
                 weights | {0: zero, "c": zero},

@@ -9,9 +9,9 @@
 #
 # A network has learned to classify upright letters. Now it is to classify letters rotated by 90°. You train its weights
 # a little more, and every weight matrix $W$ becomes $W + \Delta W$: this is *fine-tuning*, and $\Delta W$ is the
-# *update*. A $144 \times 144$ matrix has 20,736 parameters, and nearly all of them have moved. Most methods of this
-# library bet that an update with far fewer parameters would have served as well: a $\Delta W$ *of low rank*. Here you
-# find out what that means, and then you put the bet to the test.
+# [*update*](glossary.md#update-δw). A $144 \times 144$ matrix has 20,736 parameters, and nearly all of them have moved.
+# Most methods of this library bet that an update with far fewer parameters would have served as well: a $\Delta W$ [*of
+# low rank*](glossary.md#low-rank). Here you find out what that means, and then you put the bet to the test.
 
 # %%
 from minilora.cli.lesson import BLUE, GREY, ORANGE, start_lesson
@@ -53,13 +53,14 @@ print("linear: ", many.shape, "->", linear(W, many).shape)
 # ## What a matrix does to a circle
 #
 # Every matrix turns the unit circle (in more dimensions: the unit sphere) into an ellipse, perhaps a flat one. The
-# *singular value decomposition* (SVD) names the parts of this picture:
+# [*singular value decomposition*](glossary.md#singular-value-decomposition-svd) (SVD) names the parts of this picture:
 #
 # $$W = \sum_i \sigma_i \, u_i v_i^\top, \qquad \sigma_1 \ge \sigma_2 \ge \dots \ge 0. \tag{1}$$
 #
 # The $v_i$ are orthogonal directions of the input, of length 1 (the *right singular vectors*). The $u_i$ are orthogonal
-# directions of the output, of length 1 (the *left singular vectors*). The *singular values* $\sigma_i$ say how much the
-# matrix stretches on the way: $W v_i = \sigma_i u_i$. All of them together are called the *spectrum* of $W$.
+# directions of the output, of length 1 (the *left singular vectors*). The [*singular
+# values*](glossary.md#singular-values-spectrum) $\sigma_i$ say how much the matrix stretches on the way: $W v_i =
+# \sigma_i u_i$. All of them together are called the *spectrum* of $W$.
 
 # %%
 W = np.array([[1.3, 1.0], [0.2, 1.1]])
@@ -73,8 +74,8 @@ assert np.allclose(W, W_1 + sigma[1] * np.outer(U[:, 1], Vt[1]))
 print("singular values:", sigma.round(2))
 
 # %% [markdown]
-# The number of singular values that are not zero is the *rank*: the number of dimensions in which the outputs can lie.
-# This matrix has rank 2. If you drop the second term of (1), what is left has rank 1.
+# The number of singular values that are not zero is the [*rank*](glossary.md#rank): the number of dimensions in which
+# the outputs can lie. This matrix has rank 2. If you drop the second term of (1), what is left has rank 1.
 #
 # > **What do you expect?** What does the first term alone make of the circle? (a) a smaller circle, (b) a narrower
 # > ellipse, (c) a piece of a line.
@@ -106,8 +107,8 @@ plt.show()
 # %% [markdown]
 # (c): it presses the whole circle onto a line.
 #
-# How large is a matrix? There are two usual answers. The *spectral norm* $\lVert W \rVert_2$ is the largest stretch,
-# $\max \lVert W x \rVert$ over all $x$ of length 1. The *Frobenius norm* $\lVert W \rVert_F$ is the root of the sum of
+# How large is a matrix? There are two usual answers. The [*spectral norm*](glossary.md#spectral-norm) $\lVert W \rVert_2$ is the largest stretch,
+# $\max \lVert W x \rVert$ over all $x$ of length 1. The [*Frobenius norm*](glossary.md#frobenius-norm) $\lVert W \rVert_F$ is the root of the sum of
 # all squared entries. Both can be read off the singular values:
 #
 # $$\lVert W \rVert_2 = \sigma_1, \qquad \lVert W \rVert_F^2 = \sum_i \sigma_i^2. \tag{2}$$
@@ -121,7 +122,7 @@ assert np.isclose(np.sum(W**2), np.sum(sigma**2))
 # %% [markdown]
 # ## Keep k terms
 #
-# Keep only the first $k$ terms of (1) and call the result $W_k$, the *truncated SVD*. It is of rank $k$ (less only if
+# Keep only the first $k$ terms of (1) and call the result $W_k$, the [*truncated SVD*](glossary.md#truncated-svd). It is of rank $k$ (less only if
 # $\sigma_k = 0$) and can be stored as two thin matrices: $W_k = B A$, with $B$ `(d_out, k)` and $A$ `(k, d_in)`. That
 # takes $k (d_{out} + d_{in})$ numbers instead of $d_{out} d_{in}$.
 
@@ -236,9 +237,9 @@ print(
 
 # %% [markdown]
 # Now try to beat the bound by luck. Draw a space of 4 dimensions at random, 1,000 times, and give every draw the best
-# that it can do: the columns of $W$, projected onto the space. (`np.linalg.qr` computes the *QR decomposition*: its $Q$
-# has orthogonal columns of length 1 that span the same space as the columns of the given matrix. So $Q Q^\top$ is the
-# projection.)
+# that it can do: the columns of $W$, projected onto the space. (`np.linalg.qr` computes the [*QR
+# decomposition*](glossary.md#qr-decomposition): its $Q$ has orthogonal columns of length 1 that span the same space as
+# the columns of the given matrix. So $Q Q^\top$ is the projection.)
 #
 # > **What do you expect?** How large is the smallest of the 1,000 errors? (a) At most 1.1 times the bound, (b) about
 # > 1.5 times, (c) about 3 times.
@@ -318,9 +319,10 @@ plt.show()
 #
 # ## A model is a dict of arrays and a pure function
 #
-# `init_mlp` draws the weights of a *multilayer perceptron* (MLP): linear maps one after another, and between them a
-# *ReLU*, $\max(x, 0)$ for each entry. The weights are a flat dict. The function `mlp(weights, x)` has no memory and no
-# hidden state: the same weights and inputs give the same outputs. Here it is by hand, for two layers.
+# `init_mlp` draws the weights of a [*multilayer perceptron*](glossary.md#multilayer-perceptron-mlp) (MLP): linear maps
+# one after another, and between them a [*ReLU*](glossary.md#relu), $\max(x, 0)$ for each entry. The weights are a flat
+# dict. The function `mlp(weights, x)` has no memory and no hidden state: the same weights and inputs give the same
+# outputs. Here it is by hand, for two layers.
 
 # %%
 from minilora import init_mlp, mlp, relu
@@ -334,10 +336,10 @@ by_hand = linear(small["layers.1.W"], hidden_layer) + small["layers.1.b"]
 assert np.array_equal(mlp(small, x), by_hand)
 
 # %% [markdown]
-# The data is drawn from fonts, so nothing is downloaded: images of the 26 lower-case letters on $12 \times 12$
-# pixels, each a little rotated, scaled, sheared and shifted, with noise. A *domain* is a kind of image. The network
-# learns the *source*, upright sans-serif letters. The others are *targets*, which it meets later: black-letter
-# (Fraktur), uneven light, and letters rotated by 90°.
+# The data is drawn from fonts, so nothing is downloaded: images of the 26 lower-case letters on $12 \times 12$ pixels,
+# each a little rotated, scaled, sheared and shifted, with noise. A [*domain*](glossary.md#domain) is a kind of image.
+# The network learns the *source*, upright sans-serif letters. The others are *targets*, which it meets later:
+# black-letter (Fraktur), uneven light, and letters rotated by 90°.
 
 # %%
 from minilora.data.glyphs import FRAKTUR, LIGHTING, ROTATED
@@ -361,8 +363,8 @@ plt.show()
 # %% [markdown]
 # ## Pretrain, then fine-tune
 #
-# The network has 26 outputs, one for each letter, called *logits*: the largest is its answer. The *softmax* makes
-# probabilities of them: their exponentials, divided by the sum of these. The *loss* is the *cross-entropy*, the mean of
+# The network has 26 outputs, one for each letter, called [*logits*](glossary.md#logits): the largest is its answer. The [*softmax*](glossary.md#softmax) makes
+# probabilities of them: their exponentials, divided by the sum of these. The *loss* is the [*cross-entropy*](glossary.md#cross-entropy), the mean of
 # $-\log$ of the probability that the right letter gets. Equal probabilities for all 26 have the loss $\log 26$. An
 # untrained network starts a little above: its probabilities are unequal, but for no reason that has to do with the
 # letter, and $-\log$ punishes what is too small more than it rewards what is too large. The gradient comes as a dict of
@@ -388,11 +390,12 @@ assert np.log(26) < value < np.log(26) + 0.2
 assert {name: g.shape for name, g in grads.items()} == {name: W.shape for name, W in start.items()}
 
 # %% [markdown]
-# `fit` is the training loop. In each step it draws some rows of the data, computes the gradient, and lets *Adam* take a
-# step. Adam is gradient descent that keeps, for each parameter, a running mean of its gradient and of its square, and
-# divides one by the root of the other. So the size of a gradient does not matter: in the first step a parameter moves
-# by the *learning rate*, and later by less if its gradient keeps changing sign. The learning rate rises at first and
-# then falls towards zero. There is nothing else in it: three steps by hand give bitwise identical weights.
+# `fit` is the training loop. In each step it draws some rows of the data, computes the gradient, and lets
+# [*Adam*](glossary.md#adam) take a step. Adam is gradient descent that keeps, for each parameter, a running mean of its
+# gradient and of its square, and divides one by the root of the other. So the size of a gradient does not matter: in
+# the first step a parameter moves by the [*learning rate*](glossary.md#learning-rate), and later by less if its
+# gradient keeps changing sign. The learning rate rises at first and then falls towards zero. There is nothing else in
+# it: three steps by hand give bitwise identical weights.
 
 # %%
 from minilora import adam, adam_start, fit, learning_rate
@@ -407,8 +410,8 @@ fitted = fit(loss, start, (images, labels), **how)
 assert all(np.array_equal(fitted[name], by_hand[name]) for name in start)
 
 # %% [markdown]
-# Now let it run. This is the *pretraining*: 1,000 steps on the source. *Accuracy* is the share of images that are
-# classified correctly.
+# Now let it run. This is the [*pretraining*](glossary.md#pretraining): 1,000 steps on the source.
+# [*Accuracy*](glossary.md#accuracy) is the share of images that are classified correctly.
 
 # %%
 from minilora import accuracy
@@ -430,9 +433,10 @@ assert 1 / 26 < before["rotated"] < 0.15
 # unchanged. In Python that takes one operator: `weights | params` is the dict `weights` with the entries of `params` in
 # place of its own.
 #
-# Full fine-tuning, and the training at low rank further down, use the same learning rate, 0.01. It was chosen
-# beforehand, on three other networks and other draws of letters, out of 0.001, 0.003, 0.01 and 0.03: it was the best of
-# the four for full fine-tuning and for rank 16, each time. At ranks 1 and 4, 0.01 and 0.03 took turns.
+# [Full fine-tuning](glossary.md#full-fine-tuning), and the training at low rank further down, use the same learning
+# rate, 0.01. It was chosen beforehand, on three other networks and other draws of letters, out of 0.001, 0.003, 0.01
+# and 0.03: it was the best of the four for full fine-tuning and for rank 16, each time. At ranks 1 and 4, 0.01 and 0.03
+# took turns.
 
 # %%
 hidden = [f"layers.{layer}.W" for layer in range(4)]
@@ -478,7 +482,7 @@ for name, change in delta.items():
 # %% [markdown]
 # (c): in the strict sense it is not of low rank. In a looser sense it may be: a few singular values could hold most of
 # it. By (2) and (3) the best rank-$k$ part holds the share $\sum_{i \le k} \sigma_i^2 / \sum_i \sigma_i^2$ of
-# $\lVert \Delta W \rVert_F^2$. It is called the *energy captured*, and the library has it as `energy_captured`.
+# $\lVert \Delta W \rVert_F^2$. It is called the [*energy captured*](glossary.md#energy-captured), and the library has it as `energy_captured`.
 #
 # A share means little without something to compare it with. Even a matrix of random entries has unequal singular
 # values, so that its best rank-16 part holds more than 16/144 of the energy. So shuffle the entries of $\Delta W$: the
@@ -569,7 +573,7 @@ assert (
 # $\Delta W$*. Nobody asked for this $\Delta W$. You asked for a network that classifies rotated letters. So do with the
 # loss what you did with the image above: write $\Delta W = B A$ and train $B$ and $A$. $A$ starts at random, with
 # entries of variance $1/144$, so that those of $A x$ are about as large as those of $x$. $B$ starts at zero, so that
-# training starts from the pretrained network. This is **LoRA**, *low-rank adaptation*, and the next tutorial takes it
+# training starts from the pretrained network. This is **LoRA**, [*low-rank adaptation*](glossary.md#lora), and the next tutorial takes it
 # apart.
 #
 # > **What do you expect?** Trained at rank 1 from the start, the network classifies correctly (a) about as few rotated

@@ -6,8 +6,9 @@
 # adapters. **Before this:** [lesson 1](01_one_matrix.py).
 # **Time:** 50 minutes to read, 20 seconds to run.
 #
-# LoRA leaves a weight $W$ unchanged (*frozen*) and learns an update of low rank beside it: an *adapter*. With $W$
-# `(d_out, d_in)`, $B$ `(d_out, r)`, $A$ `(r, d_in)` and a number $\alpha$ that you choose,
+# LoRA leaves a weight $W$ unchanged ([*frozen*](glossary.md#frozen)) and learns an update of low rank beside it: an
+# [*adapter*](glossary.md#adapter). With $W$ `(d_out, d_in)`, $B$ `(d_out, r)`, $A$ `(r, d_in)` and a number
+# [$\alpha$](glossary.md#α-scale-s) that you choose,
 #
 # $$y = W x + s \, B (A x), \qquad s = \frac{\alpha}{r}. \tag{1}$$
 #
@@ -147,9 +148,9 @@ plt.show()
 # %% [markdown]
 # (b). The gradient for $A$ has the factor $B$; the gradient for $B$ has the factor $A$. So at the first step the one
 # that is *not* zero gets no gradient, exactly none, and the one that is zero gets some (unless $G A^\top$ or $B^\top G$
-# happens to be zero). If both are zero, neither ever moves: it is a *saddle point* (no slope, but some directions lead
-# down), and gradient descent sits on it forever. With neither at zero training works too, but it does not start from
-# the pretrained network, and here it starts from a *worse* one.
+# happens to be zero). If both are zero, neither ever moves: it is a [*saddle point*](glossary.md#saddle-point) (no
+# slope, but some directions lead down), and gradient descent sits on it forever. With neither at zero training works
+# too, but it does not start from the pretrained network, and here it starts from a *worse* one.
 #
 # So zero $B$ and zero $A$ both train. LoRA takes zero $B$, and so does this library. The two are **not** equivalent, as
 # the first step shows. With zero $B$, $A$ has no gradient yet, and $B$ becomes $-\eta s\, G A^\top$ at the learning
@@ -208,10 +209,10 @@ print(attached)
 assert attached.trainable == 4 * 4 * (144 + 144)
 
 # %% [markdown]
-# `attached.params` is a nested dict with the trainable parameters, and `fit` trains any such dict.
-# `attached.bind(params)` makes weights for the model out of it: the adapted ones are no arrays but small callable
-# objects, and `linear(W, x)` calls them. So `mlp` runs unchanged and knows nothing of adapters. At the end `merge`
-# gives plain arrays again.
+# `attached.params` is a nested dict with the [trainable parameters](glossary.md#trainable-parameters), and `fit` trains
+# any such dict. `attached.bind(params)` makes weights for the model out of it: the adapted ones are no arrays but small
+# callable objects, and `linear(W, x)` calls them. So `mlp` runs unchanged and knows nothing of adapters. At the end
+# `merge` gives plain arrays again.
 
 
 # %%
@@ -427,10 +428,10 @@ for rank in (1, 4, 16, 64):
 # long as $r$ is far below $d_{in}$, it is the larger of the two.
 #
 # So if the pace of the first step is to be the same at all ranks, Adam needs $s \propto 1/r$, and gradient descent
-# needs $s \propto 1/\sqrt r$. LoRA's choice $s = \alpha / r$ is the first; the second is known as rsLoRA (its author
-# derives it from how the adapter's outputs and gradients grow with $r$ throughout training by gradient descent, which
-# is more than a first step). $s = \alpha$ is right for neither. In the library the choice is
-# `LoRA(rank, alpha, scaling=alpha_over_sqrt_rank)`.
+# needs $s \propto 1/\sqrt r$. LoRA's choice $s = \alpha / r$ is the first; the second is known as
+# [rsLoRA](glossary.md#rslora) (its author derives it from how the adapter's outputs and gradients grow with $r$
+# throughout training by gradient descent, which is more than a first step). $s = \alpha$ is right for neither. In the
+# library the choice is `LoRA(rank, alpha, scaling=alpha_over_sqrt_rank)`.
 #
 # A first step is not a training. So train 20 adapters on rotated letters, four ranks with five values of $\alpha$ each,
 # all with Adam, the same learning rate, and few steps.
@@ -765,9 +766,10 @@ assert 0.05 < merged < 0.4 and 0.02 < merged_32 < 0.2  # of the smallest update
 
 # %% [markdown]
 # The error of the merged weights grows as the update shrinks. If all is in float16, the unmerged error grows alike: the
-# small update is added to the outputs $W x$, and these are rounded to float16 as well. Then merging costs nothing that
-# float16 has not cost already. But if $A$, $B$ and the activations are in float32, as in most training, unmerged is
-# exact to about four digits or more, and it is the rounding of the merged $W'$ to float16 that loses the small update.
+# small update is added to the outputs $W x$, and these are rounded to float16 as well. Then
+# [merging](glossary.md#merging) costs nothing that float16 has not cost already. But if $A$, $B$ and the activations
+# are in float32, as in most training, unmerged is exact to about four digits or more, and it is the rounding of the
+# merged $W'$ to float16 that loses the small update.
 #
 # ## Exercises
 

@@ -47,10 +47,11 @@ assert lora_share(72, 144, 144) == 1  # at half of the full rank nothing is save
 # %% [markdown]
 # ## A model
 #
-# A language model reads a text as a sequence of *tokens* (words, or pieces of words). In each layer it holds one vector
-# for each token. LLaMA-7B has 32 layers that are alike, and in each there are seven matrices. Four belong to the
-# *attention*, by which the tokens look at each other: q, k, v and o, all $4096 \times 4096$. Three are an MLP: gate and
-# up go from 4,096 numbers to 11,008, down goes back. For counting parameters, you need to know no more than that.
+# A language model reads a text as a sequence of [*tokens*](glossary.md#token) (words, or pieces of words). In each
+# layer it holds one vector for each token. LLaMA-7B has 32 layers that are alike, and in each there are seven matrices.
+# Four belong to the *attention*, by which the tokens look at each other: q, k, v and o, all $4096 \times 4096$. Three
+# are an MLP: gate and up go from 4,096 numbers to 11,008, down goes back. For counting parameters, you need to know no
+# more than that.
 #
 # Adapt q, k, v, up and down with rank 32. The authors of SBoRA (lesson 4), who did the same, report 56.1 million
 # parameters for LoRA.
@@ -65,8 +66,8 @@ assert by_hand == 56_098_816 and f"{by_hand / 1e6:.1f}" == "56.1"
 # %% [markdown]
 # The rest of the model is not much. Each of the 32,000 tokens that the model knows has a vector of 4,096 numbers at the
 # entrance and one more at the exit. And there are vectors of scales: two in each layer and one at the end. Each belongs
-# to an *RMSNorm*, which divides a vector by the root of the mean of its squared entries and multiplies the result by
-# the scales. So "7B" is 6.7 billion, nearly all of them in the 7 × 32 matrices.
+# to an [*RMSNorm*](glossary.md#rmsnorm), which divides a vector by the root of the mean of its squared entries and
+# multiplies the result by the scales. So "7B" is 6.7 billion, nearly all of them in the 7 × 32 matrices.
 
 # %%
 import math
@@ -87,8 +88,9 @@ assert matrices == sum(math.prod(shape) for shape in MODELS["llama-7b"].shapes()
 #
 # The library counts differently: it lets the adapter do what it always does, and counts the arrays that it gets. So no
 # second formula can disagree with the code. But `init` needs a $W$, and those of LLaMA-7B in float32 fill more than 25
-# GB. The way out is a stand-in: one zero in memory that NumPy shows as a matrix of any shape. (The *strides* of an
-# array say how many bytes to go forward from a row to the next and from a column to the next. Here both are 0.)
+# GB. The way out is a stand-in: one zero in memory that NumPy shows as a matrix of any shape. (The
+# [*strides*](glossary.md#stride) of an array say how many bytes to go forward from a row to the next and from a column
+# to the next. Here both are 0.)
 
 # %%
 from minilora import LoRA
@@ -116,8 +118,8 @@ assert count_trainable(LoRA(rank=32), shapes) == by_hand
 
 # %% [markdown]
 # From here on the model is LLaMA 3 with eight billion parameters. Its MLP is wider, 14,336, and its k and v are
-# narrower, $1024 \times 4096$, because several parts of q share one of k and of v (*grouped-query attention*). Count
-# again by hand.
+# narrower, $1024 \times 4096$, because several parts of q share one of k and of v ([*grouped-query
+# attention*](glossary.md#grouped-query-attention)). Count again by hand.
 
 # %%
 d, kv, hidden = 4096, 1024, 14_336
@@ -152,10 +154,10 @@ main(["count", "llama3-8b", "--adapter", "lora", "--rank", "32", "--targets", "q
 #
 # ## Memory: weights, gradients and Adam
 #
-# Adam keeps two running means for each parameter that it trains (lesson 1), its two *moments*. And each trainable
-# parameter has a gradient. In float32 that makes 4 bytes for the parameter, 4 for the gradient and 8 for Adam: 16
-# bytes. A frozen parameter needs only itself. See it on a small network, eight layers of width 512, with all its
-# matrices trained, or with LoRA of rank 8.
+# Adam keeps two running means for each parameter that it trains (lesson 1), its two [*moments*](glossary.md#moments).
+# And each trainable parameter has a gradient. In float32 that makes 4 bytes for the parameter, 4 for the gradient and 8
+# for Adam: 16 bytes. A frozen parameter needs only itself. See it on a small network, eight layers of width 512, with
+# all its matrices trained, or with LoRA of rank 8.
 
 # %%
 from minilora import Full, attach, cross_entropy, init_mlp, mlp
@@ -231,10 +233,11 @@ assert round(base16 + small, 1) == 17.0 and round(base4 + small, 1) == 6.6
 # ## Memory: activations
 #
 # The rule (2) forgets a part. To send a gradient backwards, one needs what the forward pass computed: the
-# *activations*. In this library autograd keeps them. It calls the function with a *box* around each array. Every
-# operation on a box computes its result and writes one note: which boxes it used, and how to send a gradient back to
-# them. These notes are the *tape*. The gradient is what arrives at the start when you send a 1 backwards through all
-# notes, the last one first: that is the chain rule. Here are the three notes of one small function.
+# [*activations*](glossary.md#activations). In this library autograd keeps them. It calls the function with a *box*
+# around each array. Every operation on a box computes its result and writes one note: which boxes it used, and how to
+# send a gradient back to them. These notes are the [*tape*](glossary.md#tape-node). The gradient is what arrives at the
+# start when you send a 1 backwards through all notes, the last one first: that is the chain rule. Here are the three
+# notes of one small function.
 
 # %%
 from autograd import grad

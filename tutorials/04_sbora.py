@@ -53,8 +53,8 @@ assert not np.any(np.delete(B @ A, cols, axis=1))  # all other columns are exact
 # %% [markdown]
 # *SBoRA-FB* freezes the other one: the columns of $B$ are columns of the identity, and $A$ is trained. Then $\Delta W$
 # is zero except in the chosen *rows*, and these are the rows of $A$. The columns or rows that an adapter can change are
-# its *region*. In the library the two are `SBoRAFA` and `SBoRAFB`; the region is drawn at random, unless you name its
-# indices.
+# its [*region*](glossary.md#region). In the library the two are `SBoRAFA` and `SBoRAFB`; the region is drawn at random,
+# unless you name its indices.
 
 # %%
 from minilora import SBoRAFA, SBoRAFB
@@ -166,9 +166,9 @@ assert np.allclose(
 
 # %% [markdown]
 # Adam treats every parameter by itself. So with the default scale, $s = 1$, not only the first step but the whole
-# training is the same: SBoRA-FA is full fine-tuning in which a *mask*, zero outside the region, is multiplied with the
-# gradient. The cell below writes that out. The masked matrix takes its chosen columns from the params and all others
-# from the frozen weights, so only the former have a gradient.
+# training is the same: SBoRA-FA is full fine-tuning in which a [*mask*](glossary.md#mask), zero outside the region, is
+# multiplied with the gradient. The cell below writes that out. The masked matrix takes its chosen columns from the
+# params and all others from the frozen weights, so only the former have a gradient.
 
 # %%
 from minilora import fit
@@ -521,9 +521,10 @@ assert np.array_equal(without_light, merged["fraktur alone"]["layers.1.W"])
 # ## Optional: bitwise identical is more than equal
 #
 # You can skip this section; only exercise 2 uses its `same_bits`. "Unchanged" can mean two things for floating-point
-# numbers: equal, or *bitwise identical*. They are not the same, because $-0.0 = 0.0$ although the bits differ. That
-# matters if you compare files by a checksum. `merge` copies $W$ and adds to the chosen columns only, so the others keep
-# their bits. The textbook formula, a dense $W + BA$, adds $0.0$ to all of them, and that turns $-0.0$ into $0.0$.
+# numbers: equal, or [*bitwise identical*](glossary.md#bitwise-identical). They are not the same, because $-0.0 = 0.0$
+# although the bits differ. That matters if you compare files by a checksum. `merge` copies $W$ and adds to the chosen
+# columns only, so the others keep their bits. The textbook formula, a dense $W + BA$, adds $0.0$ to all of them, and
+# that turns $-0.0$ into $0.0$.
 
 
 # %%

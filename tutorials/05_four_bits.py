@@ -12,10 +12,10 @@
 # **Time:** 35 minutes to read, 8 seconds to run.
 #
 # An adapter does not change the frozen $W$. So $W$ need not be stored in a form that training can change, and it can be
-# stored coarsely. To *quantise* a matrix is to replace each entry by one of a few values, so that only the number of
-# the value has to be kept. Four bits can tell 16 values apart, and a model that takes 16 GB in float16 then takes about
-# a quarter of that. What does such a matrix do to training? And how do you get one network out of it in the end? The
-# second question is where people lose accuracy without noticing.
+# stored coarsely. To [*quantise*](glossary.md#quantise) a matrix is to replace each entry by one of a few values, so
+# that only the number of the value has to be kept. Four bits can tell 16 values apart, and a model that takes 16 GB in
+# float16 then takes about a quarter of that. What does such a matrix do to training? And how do you get one network out
+# of it in the end? The second question is where people lose accuracy without noticing.
 
 # %%
 from minilora.cli.lesson import BLUE, GREY, ORANGE, start_lesson
@@ -31,12 +31,13 @@ rng = np.random.default_rng(0)
 # ## Sixteen levels
 #
 # Which 16 values? Weights of trained networks often look much like draws from a normal distribution, so the values
-# should lie close together where such draws are many. NF4 ("normal float", [Dettmers et al.,
-# 2023](https://arxiv.org/abs/2305.14314)) takes *quantiles* of the normal distribution: the quantile of probability $p$
-# is the number that a draw falls below with probability $p$. At equal steps of probability it takes seven quantiles
-# below 0, the zero itself, and eight above. (A zero of its own is useful, and it leaves an odd number of others.) All
-# are divided by the largest, so that they span $[-1, 1]$. These 16 numbers are the *levels*. (The quantile of
-# probability 1 is infinite. They stop a little before it, at the number `last` in the code, which the authors chose.)
+# should lie close together where such draws are many. [NF4](glossary.md#nf4) ("normal float", [Dettmers et al.,
+# 2023](https://arxiv.org/abs/2305.14314)) takes [*quantiles*](glossary.md#quantile) of the normal distribution: the
+# quantile of probability $p$ is the number that a draw falls below with probability $p$. At equal steps of probability
+# it takes seven quantiles below 0, the zero itself, and eight above. (A zero of its own is useful, and it leaves an odd
+# number of others.) All are divided by the largest, so that they span $[-1, 1]$. These 16 numbers are the
+# [*levels*](glossary.md#level). (The quantile of probability 1 is infinite. They stop a little before it, at the number
+# `last` in the code, which the authors chose.)
 
 # %%
 from statistics import NormalDist
@@ -54,10 +55,10 @@ assert np.allclose(levels, LEVELS, atol=1e-15) and len(levels) == 16 and levels[
 # %% [markdown]
 # ## Blocks, each with one absmax
 #
-# The levels end at $\pm 1$, and the entries of $W$ do not. So a weight matrix is cut into *blocks* of 64 consecutive
-# entries of a row. (If a row is too short, a block goes on in the next.) Each block keeps one ordinary number, its
-# largest magnitude $a$, which is called its *absmax*. And for each entry the block keeps a *code*, the index of the
-# level nearest to entry $/ a$:
+# The levels end at $\pm 1$, and the entries of $W$ do not. So a weight matrix is cut into [*blocks*](glossary.md#block)
+# of 64 consecutive entries of a row. (If a row is too short, a block goes on in the next.) Each block keeps one
+# ordinary number, its largest magnitude $a$, which is called its [*absmax*](glossary.md#absmax). And for each entry the
+# block keeps a [*code*](glossary.md#code), the index of the level nearest to entry $/ a$:
 #
 # $$ \hat W_{ij} = a \cdot \text{level}[\text{code}_{ij}], \qquad
 #    |W_{ij} - \hat W_{ij}| \le \tfrac12 \, g \, a, \tag{1} $$
@@ -109,7 +110,7 @@ plt.show()
 # %% [markdown]
 # ## How many bits for each entry?
 #
-# Four bits for each code, and one float32 for each block of 64: $4 + 32/64 = 4.5$ bits. *Double quantisation* stores
+# Four bits for each code, and one float32 for each block of 64: $4 + 32/64 = 4.5$ bits. [*Double quantisation*](glossary.md#double-quantisation) stores
 # the absmax values themselves in eight bits, with one float32 for 256 of them:
 # $4 + 8/64 + 32/(64 \cdot 256) \approx 4.127$. You can count the bytes.
 
@@ -123,8 +124,9 @@ assert bits[0] == 4.5 and 4.126 < bits[1] < 4.128
 # ## Train over the coarse matrix: QLoRA and QSBoRA
 #
 # `quantize(W)` returns an object that `linear` accepts in place of a matrix. So nothing new is needed to train over it:
-# put it into the weights and attach any adapter. With LoRA this is called *QLoRA*, with SBoRA *QSBoRA*
-# ([Po et al., 2024](https://arxiv.org/abs/2407.05413)). Does the adapter suffer from a base that is off by a tenth?
+# put it into the weights and attach any adapter. With LoRA this is called [*QLoRA*](glossary.md#qlora-qsbora), with
+# SBoRA *QSBoRA* ([Po et al., 2024](https://arxiv.org/abs/2407.05413)). Does the adapter suffer from a base that is off
+# by a tenth?
 #
 # One run could not tell, because runs of one method differ by a point or two. So take three networks, two domains and
 # two adapters with 9,216 trainable parameters each, and train each adapter twice, over $W$ and over $\hat W$, from the
@@ -208,7 +210,7 @@ print("over four bits minus over W: {:.1f} ± {:.1f} points".format(*paired(over
 assert abs(paired(over_coarse, over_fine)[0]) < 1
 
 # %% [markdown]
-# (c). (After the ± stands the *standard error* of the mean, the standard deviation of the twelve differences over
+# (c). (After the ± stands the [*standard error*](glossary.md#standard-error) of the mean, the standard deviation of the twelve differences over
 # $\sqrt{12}$. The four of one network are not quite independent, so below you also see each network.) On these tasks
 # and in these runs, training over $\hat W$ does as well. There is a plausible reason: the adapter is trained *with* the
 # coarse matrix in place, so it can make up for a part of the error.

@@ -18,8 +18,9 @@
 # $$ W' = W H, \qquad H = H_1 H_2 \cdots H_r, \qquad
 #    H_i = I - 2\,\frac{u_i u_i^{\mathsf T}}{u_i^{\mathsf T} u_i}. \tag{1} $$
 #
-# Only the vectors $u_1, \dots, u_r$ are trained, $r\,d_\text{in}$ parameters. Each $H_i$ is a *reflection*: think of a
-# mirror. The frozen $W$ gets its inputs reflected $r$ times. What can reflections do, and what not?
+# Only the vectors $u_1, \dots, u_r$ are trained, $r\,d_\text{in}$ parameters. Each $H_i$ is a
+# [*reflection*](glossary.md#reflection): think of a mirror. The frozen $W$ gets its inputs reflected $r$ times. What
+# can reflections do, and what not?
 
 # %%
 from minilora.cli.lesson import BLUE, GREY, ORANGE, start_lesson
@@ -198,7 +199,7 @@ assert counts == [64 * 32 * 4096, 64 * 32 * (4096 + 4096)] == [8_388_608, 16_777
 # $(WH)(WH)^{\mathsf T} = W H H^{\mathsf T} W^{\mathsf T} = W W^{\mathsf T}$. That matrix holds every row's length and
 # every angle between two rows, and its eigenvalues are the squares of the singular values of $W$ (and zeros, if $W$
 # has more rows than columns). All of this is kept. So is anything that is computed from it, such as the
-# *hyperspherical energy*, the sum of $1/\text{distance}$ over all pairs of rows at unit length: it is small if the
+# [*hyperspherical energy*](glossary.md#hyperspherical-energy), the sum of $1/\text{distance}$ over all pairs of rows at unit length: it is small if the
 # neurons respond to well separated directions. A whole family of methods, *orthogonal fine-tuning*, is built on the
 # argument that this arrangement holds what pretraining has learned, and so should be kept.
 
@@ -353,7 +354,7 @@ plt.show()
 # The form $I - U\,\Gamma\,U^{\mathsf T}$ holds for any number of reflections. Multiply it by one more, with a unit
 # vector $u$: $\Gamma$ gets a column $-2\,\Gamma\,U^{\mathsf T}u$ over a 2. And $\Gamma^{-1}$ gets a column
 # $U^{\mathsf T}u$ over $\tfrac12$ (multiply the two to see it), so it can be read off: it is the upper triangle of
-# $U^{\mathsf T}U$, with half of its diagonal. This is the *compact form* (compact WY in numerical linear algebra).
+# $U^{\mathsf T}U$, with half of its diagonal. This is the [*compact form*](glossary.md#compact-form) (compact WY in numerical linear algebra).
 
 
 # %%
@@ -388,14 +389,14 @@ print(f"trained HRA, written as LoRA: {apart:.0e} apart")
 assert apart < 3e-6
 
 # %% [markdown]
-# HRA is not the only method that multiplies $W$ by an orthogonal matrix. *OFT* ([Qiu et al.,
-# 2023](https://arxiv.org/abs/2306.07280)) takes a block-diagonal one, with blocks of size $b$, each the *Cayley
-# transform* $(I + S)(I - S)^{-1}$ of a trained $S$ with $S^{\mathsf T} = -S$. That is $d_\text{in}(b - 1)/2$ trainable
-# parameters. $S = 0$ is the identity, so no pairs are needed. But entries of different blocks never mix, each step
-# inverts the small matrices $I - S$, and $H - I$ is of full rank for generic $S$ (and even $b$), so it is no LoRA of a
-# low rank. *BOFT* ([Liu et al., 2024](https://arxiv.org/abs/2311.06243)) multiplies several such matrices and permutes
-# the entries in between, like the steps of a fast Fourier transform, so that all entries mix. HRA mixes all entries
-# from the first reflection on, and moves only $r$ directions.
+# HRA is not the only method that multiplies $W$ by an [orthogonal matrix](glossary.md#orthogonal-matrix). *OFT* ([Qiu
+# et al., 2023](https://arxiv.org/abs/2306.07280)) takes a block-diagonal one, with blocks of size $b$, each the
+# [*Cayley transform*](glossary.md#cayley-transform) $(I + S)(I - S)^{-1}$ of a trained $S$ with $S^{\mathsf T} = -S$.
+# That is $d_\text{in}(b - 1)/2$ trainable parameters. $S = 0$ is the identity, so no pairs are needed. But entries of
+# different blocks never mix, each step inverts the small matrices $I - S$, and $H - I$ is of full rank for generic $S$
+# (and even $b$), so it is no LoRA of a low rank. *BOFT* ([Liu et al., 2024](https://arxiv.org/abs/2311.06243))
+# multiplies several such matrices and permutes the entries in between, like the steps of a fast Fourier transform, so
+# that all entries mix. HRA mixes all entries from the first reflection on, and moves only $r$ directions.
 
 # %%
 S = rng.standard_normal((3, 2, 2))
@@ -461,8 +462,8 @@ for theta in (1e-6, 0.01, 0.3, np.pi / 2):
 # ## Does one more reflection always help?
 #
 # An odd product has determinant $-1$, and the identity has $+1$. Training cannot carry the determinant of a product of
-# reflections from one to the other. This is called *parity*. Below, the target is $WQ$ with $Q$ made of two
-# reflections. `best_hra` looks for the best $U$ of each rank, without training.
+# reflections from one to the other. This is called [*parity*](glossary.md#parity). Below, the target is $WQ$ with $Q$
+# made of two reflections. `best_hra` looks for the best $U$ of each rank, without training.
 #
 # > **What do you expect?** The error for $r = 1, 2, \dots, 8$ (a) falls with every reflection, (b) is 0 from $r = 2$
 # > on, (c) is 0 for every even $r$ and not for odd $r$.
@@ -683,7 +684,7 @@ assert np.abs(gradient["U"]).max() < 1e-10
 #
 # $$ H = I - 2P, \qquad H^2 = I, \qquad \lVert H - I\rVert_F = 2\sqrt r \ \text{ always.} \tag{5} $$
 #
-# This is the *strict variant*, `HRAStrict`. By (5) it can *never* be the identity, not even for even $r$: each
+# This is the [*strict variant*](glossary.md#strict-variant), `HRAStrict`. By (5) it can *never* be the identity, not even for even $r$: each
 # reflection has its full effect. The library therefore starts with the $r$ directions in which $W$ does least, its last
 # right singular vectors.
 

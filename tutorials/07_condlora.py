@@ -102,7 +102,7 @@ print("LoRA r=8:", ", ".join(f"{name} {run.accuracy:.1%}" for name, run in lora.
 # $$ A = \Theta_A W, \qquad B = W\,\Theta_B^{\mathsf T}, \qquad
 #    \Theta_A \; (r, d_\text{out}), \quad \Theta_B \; (r, d_\text{in}). \tag{1} $$
 #
-# The paper calls them *conversion matrices*. If $W$ is invertible they always exist: $\Theta_A = A W^{-1}$ and
+# The paper calls them [*conversion matrices*](glossary.md#conversion-matrix). If $W$ is invertible they always exist: $\Theta_A = A W^{-1}$ and
 # $\Theta_B = (W^{-1} B)^{\mathsf T}$. So that a layer *has* them says nothing. The question is whether they are *the
 # same* from layer to layer.
 #
@@ -152,7 +152,7 @@ for at in As:
 # Not entry by entry. $BA$ is the same for $BR^{-1}$ and $RA$ with any invertible $R$ of $r \times r$, so $\Theta_A$
 # is only determined up to $R\,\Theta_A$. What does not depend on $R$ is the space that its rows span. Compare
 # spaces: take orthonormal bases $U_1$ ($i$ columns) and $U_2$ ($j$ columns) of two subspaces of a $d$-dimensional
-# space, and compute their *subspace similarity*
+# space, and compute their [*subspace similarity*](glossary.md#subspace-similarity-φ)
 #
 # $$ \varphi = \frac{\lVert U_1^{\mathsf T} U_2 \rVert_F^2}{\min(i, j)}, \tag{2} $$
 #
@@ -175,8 +175,9 @@ assert np.isclose(phi(M, other), subspace_similarity(M, other, 3, 4))
 
 # %% [markdown]
 # Two random subspaces are not orthogonal. On average a random direction has the squared length $i/d$ inside a subspace
-# of $i$ dimensions, so $\varphi$ of two random subspaces is $\max(i, j)/d$ on average. This is what *chance* gives.
-# `random_similarity` knows it, and the standard deviation. The same $\varphi$ can be a finding or nothing at all:
+# of $i$ dimensions, so $\varphi$ of two random subspaces is $\max(i, j)/d$ on average. This is what
+# [*chance*](glossary.md#chance) gives. `random_similarity` knows it, and the standard deviation. The same $\varphi$ can
+# be a finding or nothing at all:
 
 # %%
 from minilora.analysis import random_similarity
@@ -272,10 +273,10 @@ assert planted[0] > 0.99 and 0.3 < planted[5] < 0.6 and planted[6] < 0.2 and pla
 # $\Theta$ has as many parameters as *one* of the $N$ matrices $A_l$, so it can meet one of $N$ equations: if the $W_l$
 # are square and invertible, and the $A_l$ random, independent and of one size, chance is $\sqrt{1 - 1/N}$, here 0.87.
 #
-# Our $A_l - A_{0,l}$ and $B_l$ are not of one size, and not random in any known way. A better *control*, an experiment
-# that differs in one thing only, keeps them all and changes just that: *give every layer another layer's $W$*. For four
-# layers there are nine ways to do that so that none keeps its own. If $W_l$ has a part in $B_l$, the right pairing
-# leaves less than the wrong.
+# Our $A_l - A_{0,l}$ and $B_l$ are not of one size, and not random in any known way. A better
+# [*control*](glossary.md#control), an experiment that differs in one thing only, keeps them all and changes just that:
+# *give every layer another layer's $W$*. For four layers there are nine ways to do that so that none keeps its own. If
+# $W_l$ has a part in $B_l$, the right pairing leaves less than the wrong.
 
 
 # %%
@@ -391,9 +392,9 @@ start, _ = CondLoRA(2).init(rng, W)
 assert not start["Theta_B"].any() and start["Theta_A"].any()
 
 # %% [markdown]
-# The sharing is not a part of `CondLoRA`. `attach` takes a function `key` from a weight's name to a *key*, and weights
-# with equal keys train the same arrays. The default, `own_name`, is the name itself. `kind` replaces every number in
-# the name by a star:
+# The sharing is not a part of `CondLoRA`. `attach` takes a function `key` from a weight's name to a
+# [*key*](glossary.md#key), and weights with equal keys train the same arrays. The default, `own_name`, is the name
+# itself. `kind` replaces every number in the name by a star:
 
 # %%
 from minilora import kind
@@ -446,7 +447,7 @@ for model, targets, rank in (
 # adapter should be. The other: it is enough to share *something*, and what is shared has little to do with $W$. Two
 # controls take one ingredient away:
 #
-# - *tied*: one $A$ and one $B$ for all layers. Sharing, and no $W$ at all: LoRA with `key=kind`.
+# - [*tied*](glossary.md#tied): one $A$ and one $B$ for all layers. Sharing, and no $W$ at all: LoRA with `key=kind`.
 # - *on noise*: CondLoRA's formula, but in $A$ and $B$ every layer gets, instead of $W_l$, a random matrix $G_l$ of the
 #   norm of its $W_l$, drawn once and frozen. The layers differ, but not in a way that $W_l$ has a part in.
 #

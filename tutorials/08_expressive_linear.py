@@ -13,9 +13,10 @@
 #
 # For one matrix everything is known: an adapter of rank $r$ changes $W$ by a matrix of rank $r$ at most, and the best
 # one is a truncated SVD. A network has many layers, each with an adapter of its own. Do two adapters of rank 2 do the
-# work of one of rank 4, or less, or more? Such a question is one of *expressive power*: which functions are there, for
-# some values of the trainable parameters? For networks of square, invertible matrices without activation functions the
-# answer is complete, and the next two lessons carry it to ReLU networks and to attention.
+# work of one of rank 4, or less, or more? Such a question is one of [*expressive power*](glossary.md#expressive-power):
+# which functions are there, for some values of the trainable parameters? For networks of square, invertible matrices
+# without activation functions the answer is complete, and the next two lessons carry it to ReLU networks and to
+# attention.
 
 # %%
 from minilora.cli.lesson import BLUE, GREEN, GREY, ORANGE, start_lesson
@@ -31,7 +32,7 @@ rng = np.random.default_rng(0)
 # ## The question
 #
 # Take a network of three linear layers and nothing between them: $y = W_2 W_1 W_0 x$. To the outside it is one matrix,
-# the product $P = W_2 W_1 W_0$. Somebody wants another matrix, the *target* $\bar W$. We may give each layer an
+# the product $P = W_2 W_1 W_0$. Somebody wants another matrix, the [*target*](glossary.md#target) $\bar W$. We may give each layer an
 # adapter, $W'_l = W_l + B_l A_l$ with $B_l A_l$ of rank at most $R_l$, and want the new product
 # $P' = W'_2 W'_1 W'_0$ near $\bar W$.
 #
@@ -355,8 +356,8 @@ for ranks in ([2, 2, 2], [6, 0, 0], [0, 0, 6], [1, 2, 3], [5, 1, 0]):
 # is.
 #
 # Twice: once with the well-behaved frozen matrices from above, once with frozen matrices whose singular values go from
-# 5.5 down to 0.18. The *condition number*, the largest singular value over the smallest, is 4 at most in the first case
-# and 30 in the second. The theorem makes no difference between them.
+# 5.5 down to 0.18. The [*condition number*](glossary.md#condition-number), the largest singular value over the
+# smallest, is 4 at most in the first case and 30 in the second. The theorem makes no difference between them.
 #
 # > **What do you expect?** At a good learning rate the five starts (a) come to the best possible error in both cases;
 # > (b) come to it in the first case, and are 10 to 60 % above it in the second; (c) stay well above it in both.

@@ -31,7 +31,7 @@ rng = np.random.default_rng(0)
 #
 # A network here has a ReLU after *every* layer, the last one included: with $h_0 = x$,
 # $h_{l+1} = \mathrm{relu}(W_l h_l + b_l)$. That is `relu_mlp`. Each entry of $h_{l+1}$ is the output of a *unit*. The
-# weights are random: matrices with singular values between ½ and 2, and random biases. Inputs come from the *ball*
+# weights are random: matrices with singular values between ½ and 2, and random biases. Inputs come from the [*ball*](glossary.md#ball)
 # $\lVert x \rVert \le \rho$.
 
 
@@ -70,7 +70,7 @@ def worst(weights, target, x):
 # A unit with one input computes $\mathrm{relu}(w x)$ and maps every $x$ with $w x < 0$ to 0. Now give it the bias
 # $c = |w|\,\rho$, the largest value that $-w x$ takes on $|x| \le \rho$. Then $w x + c \ge 0$ on the whole ball, the
 # ReLU does nothing there, and the next layer can subtract $c$ again. What comes out is $w x$, as if there were no ReLU.
-# We say that $c$ *lifts* the unit, and call it the unit's *offset*.
+# We say that $c$ *lifts* the unit, and call it the unit's [*offset*](glossary.md#lift-offset).
 
 # %%
 from minilora import relu
@@ -132,7 +132,8 @@ Slider("bias b =", biases, draw_lift, alt=alt, size=(4.4, 2.8), start=2).show()
 # **Proof.** By Cauchy–Schwarz the lowest value of $w_j \cdot x$ on the ball is $-\rho\,\lVert w_j \rVert$. It is taken
 # at $x = -\rho\,w_j / \lVert w_j \rVert$. ∎
 #
-# So this is no estimate from samples: no $x$ of the ball is *clipped*, which means set to 0 by a ReLU.
+# So this is no estimate from samples: no $x$ of the ball is [*clipped*](glossary.md#clipped), which means set to 0 by a
+# ReLU.
 
 # %%
 W = net(6, 6)["layers.0.W"]
@@ -248,7 +249,7 @@ plt.show()
 #
 # ## More layers: cut the frozen network into runs
 #
-# Let the target have $\bar L$ layers and the frozen network $L \ge \bar L$. Cut the frozen layers into $\bar L$ *runs*
+# Let the target have $\bar L$ layers and the frozen network $L \ge \bar L$. Cut the frozen layers into $\bar L$ [*runs*](glossary.md#run-partition)
 # $P_1, P_2, \dots$, one for each layer of the target. The lengths of the runs are the *partition*. All ReLUs inside a
 # run are lifted, and the last one of each run does what the target's ReLU does.
 #
@@ -497,10 +498,10 @@ print(f"rank of the change: {ranks[0]} when padded with zeros, {ranks[1]} for th
 assert ranks == [12, 3]
 
 # %% [markdown]
-# With runs of three layers, padding with zeros takes rank 12/3 = 4, dead units 3/3 = 1. For generic matrices $\lceil w
-# / |P_i| \rceil$ suffices for a target of width $w$, however wide the frozen network is. `relu_adapters` does this when
-# the target is narrower. (Here the target also has fewer inputs: it sees the first three entries of $x$, and the others
-# must be 0.)
+# With runs of three layers, padding with zeros takes rank 12/3 = 4, [dead units](glossary.md#dead-unit) 3/3 = 1. For
+# generic matrices $\lceil w / |P_i| \rceil$ suffices for a target of width $w$, however wide the frozen network is.
+# `relu_adapters` does this when the target is narrower. (Here the target also has fewer inputs: it sees the first three
+# entries of $x$, and the others must be 0.)
 
 # %%
 weights, target = net(*[D] * 7), net(3, 3, 3)
@@ -673,7 +674,7 @@ assert max(errors) < 1e-10 and min(bounds) > 1
 # > adapters are. It misses every target by at least $\lVert \bar f(0) \rVert$ at 0.
 #
 # **Proof.** Every layer has this property: $\mathrm{relu}(W\, t x) = t\, \mathrm{relu}(W x)$. (Such functions are called
-# *positively homogeneous*.) ∎
+# [*positively homogeneous*](glossary.md#positively-homogeneous).) ∎
 
 # %%
 weights = {name: array * name.endswith("W") for name, array in net(4, 4, 4).items()}

@@ -31,13 +31,13 @@ rng = np.random.default_rng(0)
 # ## Attention from scratch
 #
 # The input is a sequence of $N$ *tokens*, in a language model one for each letter or word. Each token is a vector of
-# $D$ numbers, $x_1, \dots, x_N$, the rows of $X$. An MLP would treat each one alone. *Attention* lets every token
+# $D$ numbers, $x_1, \dots, x_N$, the rows of $X$. An MLP would treat each one alone. [*Attention*](glossary.md#attention) lets every token
 # collect something from the others. For token $i$ it goes like this:
 #
-# - token $i$ has a *query* $q_i = W_Q x_i$, and every token $j$ a *key* $k_j = W_K x_j$;
-# - the *score* of $j$ for $i$ is the inner product $k_j \cdot q_i$, large where key and query point the same way;
+# - token $i$ has a [*query*](glossary.md#query-key-value) $q_i = W_Q x_i$, and every token $j$ a *key* $k_j = W_K x_j$;
+# - the [*score*](glossary.md#score) of $j$ for $i$ is the inner product $k_j \cdot q_i$, large where key and query point the same way;
 # - *softmax* makes shares of the scores: $p_{ij} = e^{k_j \cdot q_i} / \sum_{j'} e^{k_{j'} \cdot q_i}$, which are
-#   positive and add up to 1 for each $i$ (the *attention weights*);
+#   positive and add up to 1 for each $i$ (the [*attention weights*](glossary.md#attention-weights));
 # - token $i$ receives the mixture of the *values* $W_V x_j$ in these shares, and $W_O$ maps it to the output:
 #   $a_i = W_O \sum_j p_{ij} W_V x_j$.
 #
@@ -111,8 +111,8 @@ plt.show()
 # **Proof.** The scores are $k_j \cdot q_i = x_j^\top (W_K^\top W_Q)\, x_i$. The shares are plain numbers, so they commute
 # with the matrices: $a_i = (W_O W_V) \sum_j p_{ij} x_j$. ∎
 #
-# Call $W_Q, W_K$ and $W_V, W_O$ the two *pairs*. Put any invertible $G$ between the two matrices of a pair and its
-# inverse behind it, and nothing changes. (Physicists call this *gauge freedom*.)
+# Call $W_Q, W_K$ and $W_V, W_O$ the two [*pairs*](glossary.md#pair). Put any invertible $G$ between the two matrices of
+# a pair and its inverse behind it, and nothing changes. (Physicists call this *gauge freedom*.)
 
 # %%
 G, H = matrix(D), matrix(D)
@@ -166,7 +166,7 @@ assert np.max(abs(new_q - Q_bar)) > 0.5
 #
 # ## The whole network
 #
-# The network of the theorem is as plain as possible. Each block has several *heads*, each of them an attention with
+# The network of the theorem is as plain as possible. Each block has several [*heads*](glossary.md#head), each of them an attention with
 # four $D \times D$ matrices of its own, and adds up their outputs $a_i$. Then a *feed-forward part* treats every token
 # alone: $z_i = \mathrm{relu}(W_1 a_i + b_1)$ and $h_i = W_2 z_i + b_2$, and $h_i$ is the next block's $x_i$. At the end
 # $y_i = W_o h_i$. There is no residual path and no LayerNorm (they come in the last section).
@@ -490,12 +490,12 @@ assert smallest_gap > 0.05
 # %% [markdown]
 # ## Where less suffices
 #
-# **Gaps of low rank.** $\lceil D/2 \rceil$ is for a target that has nothing to do with ours. What counts is the *gap*
-# of each pair: the right-hand side of (2) minus the frozen product. A pair whose gap has rank $g$ takes adapters whose
-# ranks add up to $g$, such as $\lceil g/2 \rceil$ on both; the paper states its theorem in this way. Let the target
-# differ from our network by a change of rank 1 in one $W_Q$, in one $W_V$ and in the first $W_2$, and by all biases.
-# The $W_2$ stays frozen, so its change shows up as a $C$ that differs from $I$ by rank 1, and in the next block $C^\top
-# \bar W_K^\top \bar W_Q\, C$ differs by rank 2 in every head. `sufficient_ranks` counts that.
+# **Gaps of low rank.** $\lceil D/2 \rceil$ is for a target that has nothing to do with ours. What counts is the
+# [*gap*](glossary.md#gap) of each pair: the right-hand side of (2) minus the frozen product. A pair whose gap has rank
+# $g$ takes adapters whose ranks add up to $g$, such as $\lceil g/2 \rceil$ on both; the paper states its theorem in
+# this way. Let the target differ from our network by a change of rank 1 in one $W_Q$, in one $W_V$ and in the first
+# $W_2$, and by all biases. The $W_2$ stays frozen, so its change shows up as a $C$ that differs from $I$ by rank 1, and
+# in the next block $C^\top \bar W_K^\top \bar W_Q\, C$ differs by rank 2 in every head. `sufficient_ranks` counts that.
 
 # %%
 close = {name: W if W.ndim == 2 else 0.3 * rng.standard_normal(D) for name, W in weights.items()}

@@ -13,8 +13,8 @@
 # You adapt a model, and the result is poor. Was the rank too small? Was it the wrong *kind* of adapter? Or was the
 # learning rate bad? On one weight matrix the first two have exact answers, or nearly so. Take the matrix $W$ that you
 # have and the matrix $T$ that you would like to have, the *target*. Each adapter offers a set of matrices $W'$, its
-# *reachable set*. How far from $T$ is the nearest of them? This lesson answers that question. What training finds of
-# it is the subject of [the next](12_what_training_finds.py).
+# [*reachable set*](glossary.md#reachable-set). How far from $T$ is the nearest of them? This lesson answers that
+# question. What training finds of it is the subject of [the next](12_what_training_finds.py).
 
 # %%
 from minilora.cli.lesson import BLUE, GREY, ORANGE, start_lesson
@@ -120,7 +120,7 @@ print(f"HRA, one reflection: {distance(reached, W, T):.3f}")
 
 # %% [markdown]
 # With enough reflections every orthogonal matrix is within reach, as far as the sign of its determinant allows. The
-# nearest one has a formula too, the *Procrustes* solution.
+# nearest one has a formula too, the [*Procrustes*](glossary.md#procrustes-problem) solution.
 #
 # > **Theorem (Schönemann, 1966).** Let $G = L S R^\top$ be a singular value decomposition, with singular values $s_i$.
 # > Of all orthogonal $Q$, $Q = L R^\top$ is nearest: it has the largest trace in (2),
@@ -147,7 +147,8 @@ print(f"HRA, one reflection: {distance(reached, W, T):.3f}")
 # ## Singular values only
 #
 # A last one, which this library has no class for: keep all singular vectors of $W = \sum_i \sigma_i u_i v_i^\top$ and
-# train the singular values alone (SVF, *singular value fine-tuning*). That is $d$ trainable parameters $s_i$:
+# train the singular values alone ([SVF](glossary.md#svf), *singular value fine-tuning*). That is $d$ trainable
+# parameters $s_i$:
 #
 # $$W' = \sum_i s_i\, u_i v_i^\top. \tag{3}$$
 #

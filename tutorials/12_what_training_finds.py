@@ -12,8 +12,8 @@
 #
 # [Lesson 11](11_reach.py) computed, for each adapter and one matrix, the nearest matrix to a target that the adapter
 # can represent. Nobody trained anything. But in practice you get the params by gradient descent, and it may stop short
-# of the nearest ones, or take very long. Here every target is *planted*: we make it, so that we know the best answer,
-# and can say what training has missed.
+# of the nearest ones, or take very long. Here every target is [*planted*](glossary.md#planted): we make it, so that we
+# know the best answer, and can say what training has missed.
 
 # %%
 from minilora.cli.lesson import BLUE, ORANGE, start_lesson
@@ -31,7 +31,7 @@ rng = np.random.default_rng(0)
 # Take one matrix $W$, a target $T$, and as before
 # $\text{distance} = \lVert W' - T\rVert_F \,/\, \lVert T - W\rVert_F$. As the only training example we take the whole
 # identity matrix. Its outputs are the columns of $W'$, so that the loss is exactly the square of the distance. There is
-# no noise and no second minibatch: what remains is *optimisation*, the search for the smallest loss by gradient
+# no noise and no second minibatch: what remains is [*optimisation*](glossary.md#representation-optimisation), the search for the smallest loss by gradient
 # descent.
 
 # %%
@@ -157,11 +157,11 @@ assert np.min(cond - longer) > 0.05 and np.min(longer - possible) > 0.02
 #
 # ## Three layers, a teacher and a student
 #
-# A network is more than one layer. `data.teacher` makes tasks with a known answer: the *student* is a random ReLU
-# network with three layers of width 24. The *teacher* is the same network after a hidden change in every layer. You
-# see only inputs and the teacher's outputs. There are four kinds of change. LoRA and CondLoRA get rank 2, SBoRA-FA and
-# HRA rank 4. In the task "4 columns" SBoRA-FA is told which columns, so the figure says "told"; in the others it draws
-# them.
+# A network is more than one layer. `data.teacher` makes tasks with a known answer: the
+# [*student*](glossary.md#student-teacher) is a random ReLU network with three layers of width 24. The *teacher* is the
+# same network after a hidden change in every layer. You see only inputs and the teacher's outputs. There are four kinds
+# of change. LoRA and CondLoRA get rank 2, SBoRA-FA and HRA rank 4. In the task "4 columns" SBoRA-FA is told which
+# columns, so the figure says "told"; in the others it draws them.
 
 # %%
 TASKS = {

@@ -39,7 +39,7 @@ began = time.perf_counter()
 # 3. **Each at a learning rate of its own**, one of 3e-3, 1e-2 and 3e-2. One rate for all would favour whoever it suits.
 #    `letters.METHODS` held these choices before this page was run. They were made for the 400 steps of
 #    `python -m minilora`. The section after the next checks one of them for the 180 steps here, and chooses yours.
-# 4. **Five seeds.** A seed decides the 40 images of each letter to adapt on, the start of the adapter and the order
+# 4. **Five [seeds](glossary.md#seed).** A seed decides the 40 images of each letter to adapt on, the start of the adapter and the order
 #    of the minibatches. The pretrained network and the held-out images are the same for everybody.
 # 5. **Equal steps**: 180 on letters, 120 on text. `python -m minilora` takes 400. With fewer steps, methods that learn
 #    slowly are at a disadvantage. Keep that in mind with CondLoRA on rotated letters.
@@ -88,8 +88,9 @@ MINE = []  # your method here
 # ## Three unseen kinds of letters
 #
 # A network that reads sans-serif letters shall read Fraktur, letters under uneven light, and letters rotated by 90°.
-# After each run we also measure its *source accuracy*, how many of the old letters it still classifies correctly. (Two
-# controls for CondLoRA, sharing without $W$ and a random matrix in its place, are in [lesson 7](07_condlora.py).)
+# After each run we also measure its [*source accuracy*](glossary.md#source-accuracy), how many of the old letters it
+# still classifies correctly. (Two controls for CondLoRA, sharing without $W$ and a random matrix in its place, are in
+# [lesson 7](07_condlora.py).)
 
 # %%
 from minilora import accuracy, mlp
@@ -451,7 +452,7 @@ assert by_task > 0.75
 #
 # **Is it a matter of new directions?** Shuttleworth et al. (2024) compare the singular vectors of $W'$ with those of
 # $W$. (Not those of $\Delta W$: an update is made to have directions of its own.) A leading left singular vector of
-# $W'$ that is near to none of $W$ is an *intruder dimension*. The authors find them after LoRA, hardly any after full
+# $W'$ that is near to none of $W$ is an [*intruder dimension*](glossary.md#intruder-dimension). The authors find them after LoRA, hardly any after full
 # fine-tuning, and ascribe forgetting to them. One of our methods cannot have any:
 #
 # > **Lemma.** Let $H$ be orthogonal. Then the left singular vectors of $W H$ are those of $W$. So HRA has no intruder
@@ -781,7 +782,7 @@ assert len(changed) <= len(CLAIMS)  # two thirds stay: the differences are many 
 #
 # If two methods were equal, each of the five paired differences could as well have had the other sign. Flip the signs
 # in all 32 ways, and count how often the mean is at least as far from zero as the one that you saw. That share is the
-# $p$-value of the *sign-flip test*. Compute it for the claims of the letters. What is the smallest value it can ever
+# $p$-value of the [*sign-flip test*](glossary.md#sign-flip-test). Compute it for the claims of the letters. What is the smallest value it can ever
 # have?
 #
 # <details><summary>Hint</summary>

@@ -13,8 +13,8 @@
 #
 # New adapters are published all the time. Many are one equation. You can read the equation in the morning and train
 # with it before lunch. But does your code compute it? A loss that falls proves little: a wrong adapter may learn too,
-# only less. So this lesson has two halves. You write an adapter, and then a *referee*, a program that checks what every
-# adapter must do, judges it.
+# only less. So this lesson has two halves. You write an adapter, and then a [*referee*](glossary.md#referee), a program
+# that checks what every adapter must do, judges it.
 
 # %%
 from minilora.cli.lesson import BLUE, start_lesson
@@ -215,10 +215,10 @@ plt.show()
 #
 # ## The referee
 #
-# Now let somebody else look. This library has a *contract*, a list of promises that every adapter keeps. The built-in
-# ones are checked on every push, and the same checks judge your class. They make it with `rank=…`, and choose shapes,
-# ranks, dtypes and inputs themselves. So your adapter cannot choose an easy case. These are the promises (in
-# `minilora/testing/contract.py`, each a few lines; `python -m minilora.testing` prints them):
+# Now let somebody else look. This library has a [*contract*](glossary.md#contract), a list of promises that every
+# adapter keeps. The built-in ones are checked on every push, and the same checks judge your class. They make it with
+# `rank=…`, and choose shapes, ranks, dtypes and inputs themselves. So your adapter cannot choose an easy case. These
+# are the promises (in `minilora/testing/contract.py`, each a few lines; `python -m minilora.testing` prints them):
 #
 # | | promise | what usually breaks it |
 # |---|---|---|

@@ -75,7 +75,7 @@ print(f"squared error {before:.3f} before, {after:.4f} after")
 assert after < 1e-3 and before > 1
 
 # %% [markdown]
-# PEFT keeps the arrays of an adapter in a *checkpoint*, a folder with two files. The first is
+# PEFT keeps the arrays of an adapter in a [*checkpoint*](glossary.md#checkpoint), a folder with two files. The first is
 # `adapter_model.safetensors`. It has three parts:
 #
 # 1. eight bytes: the length $n$ of the header, as a little-endian integer;

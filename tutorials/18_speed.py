@@ -427,10 +427,10 @@ for forward in (build_H, one_by_one, compact):
 # (`real.py` needs the two downloads of `python -m minilora real`.) A second machine's numbers stand beside the first if
 # their file has a longer name in the same folder, such as `steps_mine.json`; `--out` says where.
 #
-# Why does the machine matter so much? The products are done by *BLAS*, a library of routines for matrices. NumPy brings
-# OpenBLAS, which has a *kernel*, hand-written code, for each family of processors, and picks one when it is loaded.
-# PyTorch brings a BLAS of its own. So for large matrices a ratio compares two kernels on one processor, and on another
-# processor it is another ratio. Where the scripts recorded the machine, it is printed.
+# Why does the machine matter so much? The products are done by [*BLAS*](glossary.md#blas-kernel), a library of routines
+# for matrices. NumPy brings OpenBLAS, which has a *kernel*, hand-written code, for each family of processors, and picks
+# one when it is loaded. PyTorch brings a BLAS of its own. So for large matrices a ratio compares two kernels on one
+# processor, and on another processor it is another ratio. Where the scripts recorded the machine, it is printed.
 
 # %%
 import json
