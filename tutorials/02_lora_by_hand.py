@@ -307,8 +307,7 @@ assert np.all(zero_b.max(axis=0) > zero_a.max(axis=0) + 0.01)
 # rate zero $A$ is. For wide networks and Adam, Hayou and others derive that zero $B$ allows larger learning rates. (A
 # step of $A$ is multiplied by the random $B$, whose entries have the variance $1/r$; a step of $B$ by the random $A$,
 # whose entries have only $1/d_{in}$. So the same rate goes further.) Each at its best of the four rates, zero $B$ has a
-# few points more. For other tasks, and for longer training, measure again: lesson 15, *What to set*, does it in more
-# settings.
+# few points more. For other tasks, and for longer training, measure again.
 #
 # ## Is α only a learning rate?
 #
@@ -568,8 +567,7 @@ assert np.all(placed["rank 16 in layer 0"] > placed["rank 16 in layer 3"] + 0.08
 # %% [markdown]
 # (c): with these three draws a little in every layer beats much in one, and if it is to be one layer, the first is
 # better than the last. The first two rows are too close to each other to tell. That is no law: rotated letters change
-# what the *first* layer sees. Which weights to
-# adapt in a Transformer (attention or MLP, early or late layers) is measured in lesson 15, *What to set*.
+# what the *first* layer sees. In a Transformer you would ask the same of attention and MLP, early and late layers.
 #
 # ## Merged and unmerged differ: bug or rounding?
 #
