@@ -11,8 +11,9 @@ what the fault writes in its place. Two faults a function are enough, and five i
 shows which kinds of mistake the tests see, and has to follow every change of the source.
 
 Ends with "N of N faults tried: N caught, N missed", and with all lists that are out of date. The
-exit code is 1 if any fault was missed or any list is out of date. Needs a system that can fork,
-which Windows cannot; --check runs everywhere.
+exit code is 1 if any fault was missed or any list is out of date. Tests that do not end, or take
+all memory, catch a fault too: a trial is stopped after LONGEST seconds. Needs a system that can
+fork, which Windows cannot; --check runs everywhere.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import os
 import random
 import runpy
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -37,6 +39,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 COPIED = ("minilora", "tests")  # the tests find the package beside themselves
 LINKED = ("tutorials", ".github")  # what some tests read
+LONGEST = 150  # seconds
+MOST_MEMORY = 4 << 30  # bytes
 
 
 class Fault(NamedTuple):
@@ -103,7 +107,7 @@ def copy_source(folder):
 
 
 def run_tests(copy, names):
-    """pytest's exit code for these tests of the copy."""
+    """pytest's exit code for these tests of the copy; 1, as for a failure, if they do not end."""
     os.chdir(copy)
     os.environ["PYTHONPATH"] = str(copy)
     sys.path[:0] = [str(copy), str(copy / "tests")]
@@ -113,9 +117,20 @@ def run_tests(copy, names):
     os.dup2(silence, 2)
     options = ["-x", "-q", "-p", "no:cacheprovider", "--assert=plain"]
     options += ["--hypothesis-profile=mutants"]
+    limit_this_process()
     code = pytest.main([*options, *[f"tests/{name}" for name in names]])
+    out_of_time = signal.alarm(0) == 0
     os.chdir("/")
-    return int(code)
+    return 1 if out_of_time else int(code)
+
+
+def limit_this_process():
+    """Interrupt it, as Ctrl-C does, after LONGEST seconds; let it have MOST_MEMORY at most."""
+    import resource  # Unix has it
+
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.alarm(LONGEST)
 
 
 def try_all(faults, end=float("inf")):
