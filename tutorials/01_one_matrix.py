@@ -52,8 +52,9 @@ print("linear: ", many.shape, "->", linear(W, many).shape)
 # %% [markdown]
 # ## What a matrix does to a circle
 #
-# Every matrix turns the unit circle (in more dimensions: the unit sphere) into an ellipse, perhaps a flat one. The
-# [*singular value decomposition*](glossary.md#singular-value-decomposition-svd) (SVD) names the parts of this picture:
+# Every 2 × 2 matrix turns the unit circle into an ellipse, perhaps a flat one (in more dimensions: the unit ball into
+# an ellipsoid). The [*singular value decomposition*](glossary.md#singular-value-decomposition-svd) (SVD) names the
+# parts of this picture:
 #
 # $$W = \sum_i \sigma_i \, u_i v_i^\top, \qquad \sigma_1 \ge \sigma_2 \ge \dots \ge 0. \tag{1}$$
 #
@@ -259,7 +260,7 @@ assert 2.5 * bound < min(errors) < 3.5 * bound
 #
 # Start $B$ and $A$ at random and let gradient descent make the error smaller. The error is
 # $E(B, A) = \tfrac12 \lVert B A - W \rVert_F^2$. By hand, its gradients are $(B A - W) A^\top$ for $B$ and
-# $B^\top (B A - W)$ for $A$. You will meet these two again, they are the heart of the next tutorial.
+# $B^\top (B A - W)$ for $A$. Lesson 2 derives them; here autograd checks them.
 #
 # For gradients this library uses [autograd](https://github.com/HIPS/autograd): `grad(f)` turns a function into the
 # function that computes its gradient. (Meanwhile the arrays inside `f` are boxes that note what is done with them, and
@@ -280,8 +281,9 @@ slope_b, slope_a = slopes(B, A)
 assert np.allclose(slope_b, (B @ A - W) @ A.T) and np.allclose(slope_a, B.T @ (B @ A - W))
 
 # %% [markdown]
-# Gradient descent takes a step against the gradient, again and again. If the steps are too long, it diverges. The
-# length $0.5/\sigma_1$ was found by trial.
+# Gradient descent takes a step against the gradient, again and again: the gradient times a factor, the
+# [*learning rate*](glossary.md#learning-rate) (`lr`). If it is too large, the error grows without bound. Here
+# $0.5/\sigma_1$ was found by trial.
 #
 # > **What do you expect?** Where does the error end? (a) Between luck and the bound, because it gets stuck, (b) at the
 # > bound, with another $B A$ than the truncated SVD's, (c) at the bound, with the same $B A$.
@@ -313,16 +315,17 @@ plt.show()
 
 # %% [markdown]
 # (c): the curve goes down to the bound and not below, and there it finds the same *product* as the SVD. It does not
-# find the same $B$ and $A$: of those there are many pairs, as exercise 1 of the next tutorial shows.
+# find the same $B$ and $A$: of those there are many pairs, as exercise 1 of lesson 2 shows.
 #
 # So a rank is a budget that can be spent well, and singular values tell you how well. Now to a network.
 #
 # ## A model is a dict of arrays and a pure function
 #
 # `init_mlp` draws the weights of a [*multilayer perceptron*](glossary.md#multilayer-perceptron-mlp) (MLP): linear maps
-# one after another, and between them a [*ReLU*](glossary.md#relu), $\max(x, 0)$ for each entry. The weights are a flat
-# dict. The function `mlp(weights, x)` has no memory and no hidden state: the same weights and inputs give the same
-# outputs. Here it is by hand, for two layers.
+# one after another, each followed by the addition of a vector $b$, the *bias*, and between them a
+# [*ReLU*](glossary.md#relu), $\max(x, 0)$ for each entry. The weights are a flat dict. The function `mlp(weights, x)`
+# has no memory and no hidden state: the same weights and inputs give the same outputs. Here it is by hand, for two
+# layers.
 
 # %%
 from minilora import init_mlp, mlp, relu
@@ -390,12 +393,12 @@ assert np.log(26) < value < np.log(26) + 0.2
 assert {name: g.shape for name, g in grads.items()} == {name: W.shape for name, W in start.items()}
 
 # %% [markdown]
-# `fit` is the training loop. In each step it draws some rows of the data, computes the gradient, and lets
+# `fit` is the training loop. In each step it draws some rows of the data (a *batch*), computes the gradient, and lets
 # [*Adam*](glossary.md#adam) take a step. Adam is gradient descent that keeps, for each parameter, a running mean of its
-# gradient and of its square, and divides one by the root of the other. So the size of a gradient does not matter: in
-# the first step a parameter moves by the [*learning rate*](glossary.md#learning-rate), and later by less if its
-# gradient keeps changing sign. The learning rate rises at first and then falls towards zero. There is nothing else in
-# it: three steps by hand give bitwise identical weights.
+# gradient and of the gradient's square, and divides the first by the root of the second. So the size of a gradient does
+# not matter: in the first step a parameter moves by the learning rate, and later by less if its gradient keeps changing
+# sign. The learning rate rises at first and then falls towards zero. There is nothing else in `fit`: three steps by
+# hand give bitwise identical weights.
 
 # %%
 from minilora import adam, adam_start, fit, learning_rate
@@ -488,9 +491,9 @@ for name, change in delta.items():
 # values, so that its best rank-16 part holds more than 16/144 of the energy. So shuffle the entries of $\Delta W$: the
 # same 20,736 numbers at random places. What structure there was in their arrangement is gone.
 #
-# > **What do you expect?** Rank 16 is a ninth of the full rank, 11 %. How much of the energy of $\Delta W$ does it
-# > hold, and how much of the shuffled matrix? (a) About 11 % of both, (b) about 35 % of both, (c) about 80 % of
-# > $\Delta W$ and 35 % of the shuffled one.
+# > **What do you expect?** Rank 16 is a ninth of the full rank. How much of the energy of $\Delta W$ does it hold, and
+# > how much of the shuffled matrix? (a) About 35 % of both, (b) about 80 % of both, (c) about 80 % of $\Delta W$ and 35 %
+# > of the shuffled one.
 
 # %%
 from minilora.analysis import energy_captured
@@ -573,8 +576,7 @@ assert (
 # $\Delta W$*. Nobody asked for this $\Delta W$. You asked for a network that classifies rotated letters. So do with the
 # loss what you did with the image above: write $\Delta W = B A$ and train $B$ and $A$. $A$ starts at random, with
 # entries of variance $1/144$, so that those of $A x$ are about as large as those of $x$. $B$ starts at zero, so that
-# training starts from the pretrained network. This is **LoRA**, [*low-rank adaptation*](glossary.md#lora), and the next tutorial takes it
-# apart.
+# training starts from the pretrained network. This is **LoRA**, [*low-rank adaptation*](glossary.md#lora), and lesson 2 takes it apart.
 #
 # > **What do you expect?** Trained at rank 1 from the start, the network classifies correctly (a) about as few rotated
 # > letters as after the cut to rank 1, (b) about half of them, (c) about three quarters.
@@ -617,9 +619,9 @@ plt.show()
 # %% [markdown]
 # (c). The bet has two halves. Full fine-tuning does *not* make an update of very low rank, not in this network: you
 # need rank 16 or so to keep what it learned. But updates of low rank that do nearly the same *exist*: if training has
-# to look for one, it finds one, at rank 1 with a loss of some 20 points, at rank 16 with hardly any. (Each dot is one
-# run: differences of two or three points say nothing here.) Of all matrices of rank $k$, the truncated update is the
-# closest to $\Delta W$. That does not make it the best for the loss.
+# to look for one, it finds one, at rank 1 some 20 points short of full fine-tuning, at rank 16 hardly any. (Each dot is
+# one run: differences of two or three points say nothing here.) Of all matrices of rank $k$, the truncated update is
+# the closest to $\Delta W$. That does not make it the best for the loss.
 #
 # ## Exercises
 
@@ -678,7 +680,7 @@ assert 3 <= best <= 8 and gaps[best] < 0.75 * min(gaps[1], gaps[48])
 # matrix $M$ of rank $k$ for which the *outputs* differ least, that is $\lVert X (\Delta W - M)^\top \rVert_F$ is
 # smallest. If $X^\top X$ were a multiple of the identity (all directions of the input equally strong), this would be
 # the truncated $\Delta W$. It is not. Check on each layer that your $M$ beats the truncated $\Delta W$ in this sense,
-# and measure the accuracy at ranks 1, 4 and 8. Does it reach what training at rank $k$ reached?
+# and measure the accuracy at ranks 1, 4 and 8. Does it reach, at ranks 1 and 4, what training at that rank reached?
 #
 # <details><summary>Hint</summary>
 #

@@ -30,8 +30,9 @@ rng = np.random.default_rng(0)
 #
 # Take one matrix, a frozen $W$, and data that a slightly different matrix has made: $W$ plus a change of rank 3. The
 # inputs are drawn so that their entries are exactly uncorrelated and of mean square 1: `qr` makes the columns of $X$
-# orthogonal and of length 1, and the factor $\sqrt n$ gives $X^\top X = n I$. Then the loss measures the distance of
-# the matrices, and you know from lesson 1 what each rank can reach.
+# orthogonal and of length 1, and the factor $\sqrt n$ gives $X^\top X = n I$. Then half the mean squared error, the
+# loss below, is $\tfrac12 \lVert s B A - \Delta \rVert_F^2$ with $\Delta$ the wanted change, and you know from lesson 1
+# what each rank can reach.
 
 # %%
 from minilora import linear
@@ -69,7 +70,8 @@ assert np.isclose(loss(A, B), 0.5 * np.sum((B @ A - change) ** 2))
 # %% [markdown]
 # Call $W' = W + s B A$ and $G = \partial L / \partial W'$, the gradient that full fine-tuning would use. If $A$ and $B$
 # move a little, by $dA$ and $dB$, then $W'$ moves by $s (dB\, A + B\, dA)$, and $L$ by the sum of the products of all
-# entries of this with those of $G$. Sorting by $dB$ and $dA$ gives
+# entries of this with those of $G$. Entry by entry, $\sum_{ij} (dB\, A)_{ij} G_{ij} = \sum_{ik} dB_{ik} (G A^\top)_{ik}$, and in the same way
+# $\sum_{ij} (B\, dA)_{ij} G_{ij} = \sum_{kj} dA_{kj} (B^\top G)_{kj}$. So
 #
 # $$\frac{\partial L}{\partial B} = s \, G A^\top, \qquad \frac{\partial L}{\partial A} = s \, B^\top G. \tag{2}$$
 #
@@ -95,9 +97,9 @@ print("gradient for A", for_a.shape, " gradient for B", for_b.shape)
 # %% [markdown]
 # ## Which of the two starts at zero?
 #
-# Training should start from the pretrained network, so $B A$ should be zero at first. There are three ways to get that:
-# zero $B$, zero $A$, or both. A fourth start, with neither at zero, is there for comparison. Train from all four, with
-# gradient descent by hand.
+# Training should start from the pretrained network, so $B A$ should be zero at first. There are three simple ways to
+# get that: zero $B$, zero $A$, or both. A fourth start, with neither at zero, is there for comparison. Train from all
+# four, with gradient descent by hand.
 #
 # > **What do you expect?** From which of the three does the loss fall? (a) From all three, (b) from zero $B$ and from
 # > zero $A$, not if both are zero, (c) from zero $B$ only. Look at (2) before you answer.
@@ -194,8 +196,9 @@ assert np.array_equal(adapter.forward(params, frozen, X), forward(A, B, X, s=2.0
 assert np.array_equal(adapter.merge(params, frozen), W + 2.0 * (B @ A))
 
 # %% [markdown]
-# Now the network from lesson 1 and its worst target, letters rotated by 90°. `attach` gives an adapter to every
-# weight whose name fits a pattern. Print what it returns before you train: it says what will be trained, and how much.
+# Now a network like that of lesson 1, pretrained anew, and its worst target, letters rotated by 90°. `attach` gives an
+# adapter to every weight whose name fits a pattern. Print what it returns before you train: it says what will be
+# trained, and how much.
 
 # %%
 from minilora import attach
@@ -253,13 +256,14 @@ first = chain.index("mlp")
 assert chain[first : first + 4] == ["mlp", "linear", "__call__", "forward"]
 
 # %% [markdown]
-# You can go the same way with the debugger. In the script `tutorials/02_lora_by_hand.py`, write `breakpoint()` and
-# below it `mlp(attached.bind(params), test[0][:1])` behind the cell that trains, and run it. At the prompt, `s` steps
-# into a call, `n` goes to the next line, `r` runs to the end of a function. `bind`, `mlp`, `linear`,
-# `Adapted.__call__`, `LoRA.forward`: the last has the lines that you wrote yourself above, and there `p low.shape`
-# shows the thin middle, four numbers for one image. (Inside a training step write `p str(x)` for the value of `x`.)
+# The $W$ of the message is $A$: `LoRA.forward` called `linear` with it. You can go the same way with the debugger. In
+# the script `tutorials/02_lora_by_hand.py`, write `breakpoint()` and below it `mlp(attached.bind(params), test[0][:1])`
+# behind the cell that trains, and run it. At the prompt, `s` steps into a call, `n` goes to the next line, `r` runs to
+# the end of a function. `bind`, `mlp`, `linear`, `Adapted.__call__`, `LoRA.forward`: the last has the lines that you
+# wrote yourself above, and there `p low.shape` shows the thin middle, four numbers for one image. (Inside a training
+# step write `p str(x)` for the value of `x`.)
 #
-# Back to the open question. Train briefly, 100 steps with Adam, from zero $B$ (with $A$ from $N(0, 1/d_{in})$) and from
+# Back to the open question: zero $B$ or zero $A$? Train briefly, 100 steps with Adam, from zero $B$ (with $A$ from $N(0, 1/d_{in})$) and from
 # zero $A$ (with $B$ from $N(0, 1/r)$, as Hayou and others draw it in their comparison of 2024), at four learning rates,
 # with three draws each.
 #
@@ -306,8 +310,9 @@ assert np.all(zero_b.max(axis=0) > zero_a.max(axis=0) + 0.01)
 # (b), on this task, in each of the three draws: at the two larger rates zero $B$ is far ahead, while at the smallest
 # rate zero $A$ is. For wide networks and Adam, Hayou and others derive that zero $B$ allows larger learning rates. (A
 # step of $A$ is multiplied by the random $B$, whose entries have the variance $1/r$; a step of $B$ by the random $A$,
-# whose entries have only $1/d_{in}$. So the same rate goes further.) Each at its best of the four rates, zero $B$ has a
-# few points more. For other tasks, and for longer training, measure again.
+# whose entries have only $1/d_{in}$. So from zero $A$ the same rate moves $W'$ further: an advantage at a small rate,
+# too much at a large one.) Each at its best of the four rates, zero $B$ has a few points more. For other tasks, and for
+# longer training, measure again.
 #
 # ## Is α only a learning rate?
 #
@@ -344,15 +349,13 @@ for name, (A_c, B_c, other) in changes.items():
 #
 # In one sentence: **with one common learning rate for $A$ and $B$, $\alpha$ is not only a learning rate, because it
 # also sets the size of the start; but if $B$, which starts at zero, has a learning rate of its own, then to change
-# $\alpha$ is to change that rate and nothing else.** The second half is exercise 2: keep the start and $A$'s rate; then
-# $c\, s$ with $B$'s rate divided by $c^2$ trains the same $W'$ as $s$. The square comes from $s$ entering twice, as it
-# does in (3): it multiplies what $B$ does, and it multiplies $B$'s gradient.
+# $\alpha$ is to change that rate and nothing else.** The second half is exercise 2, where you find by how much.
 #
 # Adam divides each gradient by its typical size. Gradients that are $\sqrt c$ times as large then make no difference,
-# and for the smaller steps the learning rate is divided by $\sqrt c$ instead of $c$ (and $B$'s own rate by $c$ instead
-# of $c^2$). The rest of (4) stays. LoRA's authors write of Adam that to tune $\alpha$ is roughly to tune the learning
-# rate, if the start is scaled appropriately; $A_0 / \sqrt c$ is what is appropriate. (Adam adds a tiny $\varepsilon$ to
-# the size that it divides by. For bitwise equality it has to be scaled too.)
+# and for the smaller steps the learning rate is divided by $\sqrt c$ instead of $c$. The rest of (4) stays. LoRA's
+# authors write of Adam that to tune $\alpha$ is roughly to tune the learning rate, if the start is scaled
+# appropriately; $A_0 / \sqrt c$ is what is appropriate. (Adam adds a tiny $\varepsilon$ to the size that it divides by.
+# For bitwise equality it has to be scaled too.)
 
 
 # %%
@@ -385,9 +388,9 @@ for wrong, other in (("rate / 4", wrong_rate), ("start unchanged", wrong_start))
 # be, so that training goes at the same pace?
 #
 # Look at the first step once more. With gradient descent it is (3). Adam's first step has the size $\eta$ in each
-# entry, $B = -\eta \operatorname{sign}(G A^\top)$. Draw many $A$ from $N(0, 1/d_{in})$, at $s = \eta = 1$, and call the
-# mean size of $\Delta W$ along $-G$ the *pace* (for Adam: row by row, along $-g_i / \lVert g_i \rVert$, with $g_i$ row
-# $i$ of $G$).
+# entry, $B = -\eta \operatorname{sign}(G A^\top)$. Draw many $A$ from $N(0, 1/d_{in})$, at $s = \eta = 1$, and write the
+# mean of $\Delta W$ as $-p\, G$. Call $p$ the *pace* (for Adam: row by row, in multiples of $-g_i / \lVert g_i \rVert$, with
+# $g_i$ row $i$ of $G$).
 #
 # > **What do you expect?** How many times as large is the pace at rank 64 as at rank 1? (a) The same, (b) 8 times,
 # > (c) 64 times.
@@ -566,16 +569,18 @@ assert np.all(placed["rank 16 in layer 0"] > placed["rank 16 in layer 3"] + 0.08
 
 # %% [markdown]
 # (c): with these three draws a little in every layer beats much in one, and if it is to be one layer, the first is
-# better than the last. The first two rows are too close to each other to tell. That is no law: rotated letters change
-# what the *first* layer sees. In a Transformer you would ask the same of attention and MLP, early and late layers.
+# better than the last. The first two rows are too close to each other to tell. That the first layer is the better one
+# is no law: rotated letters change what the *first* layer sees. In a language model (lesson 3) you would ask the same
+# of its kinds of matrices, in early and in late layers.
 #
 # ## Merged and unmerged differ: bug or rounding?
 #
 # `forward` and `merge` compute the same in exact arithmetic. In floating point they do not, because they compute the
-# same sums in another order, with roundings at other places. How do you tell rounding from a mistake? Rounding shrinks
-# with the precision, and a mistake does not. So compute both in float64, float32 and float16. (`attach` refuses
-# float16, in which nobody should train. So attach first, and cast everything afterwards.) For comparison, do the same
-# with a wrong merge: one that forgets $s$. A gap says little by itself, so all gaps are relative to the largest logit.
+# same sums in another order, with roundings at other places. How do you tell rounding from a mistake? The finer the
+# numbers, the smaller the rounding; a mistake stays as large. So compute both in float64, float32 and float16.
+# (`attach` refuses float16, in which nobody should train. So attach first, and cast everything afterwards.) For
+# comparison, do the same with a wrong merge: one that forgets $s$. A gap says little by itself, so all gaps are
+# relative to the largest logit.
 #
 # > **What do you expect?** In float32, how large is the largest gap between two logits, merged and unmerged, divided by
 # > the largest logit? (a) Exactly 0, (b) between $10^{-7}$ and $10^{-5}$, (c) about $10^{-3}$.
@@ -635,8 +640,9 @@ axis.set_xticks([], minor=True)
 plt.show()
 
 # %% [markdown]
-# (b). The gap of the right merge falls with the precision, over more than ten orders of magnitude. That is rounding.
-# The gap of the wrong one stays: that is a bug. So when you see a gap, cast everything to float64 and look again.
+# (b). The gap of the right merge falls as the numbers get finer, over more than ten orders of magnitude. That is
+# rounding. The gap of the wrong one stays: that is a bug. So when you see a gap, cast everything to float64 and look
+# again.
 #
 # ## Adding two adapters
 #
@@ -763,11 +769,11 @@ for factor in (1.0, 0.1, 0.01, 0.001):
 assert 0.05 < merged < 0.4 and 0.02 < merged_32 < 0.2  # of the smallest update
 
 # %% [markdown]
-# The error of the merged weights grows as the update shrinks. If all is in float16, the unmerged error grows alike: the
-# small update is added to the outputs $W x$, and these are rounded to float16 as well. Then
-# [merging](glossary.md#merging) costs nothing that float16 has not cost already. But if $A$, $B$ and the activations
-# are in float32, as in most training, unmerged is exact to about four digits or more, and it is the rounding of the
-# merged $W'$ to float16 that loses the small update.
+# As a share of the update's effect, the error of the merged weights grows as the update shrinks. If all is in float16,
+# the unmerged error grows alike: the small update is added to the outputs $W x$, and these are rounded to float16 as
+# well. Then [merging](glossary.md#merging) costs nothing that float16 has not cost already. But if $A$, $B$ and the
+# activations are in float32, as in most training, unmerged is exact to about four digits or more, and it is the
+# rounding of the merged $W'$ to float16 that loses the small update.
 #
 # ## Exercises
 
@@ -805,7 +811,8 @@ assert apart > 0.4
 
 
 # %% tags=["hide-cell"]
-# Solution 2: A's rate stays, B's is divided by 16 (for Adam by 4). So where B has a rate of its own, α is nothing else.
+# Solution 2: A's rate stays, B's is divided by 16 (for Adam by 4). s enters twice: it multiplies what
+# B does, and B's gradient. So where B has a rate of its own, α is nothing else.
 def descend_two_rates(A, B, s, lr_a, lr_b, steps):
     for _ in range(steps):
         for_a, for_b = gradients(A, B, s)

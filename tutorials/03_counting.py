@@ -461,8 +461,9 @@ for rank_here in (9, 10, 11):
 #
 # Back to the eight layers of width 512. Count in units of one product `(512, 512)` by `(512, 512)`. Full fine-tuning
 # has 8 forward, 8 for the weights, and 7 to pass on, since nothing before the first layer is trained. LoRA saves 8 and
-# adds thin products, six for each adapter, five for the first. If only the last two layers have adapters, one product
-# passes a gradient on from one to the other, and that is all there is of the backward pass besides the thin ones.
+# adds thin products, six for each adapter, five for the first. Each is $8/512 = 1/64$ of a unit. If only the last two
+# layers have adapters, one product passes a gradient on from one to the other, and that is all there is of the backward
+# pass besides the thin ones.
 
 # %%
 thin_share = lora_share(8, 512, 512)
@@ -536,9 +537,10 @@ figure.legend(frameon=False, loc="outside upper center", ncols=5, **look)
 plt.show()
 
 # %% [markdown]
-# (a), and usually somewhat above them: biases, ReLUs and the tape take time too and are not in the count. A 32nd of the
-# parameters, and more than half of the time. What decides is not how many parameters are trained, but how far *back*
-# the gradient has to go, as the last bar shows. And even there the forward pass has to be paid in full.
+# (a) of the three, but above the counts, on a busy machine by a lot: biases, ReLUs and the tape take time too and are
+# not in the count. A 32nd of the parameters, and more than half of the time. What decides is not how many parameters
+# are trained, but how far *back* the gradient has to go, as the last bar shows. And even there the forward pass has to
+# be paid in full.
 #
 # ## When does the time go with the parameters?
 #
@@ -693,8 +695,8 @@ for r_small in (4, 10, 15):
 # You have a card of 24 GB and want to train LLaMA 3 8B with QLoRA, rank 32 on the five matrices. How many tokens fit
 # into a step, if you count (2), with the base in four bits, and the 69,632 numbers for each token and layer in float16?
 # How many if you keep only the input of each of the 32 layers, and compute one layer at a time again? What does that do
-# to the ratio (3)? What do the logits, 128,256 numbers for each token, change in your counts? Then check the idea on
-# the small network: for four, two and one adapted layers at the end, how many activations does the tape keep?
+# to the ratio (3)? What do the logits, 128,256 numbers for each token, change in your counts? Last, another way to keep
+# less: on the small network, adapt only the last four, two or one layers. How many activations does the tape keep?
 #
 # <details><summary>Hint</summary>
 #

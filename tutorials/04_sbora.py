@@ -75,9 +75,6 @@ assert np.allclose(fa.forward({"B": B}, fa_frozen, x), W @ x + B @ x[cols], atol
 # Now compare three adapters of a 24 × 24 matrix: LoRA of rank 4, SBoRA-FA of rank 8 and SBoRA-FB of rank 8. Each has
 # 192 trainable parameters, a third of the 576 entries of $W$. The cell trains nothing: it draws the parameters at
 # random and looks at which entries of $W' - W$ are not zero.
-#
-# > **What do you expect?** What share of the entries of $W$ moves? (a) A third with each of them, (b) all with LoRA, a
-# > third with the SBoRAs, (c) all with each of them.
 
 # %%
 from minilora import LoRA
@@ -114,7 +111,7 @@ plt.show()
 #
 # At rank $r$, LoRA trains $r(d_\text{out} + d_\text{in})$ parameters, SBoRA-FA $r\, d_\text{out}$ and SBoRA-FB
 # $r\, d_\text{in}$. Together the two SBoRAs have as many as LoRA. Each has *exactly half* if $W$ is square. In LLaMA 3
-# 8B the key projection is 1024 × 4096, and there FB has four times the parameters of FA.
+# 8B the matrix k is 1024 × 4096, and there FB has four times the parameters of FA.
 #
 # The authors of SBoRA adapt q, k, v, up and down with rank 32, and report 56.6 million trainable parameters for LoRA on
 # LLaMA 3 8B, 25.2 for FA and 31.5 for FB. Count them by hand and by the library, as in lesson 3:
@@ -340,8 +337,8 @@ for find, rank in ((best_lora, 8), (best_sbora_fa, 16), (best_sbora_fb, 16)):
 # the same comparison at our size: three networks like that of lesson 1, each pretrained anew on sans letters. Adapters
 # on their four hidden matrices adapt them to three domains, all with 4,608 trainable parameters. All three methods have
 # the same learning rate, 0.03. It was chosen beforehand on three other networks, by the mean accuracy over the three
-# domains, out of 0.003, 0.01, 0.03 and 0.1: for LoRA and for FA
-# it was the best each time, for FB 0.03 and 0.1 took turns.
+# domains, out of 0.003, 0.01, 0.03 and 0.1: for LoRA and for FA it was the best each time, for FB 0.03 and 0.1 took
+# turns.
 #
 # > **What do you expect?** Which has the highest accuracy, on average over the domains? (a) SBoRA, as in the paper,
 # > (b) all within three points, (c) LoRA.
@@ -402,10 +399,11 @@ assert np.all(mean["LoRA r=4"] > mean["SBoRA-FA r=8"] + 4)
 assert np.all(mean["SBoRA-FA r=8"] > mean["SBoRA-FB r=8"] + 5)
 
 # %% [markdown]
-# (c). On each of the three networks LoRA is ahead, FA follows and FB is last, with gaps of several points. That is in
-# line with what (2) says of a change of low rank and of random columns. It is no more than that: (2) speaks of the
-# distance to one given matrix, and nobody asked for one (lesson 1). The claim "double rank, equal parameter counts,
-# better" does *not* hold here. It need not be wrong where it was measured. It is not a law.
+# (c). (After the ± stands the standard deviation over the three networks.) On each of them LoRA is ahead, FA follows
+# and FB is last, with gaps of several points. That is in line with what (2) says of a change of low rank and of random
+# columns. It is no more than that: (2) speaks of the distance to one given matrix, and nobody asked for one (lesson 1).
+# The claim "double rank, equal parameter counts, better" does *not* hold here. It need not be wrong where it was
+# measured. It is not a law.
 #
 # ## Two tasks in one matrix
 #

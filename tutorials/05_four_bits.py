@@ -56,9 +56,10 @@ assert np.allclose(levels, LEVELS, atol=1e-15) and len(levels) == 16 and levels[
 # ## Blocks, each with one absmax
 #
 # The levels end at $\pm 1$, and the entries of $W$ do not. So a weight matrix is cut into [*blocks*](glossary.md#block)
-# of 64 consecutive entries of a row. (If a row is too short, a block goes on in the next.) Each block keeps one
-# ordinary number, its largest magnitude $a$, which is called its [*absmax*](glossary.md#absmax). And for each entry the
-# block keeps a [*code*](glossary.md#code), the index of the level nearest to entry $/ a$:
+# of 64 consecutive entries of a row. (Where a row ends before its last block is full, the block goes on in the next
+# row.) Each block keeps one ordinary number, its largest magnitude $a$, which is called its
+# [*absmax*](glossary.md#absmax). And for each entry the block keeps a [*code*](glossary.md#code), the index of the
+# level nearest to the entry divided by $a$:
 #
 # $$ \hat W_{ij} = a \cdot \text{level}[\text{code}_{ij}], \qquad
 #    |W_{ij} - \hat W_{ij}| \le \tfrac12 \, g \, a, \tag{1} $$
@@ -111,7 +112,7 @@ plt.show()
 # ## How many bits for each entry?
 #
 # Four bits for each code, and one float32 for each block of 64: $4 + 32/64 = 4.5$ bits. [*Double quantisation*](glossary.md#double-quantisation) stores
-# the absmax values themselves in eight bits, with one float32 for 256 of them:
+# the absmax values, after their mean over the whole matrix is subtracted, in eight bits, with one float32 for 256 of them:
 # $4 + 8/64 + 32/(64 \cdot 256) \approx 4.127$. You can count the bytes.
 
 # %%
@@ -283,8 +284,8 @@ for label, found in (
 assert -5 < paired(again, over_coarse)[0] < -0.8
 
 # %% [markdown]
-# Quantising again costs about two points here. That is one more error of the same size, and no training makes up for
-# it.
+# Quantising again costs about two points here. That is one more error, here a larger one, because $\hat W + \Delta W$ is larger than
+# $W$; and no training makes up for it.
 #
 # These updates are large: the one below is nearly as large as $W$. Many in practice are not. So take the update of one
 # layer, and make it smaller by a factor $c$. Quantise $\hat W + c\,\Delta W$ and call what has arrived, the difference
@@ -414,7 +415,7 @@ assert max(list(ways.values())[:3]) < 1.06 * 4.5
 
 # %% [markdown]
 # - *The adapter beside $\hat W$*, as in training. It takes hardly more memory and loses nothing. Each layer computes
-#   one thin product more.
+#   two thin products more with LoRA, one with SBoRA.
 # - *$\hat W + \Delta W$ in float16.* As fast as before the adapter, and only float16 rounds. But the four bits are
 #   gone.
 # - *$\hat W + \Delta W$ quantised again.* As small and as fast as $\hat W$, but it loses a part of the update. Measure
@@ -498,8 +499,7 @@ assert outside["SBoRAFA", True] > 0.5
 
 # %% tags=["hide-cell"]
 # Solution 3: from 9 % to 8 %, no more than for random entries, because the error has no structure of
-# low rank. By turns it
-# gets to 7 %, for 1.8 bits more; blocks of 16 get to 8 % for 1.5. (At width 4096, rank 8 costs only 0.06 bits.)
+# low rank. By turns it gets to 7 %, for 1.8 bits more; blocks of 16 get to 8 % for 1.5. (At width 4096, rank 8 costs only 0.06 bits.)
 from minilora.theorems.reachable import best_lora
 
 

@@ -61,8 +61,8 @@ print(
 )
 
 # %% [markdown]
-# In the plane you can see it. One reflection turns a letter F into a mirrored F. Its *determinant* is $-1$: the sign
-# says that left and right are exchanged. Now reflect the result again, along a second vector at 20° to the first.
+# In the plane you can see it. One reflection turns a letter F into a mirrored F. The *determinant* of $H$ is $-1$: the
+# sign says that left and right are exchanged. Now reflect the result again, along a second vector at 20° to the first.
 #
 # > **What do you expect?** After the second reflection the F is (a) mirrored again, (b) rotated by 20°, (c) rotated by
 # > 40°.
@@ -235,9 +235,11 @@ for before, after in zip(invariants(W), invariants(reversed_chain)):
 difference = np.linalg.norm(reversed_chain - W @ H) / np.linalg.norm(W)
 print(f"‖W H_r…H_1 − W H_1…H_r‖ / ‖W‖ = {difference:.2f}")
 assert difference > 0.5
+y = x
 for u in U.T[::-1]:  # W H x = W H_1 (H_2 (… (H_r x))): the last reflection comes first
-    x = x - 2 * (u @ x) / (u @ u) * u
-assert np.allclose(adapter.merge({"U": U}, {"W": W}) @ (H.T @ x), W @ x, atol=1e-13)
+    y = y - 2 * (u @ y) / (u @ u) * u
+assert np.allclose(adapter.merge({"U": U}, {"W": W}) @ x, W @ y, atol=1e-13)
+
 
 # %% [markdown]
 # And LoRA? Measure it on trained adapters. Take networks that classify sans letters as in lesson 1, and adapt one to
@@ -352,8 +354,10 @@ plt.show()
 #    \Gamma = \begin{pmatrix} 2 & -4u_1^{\mathsf T}u_2 \cr 0 & 2 \end{pmatrix}. \tag{2} $$
 #
 # The form $I - U\,\Gamma\,U^{\mathsf T}$ holds for any number of reflections. Multiply it by one more, with a unit
-# vector $u$: $\Gamma$ gets a column $-2\,\Gamma\,U^{\mathsf T}u$ over a 2. And $\Gamma^{-1}$ gets a column
-# $U^{\mathsf T}u$ over $\tfrac12$ (multiply the two to see it), so it can be read off: it is the upper triangle of
+# vector $u$: then $\Gamma$ becomes
+# $\begin{pmatrix} \Gamma & -2\,\Gamma U^{\mathsf T}u \cr 0 & 2 \end{pmatrix}$, and its inverse
+# $\begin{pmatrix} \Gamma^{-1} & U^{\mathsf T}u \cr 0 & \tfrac12 \end{pmatrix}$ (multiply the two to see it). So
+# $\Gamma^{-1}$ can be read off: it is the upper triangle of
 # $U^{\mathsf T}U$, with half of its diagonal. This is the [*compact form*](glossary.md#compact-form) (compact WY in numerical linear algebra).
 
 
@@ -392,11 +396,12 @@ assert apart < 3e-6
 # HRA is not the only method that multiplies $W$ by an [orthogonal matrix](glossary.md#orthogonal-matrix). *OFT* ([Qiu
 # et al., 2023](https://arxiv.org/abs/2306.07280)) takes a block-diagonal one, with blocks of size $b$, each the
 # [*Cayley transform*](glossary.md#cayley-transform) $(I + S)(I - S)^{-1}$ of a trained $S$ with $S^{\mathsf T} = -S$.
-# That is $d_\text{in}(b - 1)/2$ trainable parameters. $S = 0$ is the identity, so no pairs are needed. But entries of
-# different blocks never mix, each step inverts the small matrices $I - S$, and $H - I$ is of full rank for generic $S$
-# (and even $b$), so it is no LoRA of a low rank. *BOFT* ([Liu et al., 2024](https://arxiv.org/abs/2311.06243))
-# multiplies several such matrices and permutes the entries in between, like the steps of a fast Fourier transform, so
-# that all entries mix. HRA mixes all entries from the first reflection on, and moves only $r$ directions.
+# That is $d_\text{in}(b - 1)/2$ trainable parameters. $S = 0$ gives the identity, so training can start there. But
+# entries of different blocks never mix, each step inverts the small matrices $I - S$, and $H - I$ is of full rank for
+# generic $S$ (and even $b$), so it is no LoRA of a low rank. *BOFT* ([Liu et al.,
+# 2024](https://arxiv.org/abs/2311.06243)) multiplies several such matrices and permutes the entries in between, like
+# the steps of a fast Fourier transform, so that all entries mix. HRA mixes all entries from the first reflection on,
+# and moves only $r$ directions.
 
 # %%
 S = rng.standard_normal((3, 2, 2))
@@ -428,9 +433,10 @@ print(f"in the order a, b, a, b: ‖W' − W‖ = {np.linalg.norm(interleaved - 
 assert not np.allclose(interleaved, W, atol=0.01)
 
 # %% [markdown]
-# Does training ever leave a pair? If the two vectors moved alike, they would cancel forever. They do not: their
-# gradients are opposite, and for most targets not zero. (Below there is a target for which they are zero.) The first
-# step moves the two vectors apart, and what results is a small rotation: with an angle $\theta$ between the two,
+# Does training ever leave a pair? If the two vectors moved alike, they would still cancel, and $H$ would not change. So
+# along such a move the loss has no slope: the sum of the two gradients is zero. They are opposite, and for most targets
+# not zero. (Below there is a target for which they are zero.) The first step moves the two vectors apart, and what
+# results is a small rotation: with an angle $\theta$ between the two,
 #
 # $$ \lVert H_1 H_2 - I \rVert_F = 2\sqrt2\,\lvert\sin\theta\rvert. \tag{4} $$
 
@@ -461,9 +467,8 @@ for theta in (1e-6, 0.01, 0.3, np.pi / 2):
 # %% [markdown]
 # ## Does one more reflection always help?
 #
-# An odd product has determinant $-1$, and the identity has $+1$. Training cannot carry the determinant of a product of
-# reflections from one to the other. This is called [*parity*](glossary.md#parity). Below, the target is $WQ$ with $Q$
-# made of two reflections. `best_hra` looks for the best $U$ of each rank, without training.
+# Below, the target is $WQ$ with $Q$ made of two reflections. `best_hra` looks for the best $U$ of each rank, without
+# training.
 #
 # > **What do you expect?** The error for $r = 1, 2, \dots, 8$ (a) falls with every reflection, (b) is 0 from $r = 2$
 # > on, (c) is 0 for every even $r$ and not for odd $r$.
@@ -500,7 +505,9 @@ axis.legend(frameon=False, loc="upper center", ncols=2)
 plt.show()
 
 # %% [markdown]
-# (c). An odd $H$ always turns some vector into its negative, so $\lVert H - I \rVert_2 = 2$, however you train.
+# (c). An odd product has determinant $-1$, and the identity has $+1$. Training cannot carry the determinant of a
+# product of reflections from one to the other: this is called [*parity*](glossary.md#parity). An odd $H$ always turns
+# some vector into its negative, so $\lVert H - I \rVert_2 = 2$, however you train.
 #
 # > **Theorem.** Let $Q$ be orthogonal and $k$ the rank of $Q - I$. Then $Q$ is a product of $r$ reflections if and only
 # > if $r = k, k + 2, k + 4, \dots$ Let $r$ and $k$ be of different parity, and $W$ of as many rows as columns or more.
@@ -561,9 +568,9 @@ for name, gaps in lead.items():
 assert min(lead["rotated"]) > 0.5 and np.mean(lead["lighting"]) < -1
 
 # %% [markdown]
-# (a). HRA is ahead on rotated letters and behind under uneven light, by a few points, on each of the three networks.
-# What do the two domains ask for? You can see that without training. Here is a letter in each of them, and three
-# patterns.
+# (a). HRA is ahead on rotated letters and behind under uneven light, by a few points in the mean. (After the ± stands
+# the standard deviation over the three networks.) What do the two domains ask for? You can see that without training.
+# Here is a letter in each of them, and three patterns.
 
 # %%
 ramp = np.tile(np.linspace(-1, 1, 12), (12, 1))
@@ -607,8 +614,9 @@ assert abs(by_reflections - score(network, "sans")) < 2
 #
 # Uneven light is another kind of change: it *adds* three patterns to the image, in random amounts: a constant, a
 # left–right ramp, a top–bottom ramp. The remedy is to make $W$ blind to these three directions,
-# $W' = W(I - QQ^{\mathsf T})$, with the patterns made orthonormal in the columns of $Q$. That is an update of rank 3:
-# LoRA can do it. (A letter has a share in these directions too. Its mean goes into the bias.)
+# $W' = W(I - QQ^{\mathsf T})$, with a new $Q$: the three patterns, made orthonormal, in its columns. That is an update of rank 3:
+# LoRA can do it. (A letter has a share in these directions too, which is now lost. The bias gives back the share of the
+# mean letter.)
 
 # %%
 Q, _ = np.linalg.qr(patterns)
@@ -633,7 +641,8 @@ assert by_blindness > 90
 # %% [markdown]
 # Can reflections do that? Not exactly: all singular values are kept, and $W$ has none that is 0. But it has small ones.
 # What lies along its last three right singular vectors $v_i$ it hardly sees. So exchange these directions with those of
-# the patterns: one reflection each, along $q_i - v_i$ (with $v_i$ made orthogonal to the patterns).
+# the patterns: one reflection each, along $q_i - v_i$ (with $v_i$ made orthogonal to the patterns). For vectors of
+# equal length, the reflection along $q - v$ turns $q - v$ around and keeps $q + v$, so it exchanges $q$ and $v$.
 
 # %%
 v = np.linalg.svd(W0)[2][-3:].T
@@ -651,8 +660,11 @@ assert 80 < by_exchange < by_blindness - 2
 # have a remedy against uneven light too, but not LoRA's.
 #
 # Last, a change that no number of reflections brings nearer: scale the rows of $W$, $T = DW$ with a positive diagonal
-# $D$. How near $WH$ is to $T$ depends on $\operatorname{tr}(H^{\mathsf T} W^{\mathsf T} D W)$ alone, and
-# $W^{\mathsf T} D W$ is symmetric and positive, so no orthogonal matrix does better than $H = I$. HRA stays where it
+# $D$. Multiply out:
+# $\lVert WH - T\rVert_F^2 = \lVert W\rVert_F^2 + \lVert T\rVert_F^2 - 2\operatorname{tr}(H^{\mathsf T} W^{\mathsf T} D W)$.
+# The matrix $W^{\mathsf T} D W$ is symmetric, with eigenvalues $\lambda_i \ge 0$ and orthonormal eigenvectors $p_i$. So
+# the trace is $\sum_i \lambda_i\, p_i^{\mathsf T} H p_i$, no orthogonal $H$ makes one $p_i^{\mathsf T} H p_i$ larger than
+# 1, and $H = I$ makes all of them 1. HRA stays where it
 # is: the gradient at the start is zero. (`procrustes` finds the orthogonal matrix that comes nearest.)
 
 # %%

@@ -282,8 +282,8 @@ print(f"achieved {achieved:.12f}\npossible {spectral:.12f}")
 assert np.isclose(achieved, spectral, rtol=1e-9)
 
 # %% [markdown]
-# So the answer to the question is (b), $\sigma_7$: for invertible layers, **the ranks add up**, no less and no more. The
-# best error is reached, not only approached.
+# So the answer to the question is (b), $\sigma_7$: for invertible layers, **the ranks add up**, no less and no more.
+# The best error is reached, not only approached.
 #
 # Now for every rank and for one, two and four layers of width 12. All targets are $P + E$ with the *same* $E$, whose 12
 # singular values go from 3 down to 0.001, so that the curves can be compared. Lines are predicted from the singular
@@ -333,8 +333,8 @@ plt.show()
 # against the *sum* of the ranks, all depths lie on one curve. Half the rank on twice the layers reaches the same error.
 #
 # This is a statement about rank, not about saving parameters: with $\sum R_l = D$, the adapters hold $\sum 2 D R_l = 2
-# D^2$ parameters, twice as many as the target itself has. What is saved in practice is saved at *smaller* ranks, where a
-# target is so near to the frozen network that a few singular values are most of $E$.
+# D^2$ parameters, twice as many as the target itself has. What is saved in practice is saved at *smaller* ranks, where
+# a target is so near to the frozen network that a few singular values are most of $E$.
 #
 # The ranks need not be equal, and need not be where you expect them. Six in all, on three invertible layers, give the
 # same error however they are distributed. A layer without an adapter is no loss, as long as the others have its rank.
@@ -350,10 +350,10 @@ for ranks in ([2, 2, 2], [6, 0, 0], [0, 0, 6], [1, 2, 3], [5, 1, 0]):
 # %% [markdown]
 # ## What exists and what training finds
 #
-# The theorem says which adapters *exist*. Does training find them? Take three layers, rank 2 each, and LoRA's start: `A`
-# random, `B` zero. The loss is the squared Frobenius distance to the target, with no data and no noise, and Adam takes
-# 1,000 steps at each of three learning rates, each from five starts. The closed form says what the best possible error
-# is.
+# The theorem says which adapters *exist*. Does training find them? Take three layers, rank 2 each, and LoRA's start:
+# `A` random, `B` zero. The loss is the squared Frobenius distance to the target, with no data and no noise, and Adam
+# takes 1,000 steps at each of three learning rates, each from five starts. The closed form says what the best possible
+# error is.
 #
 # Twice: once with the well-behaved frozen matrices from above, once with frozen matrices whose singular values go from
 # 5.5 down to 0.18. The [*condition number*](glossary.md#condition-number), the largest singular value over the
@@ -429,8 +429,8 @@ assert min(ends, key=ends.get) == 0.3  # the worst start is best at the rate in 
 
 # %% [markdown]
 # (b). At the largest rate some starts diverge. In the first case all five arrive at a smaller one. In the second case
-# they do not, not even at 0.3, the best of the three rates for the worst start. Are they stuck, or only slow? Four times
-# as many steps at this rate tell.
+# they do not, not even at 0.3, the best of the three rates for the worst start. Are they stuck, or only slow? Four
+# times as many steps at this rate tell.
 
 # %%
 longer = descend([cases["condition number 30"]], [target], rank=2, lr=0.3, steps=4000, starts=5)
@@ -561,10 +561,10 @@ plt.show()
 # For 2, look at (1): the terms of layers before $l$ begin with $W_{L-1} \cdots W_l$ and stay in this range, so the
 # others have to bring the rest. 3 is the same for the transposed product. ∎
 #
-# The lemma is about all adapters. `obstacle` says which of its conditions is violated, and `Unsolvable` repeats it. If all
-# layers are square and at most one is singular, the three are sufficient in all of some thousand random cases that we
-# tried; we do not prove this. For generic layers of any shapes no condition is violated if no inner width is smaller than
-# the wider end, $\max(d_0, d_L)$. These conditions and what follows are ours, not the paper's.
+# The lemma is about all adapters. `obstacle` says which of its conditions is violated, and `Unsolvable` repeats it. If
+# all layers are square and at most one is singular, the three are sufficient in all of some thousand random cases that
+# we tried; we do not prove this. For generic layers of any shapes no condition is violated if no inner width is smaller
+# than the wider end, $\max(d_0, d_L)$. These conditions and what follows are ours, not the paper's.
 #
 # **No adapters exist: a waist.** Widths 4 → 4 → 8: a 4 × 4 layer, then an 8 × 4 layer. Rank 2 each is 4 in all, and $E$
 # has rank 4, so (2) allows error zero.
@@ -635,9 +635,10 @@ assert error < 1e-12
 # %% [markdown]
 # **This construction fails: a split.** Frozen layers $I$ and $I$, rank 1 each, and the target $J$ is a rotation by 90°.
 # All layers are invertible and the ranks add up to 2, so by the theorem adapters exist. Yet every split into
-# *orthogonal* directions fails, the SVD's among them. With a unit vector $q$ for the first layer, $W'_0 = I + q q^\top (J - I)$, and $W'_0 q =
-# q + q\,(q^\top J q - 1) = 0$, because $J q$ is at a right angle to $q$. So $W'_0$ is singular, and the second layer
-# has lost its input. Almost every other $G$ works. Give `adapt_product` a random generator, and it draws one.
+# *orthogonal* directions fails, the SVD's among them. With a unit vector $q$ for the first layer, $W'_0 = I + q q^\top
+# (J - I)$, and $W'_0 q = q + q\,(q^\top J q - 1) = 0$, because $J q$ is at a right angle to $q$. So $W'_0$ is singular,
+# and the second layer has lost its input. Almost every other $G$ works. Give `adapt_product` a random generator, and it
+# draws one.
 
 # %%
 identities, turn = [np.eye(2), np.eye(2)], np.array([[0.0, -1.0], [1.0, 0.0]])

@@ -548,9 +548,9 @@ assert rank == 2 and np.max(abs(y[:, :3] - relu_mlp(target, x))) < 1e-12
 #
 # So here no adapters exist; it is not a construction that fails. How to find such a pair? Take an input $x$ at which
 # unit $j$ is off: the entry $z_j$ of $z = W_0 x + b_0$ is negative. Move to $x'$ with three times that $z_j$ and all
-# other entries the same: solve $W_0 (x' - x) = 2 z_j e_j$. `witness` searches for a pair that the target maps far apart.
-# (Zeng and Lee prove, for random networks, that none with this first layer equals the target; the pair of inputs, and
-# with it a bound on the error, is ours.)
+# other entries the same: solve $W_0 (x' - x) = 2 z_j e_j$. `witness` searches for a pair that the target maps far
+# apart. (Zeng and Lee prove, for random networks, that none with this first layer equals the target; the pair of
+# inputs, and with it a bound on the error, is ours.)
 
 # %%
 from minilora.theorems.witness import witness
@@ -637,10 +637,10 @@ print(f"two layers for two, full rank, but none on W_0: error {own_run:.2f}")
 assert own_run > 1
 
 # %% [markdown]
-# (c). The two entries of $b_0$ make the difference, not an adapter on $W_0$. They lift the first layer's units, and then
-# nothing is lost there: the ranks of the later layers only have to add up to enough. In this construction $W_0$ does
-# need an adapter if it is a run of its own, as it then has to become $\bar W_1$ by itself. (The last line says that this
-# construction fails there; we have not shown that no adapters exist.)
+# (c). The two entries of $b_0$ make the difference, not an adapter on $W_0$. They lift the first layer's units, and
+# then nothing is lost there: the ranks of the later layers only have to add up to enough. In this construction $W_0$
+# does need an adapter if it is a run of its own, as it then has to become $\bar W_1$ by itself. (The last line says
+# that this construction fails there; we have not shown that no adapters exist.)
 #
 # All this is about targets in general. If all units of the frozen first layer are on wherever the target varies, or if
 # the target has the same first layer, then nothing is lost there, and training the later layers can suffice.
@@ -673,8 +673,8 @@ assert max(errors) < 1e-10 and min(bounds) > 1
 # > **Lemma (no biases).** A network without biases has $f(t x) = t f(x)$ for all $t > 0$, and $f(0) = 0$, whatever its
 # > adapters are. It misses every target by at least $\lVert \bar f(0) \rVert$ at 0.
 #
-# **Proof.** Every layer has this property: $\mathrm{relu}(W\, t x) = t\, \mathrm{relu}(W x)$. (Such functions are called
-# [*positively homogeneous*](glossary.md#positively-homogeneous).) ∎
+# **Proof.** Every layer has this property: $\mathrm{relu}(W\, t x) = t\, \mathrm{relu}(W x)$. (Such functions are
+# called [*positively homogeneous*](glossary.md#positively-homogeneous).) ∎
 
 # %%
 weights = {name: array * name.endswith("W") for name, array in net(4, 4, 4).items()}

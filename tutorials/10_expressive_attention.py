@@ -108,8 +108,8 @@ plt.show()
 # > **Lemma (two products).** The output of attention depends on its four matrices only through $W_K^\top W_Q$ and
 # > $W_O W_V$.
 #
-# **Proof.** The scores are $k_j \cdot q_i = x_j^\top (W_K^\top W_Q)\, x_i$. The shares are plain numbers, so they commute
-# with the matrices: $a_i = (W_O W_V) \sum_j p_{ij} x_j$. ∎
+# **Proof.** The scores are $k_j \cdot q_i = x_j^\top (W_K^\top W_Q)\, x_i$. The shares are plain numbers, so they
+# commute with the matrices: $a_i = (W_O W_V) \sum_j p_{ij} x_j$. ∎
 #
 # Call $W_Q, W_K$ and $W_V, W_O$ the two [*pairs*](glossary.md#pair). Put any invertible $G$ between the two matrices of
 # a pair and its inverse behind it, and nothing changes. (Physicists call this *gauge freedom*.)
@@ -403,8 +403,7 @@ assert min(off(weights, run) for run in trials.values()) > 0.3
 # > $\bar W_K^\top \bar W_Q - W_K^\top W_Q$. For a generic target this matrix is invertible, and no rank below $D/2$
 # > reaches the product.
 #
-# **Proof.** They change the product by rank $2R$ at most: the lower bound of
-# [lesson 8](08_expressive_linear.py). ∎
+# **Proof.** They change the product by rank $2R$ at most: the lower bound of [lesson 8](08_expressive_linear.py). ∎
 #
 # (In a later block the goal depends on $C$, and we claim no lower bound.) Measure both: how far the *product* is from
 # its target, and how far the *outputs* are. Only the queries and keys get too small a rank here; the rest is matched
@@ -517,8 +516,8 @@ assert after < 1e-11 and before > 0.3
 # t\,\mathrm{relu}(u)$ for $t > 0$. So the target with $t \bar W_1$, $t \bar b_1$ and $\bar W_2 / t$ is the same
 # function, but for our construction another target: its $F$ is $t$ times as large. The gap $t\, F \bar W_O \bar W_V -
 # W_O W_V$ loses a rank when $t$ is an eigenvalue of $(F \bar W_O \bar W_V)^{-1} W_O W_V$. If one of these is positive,
-# and $D = 3$, then rank 1 on $W_V$ and $W_O$ suffices, where the theorem has rank 2. How often is that so, for one block
-# with one head?
+# and $D = 3$, then rank 1 on $W_V$ and $W_O$ suffices, where the theorem has rank 2. How often is that so, for one
+# block with one head?
 
 # %%
 v, o = "blocks.0.heads.0.v.W", "blocks.0.heads.0.o.W"
@@ -548,15 +547,15 @@ assert 9 <= len(lowered) <= 19 and max(lowered) < 1e-9
 #
 # ## Optional: the construction against training
 #
-# This section repeats an experiment of the paper; the next one does not need it. How near does the construction come with
-# too small a rank? `transformer_adapters` then gives each pair the best approximation of its right-hand side. The paper
-# compares this with what training finds at the same rank: Adam on adapters and biases, with $B = 0$ at the start, fresh
-# inputs in every step, and the target's outputs as labels. It does so for a random frozen network, and for a
+# This section repeats an experiment of the paper; the next one does not need it. How near does the construction come
+# with too small a rank? `transformer_adapters` then gives each pair the best approximation of its right-hand side. The
+# paper compares this with what training finds at the same rank: Adam on adapters and biases, with $B = 0$ at the start,
+# fresh inputs in every step, and the target's outputs as labels. It does so for a random frozen network, and for a
 # *pretrained* one: trained in full on the target until the loss is a third. We repeat both in small: width 6, one
 # block, two heads, 4 tokens, and 200 steps at one learning rate. (The authors' code has width 16, one and two blocks,
 # 10 tokens, and 5,000 steps with the best of twelve settings.) Ours are the rank 0, which is new biases only, and a
-# third frozen network, each of whose matrices is the target's plus a small change: one with singular values ½, ¼, ⅛
-# and so on.
+# third frozen network, each of whose matrices is the target's plus a small change: one with singular values ½, ¼, ⅛ and
+# so on.
 #
 # > **What do you expect?** For which of the three frozen networks is a rank below $\lceil D/2 \rceil = 3$ exact with the
 # > construction? (a) the pretrained one and that of the small change; (b) that of the small change; (c) none.
@@ -788,8 +787,8 @@ assert full_error < 1e-12
 # > $c \ne 0$, every $m$, and every $Q$ that is orthogonal on the vectors of mean zero and maps
 # > $\mathbf 1 = (1, \dots, 1)$ to 0.
 #
-# **Proof.** What is added along $\mathbf 1$ and a positive factor make no difference to norm, and $Q$ keeps the mean zero
-# and the length. ∎ (No other $C$ passes. We do not prove this.)
+# **Proof.** What is added along $\mathbf 1$ and a positive factor make no difference to norm, and $Q$ keeps the mean
+# zero and the length. ∎ (No other $C$ passes. We do not prove this.)
 #
 # So $2 I$ passes, and a permutation. One flipped sign does not, and in general neither does the $C = \bar W_2 W_2^{-1}$
 # that we get. Look for $C'$ by least squares:

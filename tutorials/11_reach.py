@@ -336,8 +336,8 @@ print("reached by none:", sorted(nobody))
 # Nobody wins everywhere, and what lies in no adapter's structure is reached by none.
 #
 # The last column answers a question that is often asked: why should the singular values be enough? Only where the
-# change keeps all singular vectors of $W$ are they. On a generic change $d$ of $d^2$ directions are theirs, so that they
-# leave about $\sqrt{1 - 1/d} = 0.97$ of it. What speaks for them is that $d$ is so small a number.
+# change keeps all singular vectors of $W$ are they. On a generic change $d$ of $d^2$ directions are theirs, so that
+# they leave about $\sqrt{1 - 1/d} = 0.97$ of it. What speaks for them is that $d$ is so small a number.
 #
 # LoRA does not know *what kind* of rank 2 it needs, and pays for that in parameters:
 
@@ -599,10 +599,10 @@ for adapter, params, frozen in (
 # %% [markdown]
 # ### Exercise 2 (medium): what HRA is blind to
 #
-# On $T = DW$ no orthogonal $Q$ is nearer than $I$. Let $W$ be invertible. Describe *all* such targets with the corollary.
-# How many dimensions do they have, of the $d^2$ of all matrices? Build one that is far from any $DW$ with a diagonal $D$,
-# and check with `procrustes` and with `best_hra` that HRA gains nothing. (Your number of dimensions is right if it is
-# more than half of $d^2$.)
+# On $T = DW$ no orthogonal $Q$ is nearer than $I$. Let $W$ be invertible. Describe *all* such targets with the
+# corollary. How many dimensions do they have, of the $d^2$ of all matrices? Build one that is far from any $DW$ with a
+# diagonal $D$, and check with `procrustes` and with `best_hra` that HRA gains nothing. (Your number of dimensions is
+# right if it is more than half of $d^2$.)
 #
 # <details><summary>Hint</summary>
 #

@@ -356,10 +356,10 @@ axis.legend(frameon=False, loc="lower left")
 plt.show()
 
 # %% [markdown]
-# (c). The rotations fall below 0.2 in 500 steps. After 1,200, the best of the three runs with reflections is below 0.25,
-# and the worst still above 0.35. Is that one stuck, or slow? The curve does not tell: the learning rate falls to 0 with
-# the last step, so that every curve is flat at its end. Try four times as many steps on this task, and other seeds. HRA
-# starts at $Q = I$. Four rotations by some 50° are nearer to it than eight reflections are, as the sizes
+# (c). The rotations fall below 0.2 in 500 steps. After 1,200, the best of the three runs with reflections is below
+# 0.25, and the worst still above 0.35. Is that one stuck, or slow? The curve does not tell: the learning rate falls to
+# 0 with the last step, so that every curve is flat at its end. Try four times as many steps on this task, and other
+# seeds. HRA starts at $Q = I$. Four rotations by some 50° are nearer to it than eight reflections are, as the sizes
 # above say. But the distance alone is no obstacle: on a single layer eight reflections are found.
 
 # %%
@@ -386,8 +386,8 @@ assert alone < 0.01
 #
 # **Proof.** $W' - T = BA - (E + W_r)$, and $BA$ is any matrix of rank at most $r$. ∎
 #
-# Three changes of a $W$ with singular values from 1 down to 0.01, rank 4 and the learning rate 0.1 for both starts, five
-# draws each.
+# Three changes of a $W$ with singular values from 1 down to 0.01, rank 4 and the learning rate 0.1 for both starts,
+# five draws each.
 #
 # > **What do you expect?** The target differs from $W$ by a random matrix of rank 4. (a) Both are exact, and PiSSA gets
 # > there in fewer steps. (b) Both are exact, in about the same time. (c) PiSSA cannot be exact, however long it trains.
@@ -482,15 +482,15 @@ assert np.max(np.array(ends)[:, 0]) < 0.05 and np.min(np.array(ends)[:, 1]) > 0.
 # ### Exercise 1 (easy): which of the two failures?
 #
 # On one $16 \times 16$ matrix $W$, three runs end far from their target: LoRA of rank 1 at the learning rate 0.05 on
-# `teacher.low_rank(rng, W, 2)`; LoRA of rank 2 at the rate 0.001 on the same target; HRA with $r = 8$ at the rate 0.1 on
-# `teacher.scaled_rows(rng, W, d)`. All have 200 steps. Find out for each whether it is representation or optimisation,
-# and for one of them a change of a single number that gives a distance below 0.05. (You are right if your "possible" is
-# 0 for one of the three.)
+# `teacher.low_rank(rng, W, 2)`; LoRA of rank 2 at the rate 0.001 on the same target; HRA with $r = 8$ at the rate 0.1
+# on `teacher.scaled_rows(rng, W, d)`. All have 200 steps. Find out for each whether it is representation or
+# optimisation, and for one of them a change of a single number that gives a distance below 0.05. (You are right if your
+# "possible" is 0 for one of the three.)
 #
 # <details><summary>Hint</summary>
 #
-# `best_possible` and `trained_distance`, side by side. A run fails by representation as far as the first is above 0, and
-# by optimisation as far as the second is above the first.
+# `best_possible` and `trained_distance`, side by side. A run fails by representation as far as the first is above 0,
+# and by optimisation as far as the second is above the first.
 #
 # </details>
 
@@ -568,8 +568,8 @@ assert outcome["the right ones"] < outcome["by gradient"] < outcome["random"]
 # Let $G$ be the gradient of the loss with respect to $W$ before training. Start LoRA of rank $r$ with the $r$ largest
 # right singular vectors of $G$ as rows of $A$, and with $B = 0$. With paper and pencil: on one layer with the identity
 # as its input, which $B$ is then best while $A$ stays, and how near does it come? Then try this start on the task "low
-# rank (2)" against LoRA's own: five draws, 30 and 150 steps, learning rate 0.05. In which of the two is it ahead, and in
-# how many of the draws? (With 30 steps you should see a difference in every draw.)
+# rank (2)" against LoRA's own: five draws, 30 and 150 steps, learning rate 0.05. In which of the two is it ahead, and
+# in how many of the draws? (With 30 steps you should see a difference in every draw.)
 #
 # <details><summary>Hint</summary>
 #
