@@ -704,8 +704,8 @@ assert 0.7 < in_pretrained[2] / in_random[2] < 1.2
 #   below that, and so the rank at which it is small enough: after a small change, rank 2 is off by a few per cent only.
 # - **Near in its outputs is not near in its matrices.** Pretraining brought the error of the frozen networks down by
 #   a third or so. The construction at rank 2 hardly gains from that: it works on the gaps between matrices.
-# - **The best products are not the best outputs.** At ranks 0 and 1 Adam comes nearer in nearly every run; at rank 2 the
-#   two are about equal. The construction insists on $z = \bar z$ and on one goal for each pair, and that costs nothing
+# - **The best products are not the best outputs.** At ranks 0 and 1 Adam comes nearer in nearly every run; at rank 2 in most of
+#   them, by less. The construction insists on $z = \bar z$ and on one goal for each pair, and that costs nothing
 #   only where all goals can be met.
 # - **What exists is not what training finds.** At rank 3 an exact solution exists, and 200 steps of Adam are far from
 #   it. With more steps they come nearer; try `steps=1000`.

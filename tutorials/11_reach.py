@@ -131,12 +131,14 @@ print(f"HRA, one reflection: {distance(reached, W, T):.3f}")
 # **Proof.** $\operatorname{tr}(Q^\top L S R^\top) = \sum_i s_i O_{ii}$ with the orthogonal $O = R^\top Q^\top L$. No
 # entry of an orthogonal matrix is larger than 1, and $Q = L R^\top$ makes $O = I$. For the corollary, $I$ is nearest if
 # and only if $\operatorname{tr} G = \sum_i s_i$, which means $O_{ii} = 1$ for all $s_i > 0$ with $O = R^\top L$. Then
-# columns $i$ of $L$ and $R$ are equal, and $G$ is $\sum_i s_i\, l_i l_i^\top$. ∎
+# columns $i$ of $L$ and $R$ are equal, and $G$ is $\sum_i s_i\, l_i l_i^\top$. The other way round, the eigenvalues of
+# a symmetric $G$ without negative ones are its singular values, so $\operatorname{tr} G = \sum_i s_i$. ∎
 #
 # HRA with an even $r$ has $\det Q = 1$. If $L R^\top$ has determinant $-1$, the nearest $Q$ with the other sign negates
 # the column of $L$ that belongs to the smallest $s_i$ (Kabsch, 1976; we do not prove this).
 #
-# For $1 < r < d$ we know no formula. `best_hra` then improves one reflection at a time, each by the lemma while the
+# For $r = d - 1$ every orthogonal $Q$ with this determinant is within reach too, so the formula is the same. For
+# $1 < r < d - 1$ we know none. `best_hra` then improves one reflection at a time, each by the lemma while the
 # others stay, for 50 rounds and from several starts. What it finds is good, but we cannot say that nothing is nearer.
 # Strict HRA has $Q = I - 2P$, with $P$ a projection on $r$ dimensions. It takes the $r$ lowest eigenvectors of $G +
 # G^\top$ at once (Fan, 1949).
@@ -266,7 +268,7 @@ def ten_targets(rng, W):
 # numbers are means over five draws of $W$ and $T$.
 #
 # > **What do you expect?** How many of the ten targets does LoRA of rank 2 reach exactly? (a) none, as they are all
-# > different; (b) one, the target of rank 2; (c) four, more than any other. And is there a target that no adapter
+# > different; (b) one, the target of rank 2; (c) four, and only CondLoRA reaches as many. And is there a target that no adapter
 # > reaches?
 
 # %%
@@ -300,7 +302,7 @@ axis.xaxis.tick_top()
 axis.tick_params(length=0)
 axis.spines[:].set_visible(False)
 figure.colorbar(picture, label="distance: 0 reaches it, 1 is no better than W", extend="max")
-# alt: Table of distances, ten kinds of target by eight adapters. Each structured target has one or two adapters near 0; most other cells are between 0.4 and 1.
+# alt: Table of distances, ten kinds of target by eight adapters. Six of the ten targets have one to three adapters at or near 0; the others have none, and most other cells are between 0.4 and 1.
 plt.show()
 
 # %%
@@ -331,9 +333,9 @@ print("reached by none:", sorted(nobody))
 
 # %% [markdown]
 # (c), and yes. LoRA (and with it CondLoRA) reaches four of the ten targets: two columns, two rows, one rotated plane and
-# $WMW$ are all changes of rank 2. (The second row would be a fifth one without its noise.) Where a target has the
-# structure of an adapter, that adapter reaches it, and most others are far away with as many trainable parameters.
-# Nobody wins everywhere, and what lies in no adapter's structure is reached by none.
+# $WMW$ are all changes of rank 2. (The second row would be a fifth one without its noise.) Where a target has the structure of an adapter *and no more of it than the rank*, that adapter reaches it, and most
+# others are far away with as many trainable parameters. Nobody wins everywhere, and some of the targets are reached by
+# none.
 #
 # The last column answers a question that is often asked: why should the singular values be enough? Only where the
 # change keeps all singular vectors of $W$ are they. On a generic change $d$ of $d^2$ directions are theirs, so that
@@ -425,8 +427,8 @@ assert captured[0] > 1.2 * captured[1] and captured[0] > 1.5 * captured[2]
 
 # %% [markdown]
 # On a random change all columns are nearly alike, so it matters little which of them you take. On the target "2 columns
-# change" it decides: four columns are exact if they are the right ones, and leave $\sqrt{1 - 4/16} = 0.87$ on average
-# if they are drawn. But does anyone know the right columns? With a known target, yes. In training you have data and no
+# change" it decides: four columns are exact if they are the right ones. If they are drawn, they leave
+# $1 - 4/16$ of the squared distance on average, the square of $0.87$. But does anyone know the right columns? With a known target, yes. In training you have data and no
 # $T$. An exercise of [lesson 12](12_what_training_finds.py) has an idea.
 
 # %%
@@ -482,7 +484,7 @@ for axis, name in zip(panels, shown):
     axis.set(ylim=(-0.03, 1.1), xticks=[2, 8, 16], xlabel="reflections r")
 panels[0].set_ylabel("distance")
 panels[1].legend(frameon=False, fontsize=8)
-# alt: Four panels, distance against the number of reflections. HRA falls to 0.70, 0 and 0.89 in the first three and stays at 1 in the last, where rows are scaled.
+# alt: Four panels, distance against the number of reflections. HRA falls to 0.70, 0 and 0.90 in the first three and stays at 1 in the last, where rows are scaled.
 plt.show()
 
 # %% [markdown]
@@ -534,8 +536,9 @@ assert np.allclose(reached, -W)  # at r = d strict HRA has no choice left: W' = 
 # eigenvalues are used up, each further reflection adds to the distance. (Not on all targets: exercise 1 has one on which
 # every reflection helps.)
 #
-# So more trainable parameters are not always more reach. Free HRA does not have the problem: two equal vectors next
-# to each other cancel, so it can always leave two reflections unused.
+# So more trainable parameters are not always more reach. Free HRA does not have the problem as long as the number stays
+# even (or odd): two equal vectors next to each other cancel, so it can always leave two reflections unused. One more
+# alone can harm: see the optional section.
 #
 # ## Optional: an even or an odd number of reflections
 #
@@ -648,7 +651,8 @@ assert seen < 0.9
 # </details>
 
 # %% tags=["hide-cell"]
-# Solution 3: LoRA has r (2d − r) free parameters and wastes r²; HRA has r (d − r) + r (r − 1)/2, the choices of Q.
+# Solution 3: LoRA has r (2d − r) free parameters and wastes r²; HRA has r (d − r) + r (r − 1)/2, the choices of
+# Q, and wastes r (r + 1)/2: less than LoRA of the same rank, more than LoRA with as many parameters.
 from autograd import jacobian
 
 from minilora import HRA

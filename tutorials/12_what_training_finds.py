@@ -119,9 +119,9 @@ for name, found in gaps.items():
 assert max(gaps["CondLoRA"]) > 0.03
 
 # %% [markdown]
-# (c). Gradient descent finds the best approximations to the second digit, for all but CondLoRA and HRA. HRA comes
-# within a few hundredths of what the search had found. So where one of the others is far from the target here, it is
-# not the training: the adapter cannot represent it. That holds for one linear layer and these targets.
+# (c). Gradient descent finds the best approximations to the second digit, for all but CondLoRA. HRA comes within a
+# hundredth here of what the search had found. So where one of the others is far from the target here, it is not the
+# training: the adapter cannot represent it. That holds for one linear layer and these targets.
 #
 # ## One reachable set, two outcomes
 #
@@ -288,8 +288,9 @@ print("2 rotations: HRA's error over the best other's, in each draw", ratios.rou
 assert np.max(ratios) < 0.9
 
 # %% [markdown]
-# (c). On low rank, columns and $WMW$ the right adapter recovers the hidden change, through two ReLUs and from outputs
-# alone. The wrong ones improve a little and are not there after 250 steps. Two more things to see:
+# (c). On low rank, columns and $WMW$ the right adapter comes to the teacher's outputs, to a few per cent at most,
+# through two ReLUs. The wrong ones improve, LoRA on the columns by more than half, and are not there after 250 steps.
+# Two more things to see:
 #
 # - In the last row LoRA is right too: $WMW$ has rank 2 in every layer. But it takes three times CondLoRA's parameters,
 #   because CondLoRA learns one $M$ for all layers. Here, where the layers do share one, that is a real saving.
@@ -447,8 +448,8 @@ assert np.min(starts["random", "PiSSA"][:, 2] - starts["random", "LoRA"][:, 2]) 
 # (c). On one layer both starts come to what is possible for them, in about the same number of steps, and these are
 # different matrices. A change of rank 4 is exact for LoRA and far away for PiSSA, because $E + W_r$ has rank 8. A change
 # *inside* $W_r$ is exact for PiSSA and not for LoRA. On a random change LoRA comes nearer in each of the five draws. So
-# the start is also a bet on where the change lies: PiSSA does better if it lies in the largest directions of $W$, and
-# worse on a change that has nothing to do with them.
+# the start is also a bet on where the change lies: PiSSA does better if it turns the largest directions of $W$ (then $E + W_r$ still has
+# rank $r$ and $E$ has not), and worse on a change that has nothing to do with them.
 #
 # Is it the same through three layers? Take the student and the teacher again, with a change of rank 2 in every layer,
 # on three draws.
@@ -580,7 +581,7 @@ assert outcome["the right ones"] < outcome["by gradient"] < outcome["random"]
 
 # %% tags=["hide-cell"]
 # Solution 3: the best B is E Aᵀ, and B A = E Aᵀ A = E_r: with this A the best LoRA is a linear problem. In the network
-# it is ahead after 30 steps in every draw, and after 150 the two starts are about equal.
+# it is ahead after 30 steps in every draw, and after 150 neither is ahead in all draws.
 E, size = rng.standard_normal((d, d)), 2
 A = np.linalg.svd(-E)[2][:size]
 tail = np.linalg.svd(E, compute_uv=False)[size:]

@@ -122,8 +122,8 @@ print(f"after a move, largest |forward − merged|: {gap:.0e}")
 assert gap < 1e-13
 
 # %% [markdown]
-# Why are `forward` and `merge` written separately, when `forward` could merge and multiply? Because then their
-# equality would say nothing. Here they are two derivations of one equation: `merge` copies (1) from the paper,
+# Why are `forward` and `merge` written separately, when `forward` could merge and multiply? Because then their equality
+# would say nothing. Here they are two derivations of one equation: `merge` is (1) in the form of the authors' code,
 # `forward` uses (2). If they agree at a random point, then a mistake in only one of them is almost excluded.
 #
 # ## On letters
@@ -215,10 +215,12 @@ plt.show()
 #
 # ## The referee
 #
-# Now let somebody else look. This library has a [*contract*](glossary.md#contract), a list of promises that every
-# adapter keeps. The built-in ones are checked on every push, and the same checks judge your class. They make it with
-# `rank=…`, and choose shapes, ranks, dtypes and inputs themselves. So your adapter cannot choose an easy case. These
-# are the promises (in `minilora/testing/contract.py`, each a few lines; `python -m minilora.testing` prints them):
+# Now let somebody else look. This library has a [*contract*](glossary.md#contract), a list of promises that an adapter
+# keeps. (Two built-in ones break some, by intention, and the tests say which: strict HRA cannot start at $W$, and
+# `Full` keeps no frozen $W$ apart.) The built-in ones are checked on every push, and the same checks judge your class.
+# They make it with `rank=…`, and choose shapes, ranks, dtypes and inputs themselves. So your adapter cannot choose an
+# easy case. These are the promises (in `minilora/testing/contract.py`, each a few lines; `python -m minilora.testing`
+# prints them):
 #
 # | | promise | what usually breaks it |
 # |---|---|---|
@@ -269,8 +271,9 @@ assert set(verdicts.values()) == {"holds"}
 
 # %% [markdown]
 # Each line is a promise. *cases* is how many checks were made for it. *worst* is the largest error as a share of what
-# is allowed: 0 means exact, 0.01 a hundredth of the tolerance, and more than 1 too much. *holds* is what you want to
-# read, on all thirteen lines.
+# is allowed: 0 means exact, 0.01 a hundredth of the tolerance, and more than 1 too much. (A promise that is kept or
+# broken without a number shows 0 in either case: read the last column.) *holds* is what you want to read, on all
+# thirteen lines.
 #
 # The same from the command line, in the folder of your `mymodule.py`, wherever that is:
 #
@@ -562,7 +565,7 @@ assert share > before + 0.2
 # ## Where to go next
 #
 # You have an adapter of your own. [Lesson 13](13_bake_off.py) compares it fairly with the others: append it to the list
-# `MINE` there, and every table and verdict has it too. To give it to somebody who uses PyTorch, read [lesson
+# `MINE` there, and its tables and verdicts have it too. To give it to somebody who uses PyTorch, read [lesson
 # 17](17_peft.py). If all promises hold and it belongs into this library, `.github/CONTRIBUTING.md` lists what else an
 # adapter needs.
 #

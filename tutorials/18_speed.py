@@ -6,7 +6,7 @@
 # - how to measure a step so that others believe it;
 # - what the *tape* costs, the list of operations that autograd writes down for the gradient, and what one derivative by
 #   hand saves;
-# - why float64 takes up to twice as long as float32, and why thin matrices belong on $x$ and not on $W$;
+# - why float64 takes about twice as long as float32, and why thin matrices belong on $x$ and not on $W$;
 # - how this library in NumPy compares with PyTorch, and why such a number needs the name of a processor beside it.
 #
 # **Before this:** [lesson 2](02_lora_by_hand.py), [lesson 3](03_counting.py) and [lesson 6](06_hra.py).
@@ -199,7 +199,7 @@ axes[0].set_yticks((0.1, 0.3, 1, 3), labels=("0.1", "0.3", "1", "3"))
 for axis in axes:
     axis.set_xticks(widths, labels=widths)
     axis.minorticks_off()
-# alt: Left, milliseconds against width on log scales: with the tape a step is several times slower at d = 32 and nearly equal at d = 512. Right, the difference grows slowly.
+# alt: Left, milliseconds against width on log scales: with the tape a step is several times slower at d = 32 and about a third slower at d = 512. Right, the difference grows slowly.
 plt.show()
 
 # %% [markdown]
@@ -289,8 +289,7 @@ assert (nine, one) == (9, 1) and ratio > 1.3
 # A float64 has 64 bits, a float32 has 32. So half as many fit into a register of the processor, all of which it works
 # on at once, and half as many come from memory in the same time.
 #
-# > **What do you expect?** A product of matrices in float64 takes, as a multiple of float32's time, (a) about 1, (b)
-# > between 1 and about 2, (c) about 4.
+# > **What do you expect?** A product of matrices in float64 takes, as a multiple of float32's time, (a) about 1, (b) between 1 and 3, (c) about 4.
 
 # %%
 for width in (64, 512):
@@ -302,7 +301,7 @@ for width in (64, 512):
 
 # %% [markdown]
 # Answer (b). Both arguments say twice as long. What does not depend on the precision, such as the fixed costs of a
-# call, makes it less.
+# call, makes it less; the cache can make it more.
 #
 # And float64 spreads. One float64 number among float32 arrays, and everything after it is float64. Below, the second
 # result is scaled by a NumPy number, for `np.sqrt(64)` is one, and the third by the same number in Python.
@@ -321,7 +320,7 @@ assert (z / np.sqrt(64)).dtype == np.float64
 assert (z / 64**0.5).dtype == np.float32
 
 # %% [markdown]
-# No error, no warning, and up to half of the speed is gone. That is why this library has a test that asks the dtype of
+# No error, no warning, and about half of the speed is gone. That is why this library has a test that asks the dtype of
 # every gradient.
 #
 # ## Thin matrices belong on x
@@ -487,7 +486,7 @@ for file, found in results("steps", "steps").items():
     assert max(max(row["loss_gap"], row["gradient_gap"]) for row in found["rows"]) < 1e-9
 
 # %% [markdown]
-# Nearest is (b), with a condition. Where the matrices are small, PyTorch too does bookkeeping, in layers of C++ and
+# Nearest is (b), most clearly where the matrices are small. Where the matrices are small, PyTorch too does bookkeeping, in layers of C++ and
 # Python that are made for large models, and a short tape in NumPy is ahead. In a Transformer, which has many parts
 # between its matrices, PyTorch makes up for that: each part is one function in C++. Where the matrices are large, both
 # wait for the same products, and the ratios of LoRA and SBoRA come near 1, as far as the kernels are alike; CondLoRA,

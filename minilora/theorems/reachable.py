@@ -107,7 +107,7 @@ def best_hra_strict(W, T, rank):
 
 
 def best_hra(W, T, rank, *, rng, starts=2, sweeps=50):
-    """HRA, of odd rank too. The nearest W' for r = 1, for r ≥ d_in, and some T = W Q.
+    """HRA, of odd rank too. The nearest W' for r = 1, for r ≥ d_in − 1, and some T = W Q.
 
     r = 1 takes at least one sweep. T = W Q is found for invertible W, to rounding, which grows with
     the condition number of W: up to 1e-12 of ‖T − W‖ for 1e4 and 2e-9 for 1e6 in the cases tried.
