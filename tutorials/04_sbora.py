@@ -10,7 +10,7 @@
 # - what two adapters in disjoint regions of one matrix can and cannot do together.
 #
 # **Before this:** [lesson 2](02_lora_by_hand.py) (LoRA, `attach`) and [lesson 3](03_counting.py) (counts).
-# **Time:** 35 minutes to read, 10 seconds to run.
+# **Time:** 35 minutes to read, 22 seconds to run.
 #
 # LoRA trains two thin matrices, $B$ and $A$, and as a rule every entry of $W + BA$ differs from $W$. SBoRA (*standard
 # basis low-rank adaptation*, [Po et al., 2024](https://arxiv.org/abs/2407.05413)) asks: what if one of the two is as

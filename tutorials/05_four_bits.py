@@ -9,7 +9,7 @@
 # - what is lost when the merged matrix is quantised again.
 #
 # **Before this:** [lesson 2](02_lora_by_hand.py) (LoRA, `attach`) and [lesson 4](04_sbora.py) (SBoRA).
-# **Time:** 35 minutes to read, 8 seconds to run.
+# **Time:** 35 minutes to read, 17 seconds to run.
 #
 # An adapter does not change the frozen $W$. So $W$ need not be stored in a form that training can change, and it can be
 # stored coarsely. To [*quantise*](glossary.md#quantise) a matrix is to replace each entry by one of a few values, so

@@ -10,7 +10,7 @@
 # - optionally: what changes if the reflections are held orthogonal to each other.
 #
 # **Before this:** [lesson 2](02_lora_by_hand.py) (LoRA, `attach`); the letters are those of [lesson
-# 1](01_one_matrix.py). **Time:** 40 minutes to read, 15 more for the optional part, 12 seconds to run.
+# 1](01_one_matrix.py). **Time:** 40 minutes to read, 15 more for the optional part, 26 seconds to run.
 #
 # LoRA adds to a matrix: $W' = W + BA$. HRA (*Householder reflection adaptation*, [Yuan, Liu & Xu,
 # 2024](https://arxiv.org/abs/2405.17484)) multiplies it:

@@ -10,7 +10,7 @@
 # - what shared adapters cannot represent.
 #
 # **Before this:** [lesson 2](02_lora_by_hand.py) (LoRA, `attach`) and [lesson 1](01_one_matrix.py) (singular
-# values, the letters). **Time:** 45 minutes to read, 5 more for the optional part, 15 seconds to run.
+# values, the letters). **Time:** 45 minutes to read, 5 more for the optional part, 33 seconds to run.
 #
 # A network with $N$ layers of a kind has $N$ LoRA adapters, each with an $A$ and a $B$ of its own. Are they really
 # $N$ different things? [Kim et al. (2024)](https://arxiv.org/abs/2403.14946) look at how each layer's $A$ and $B$

@@ -8,7 +8,7 @@
 # - what changes when training starts from other $A$ and $B$.
 #
 # **Before this:** [lesson 11](11_reach.py): the best approximations.
-# **Time:** 35 minutes to read, 60 seconds to run.
+# **Time:** 35 minutes to read, 45 seconds to run.
 #
 # [Lesson 11](11_reach.py) computed, for each adapter and one matrix, the nearest matrix to a target that the adapter
 # can represent. Nobody trained anything. But in practice you get the params by gradient descent, and it may stop short

@@ -10,7 +10,7 @@
 # - how to put a method of your own into the comparison.
 #
 # **Before this:** [LoRA](02_lora_by_hand.py), [SBoRA](04_sbora.py), [HRA](06_hra.py), [CondLoRA](07_condlora.py),
-# [reach](11_reach.py). **Time:** 45 minutes to read, about 100 seconds to run.
+# [reach](11_reach.py). **Time:** 45 minutes to read, 165 seconds to run.
 #
 # Every paper on adapters has a table in which its own method is in bold. [Lesson 11](11_reach.py) showed why each can
 # be right: it depends on the kind of change that the task asks for. On a real task nobody knows the kind beforehand.
