@@ -147,7 +147,7 @@ def test_degenerate_weights_have_conversion_matrices(data, seed, d_out, d_in):
 @claim("D4", OURS, "A_0 gives Θ_A of A − A_0, and changes nothing else")
 @given(SEED, WIDTH, WIDTH, st.integers(1, 4))
 def test_what_training_made_of_a_is_converted_without_its_start(seed, d_out, d_in, r):
-    """For Gaussian W, A, A_0 and B of any shape, to the last bit."""
+    """For Gaussian W, A, A_0 and B of any shape, bitwise identical."""
     rng = np.random.default_rng(seed)
     W, B = rng.standard_normal((d_out, d_in)), rng.standard_normal((d_out, r))
     A, A_0 = rng.standard_normal((2, r, d_in))

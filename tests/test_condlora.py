@@ -36,7 +36,7 @@ def trained_case(seed, d_out, d_in, data):
 def test_the_update_is_made_from_w_on_both_sides(seed, d_out, d_in, data):
     """Generic W up to 7 × 7 of any shape, rank and scale s, condition up to 1e3, any Θ. To 1e-14.
 
-    The start to the last bit.
+    The start is W, bitwise identical.
     """
     W, _, _, _, adapter, params, merged = trained_case(seed, d_out, d_in, data)
     exactly(np.array_equal(adapter.merge(*adapter.init(np.random.default_rng(seed), W)), W))

@@ -372,7 +372,7 @@ def test_equal_absmax_stay_exact(seed, count, power):
 def test_an_update_of_rows_leaves_the_codes_of_all_other_rows(seed, d_in, touched, power, integers):
     """Rows in which ΔW = 0 keep their codes and absmax: d_in 64 and 128, 1 to 4 of 8 rows change.
 
-    W normally distributed or of whole numbers, ΔW of sizes from 10⁻³ to 10³.
+    W normally distributed or of integers, ΔW of sizes from 10⁻³ to 10³.
     """
     rng = np.random.default_rng(seed)
     W = rng.standard_normal((8, d_in))

@@ -148,7 +148,7 @@ def test_the_picture_has_every_lesson_below_all_that_it_needs():
     for lesson, own in needs.items():
         assert all(row_of[one] < row_of[lesson] for one in own)
     drawn = picture.draw_map(
-        texts, {script.stem: lessons.short_title(script) for script in SCRIPTS}
+        texts, {script.stem: lessons.numbered_title(script) for script in SCRIPTS}
     )
     assert all(drawn.count(f'href="{lesson}.html"') == 1 for lesson in texts)
 

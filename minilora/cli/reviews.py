@@ -81,11 +81,14 @@ def load_reviews(files, model=None):
     width = bert.weights["embeddings.LayerNorm.bias"].size
     if width < _NARROWEST:
         raise ValueError(f"{model} has the width {width}, the methods need {_NARROWEST} at least")
-    films = read_ratings(locate(RATINGS, files))
-    split = split_by_sentiment(films.texts, films.ratings)
+    return Reviews(bert, *tokenized_parts(bert, read_ratings(locate(RATINGS, files))))
+
+
+def tokenized_parts(bert, rated):
+    """The three parts of a corpus, train, validation and test, as (tokens, mask, labels)."""
+    split = split_by_sentiment(rated.texts, rated.ratings)
     longest = min(LONGEST, bert.context)
-    parts = [(*tokenize(part.texts, bert.vocabulary, longest), part.labels) for part in split]
-    return Reviews(bert, *parts)
+    return [(*tokenize(part.texts, bert.vocabulary, longest), part.labels) for part in split]
 
 
 def measure(method, reviews, test, seed, steps, task="film reviews"):

@@ -15,8 +15,9 @@ import sys
 import time
 from pathlib import Path
 
+from results import RESULTS
+
 HERE = Path(__file__).parent
-RESULTS = HERE.parent.parent / "tutorials" / "results"
 BUILD = """
 import sys
 sys.path.insert(0, {folder!r})

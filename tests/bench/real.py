@@ -42,7 +42,8 @@ import numpy as np
 from machine import machine
 from processes import Server
 from real_here import Trainer
-from steps import RESULTS, TOLERANCE, gap, versions
+from results import RESULTS
+from steps import TOLERANCE, gap, versions
 
 from minilora.data.bert import MINILM, read_bert
 from minilora.data.packages import locate

@@ -11,7 +11,6 @@ When all runs are there, the table goes to tutorials/results/real.json, with the
 BLAS kernel. At the end one adapter is read by PEFT itself.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -25,6 +24,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from machine import machine
+from results import resumable_parser, write_results
 
 from minilora.adapters import LoRA
 from minilora.analysis import effective_rank, intruder_dimensions, mean_similarity
@@ -33,22 +33,17 @@ from minilora.cli.comparison import Method, adapt
 from minilora.cli.reviews import (
     BATCH,
     LINEAR,
-    LONGEST,
     METHODS,
+    Reviews,
     load_reviews,
     logits_of,
     method_on,
     review_loss,
+    tokenized_parts,
     updates,
 )
 from minilora.data.packages import locate
-from minilora.data.reviews import (
-    EDITORIALS,
-    PRODUCTS,
-    RATINGS,
-    read_ratings,
-    split_by_sentiment,
-)
+from minilora.data.reviews import EDITORIALS, PRODUCTS, RATINGS, read_ratings
 from minilora.data.wordpiece import tokenize
 from minilora.models.encoder import sentence_vectors, with_head
 from minilora.peft import write_peft
@@ -56,7 +51,6 @@ from minilora.quantization import quantize
 from minilora.train import accuracy
 from minilora.weight import dense
 
-RESULTS = Path(__file__).parent.parent.parent / "tutorials" / "results"
 SEEDS = range(5)
 FEWER_SEEDS = range(3)  # for LoRA in other places, and on reviews of products
 RATE_SEEDS = (100,)
@@ -119,17 +113,13 @@ class Results:
 
 def main():
     """Read the command line, do what is missing, write the table when nothing is."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--files", type=Path, default=Path("real"), help="(%(default)s)")
-    parser.add_argument("--runs", type=Path, required=True, help="folder of finished runs")
-    parser.add_argument("--hours", type=float, default=24, help="start no run after (%(default)s)")
-    chosen = parser.parse_args()
+    chosen = resumable_parser(__doc__).parse_args()
     end = time.time() + 3600 * chosen.hours
     films = load_reviews(chosen.files)
-    reviews = {"films": films, "products": films._replace(**products(chosen.files, films.bert))}
-    editorials = read_ratings(locate(RATINGS, chosen.files), EDITORIALS)
+    ratings = locate(RATINGS, chosen.files)
+    products = Reviews(films.bert, *tokenized_parts(films.bert, read_ratings(ratings, PRODUCTS)))
+    reviews = {"films": films, "products": products}
+    editorials = read_ratings(ratings, EDITORIALS)
     results = Results(chosen.runs)
     for run in rate_runs():
         if results.get(run) is None and time.time() < end:
@@ -153,20 +143,7 @@ def main():
         "in PEFT": in_peft(films, test_runs(results), chosen.runs),
         "machine": machine(),
     }
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / "real.json"
-    file.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {file}")
-
-
-def products(files, bert):
-    """Reviews of products in place of films: the three parts of `Reviews`, by name."""
-    rated = read_ratings(locate(RATINGS, files), PRODUCTS)
-    split = split_by_sentiment(rated.texts, rated.ratings)._asdict()
-    return {
-        part: (*tokenize(own.texts, bert.vocabulary, LONGEST), own.labels)
-        for part, own in split.items()
-    }
+    write_results("real.json", table)
 
 
 def grouped(runs):

@@ -22,6 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import autograd.numpy as np
 from matplotlib.figure import Figure
+from results import RESULTS
 
 from minilora.adapters import HRA, CondLoRA, HRAStrict, LoRA, SBoRAFA, SBoRAFB
 from minilora.attachment import attach
@@ -33,7 +34,6 @@ from minilora.theorems.relu import relu_adapters, uniform_partition
 from minilora.theorems.transformer import transformer_adapters
 from minilora.train import value_and_grad
 
-RESULTS = Path(__file__).parent.parent.parent / "tutorials" / "results"
 ADAPTERS = {
     "LoRA": LoRA,
     "SBoRA-FA": SBoRAFA,

@@ -11,13 +11,11 @@ A score is the accuracy on held-out letters or reviews, in %, and on text the bi
 which fewer are better.
 """
 
-import argparse
 import json
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -25,6 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import autograd.numpy as anp
 import numpy as np
 from machine import machine
+from results import resumable_parser, write_results
 
 from minilora.adapters import Full, LoRA
 from minilora.attachment import attach
@@ -34,9 +33,8 @@ from minilora.data.text import code, encode, prose, split
 from minilora.models.encoder import with_head
 from minilora.models.mlp import mlp
 from minilora.train import accuracy, fit
-from minilora.weight import normal
+from minilora.weight import linear, normal
 
-RESULTS = Path(__file__).parent.parent.parent / "tutorials" / "results"
 SEEDS = {"letters": range(5), "text": range(3), "films": range(3)}
 FACTORS = (1 / 9, 1 / 3, 1, 3, 9)  # of a task's usual rate
 
@@ -47,7 +45,7 @@ class Tuned(LoRA):
 
     zero: str = "B"
     dropout: float = 0.0
-    rng: Callable = None
+    rng: np.random.Generator | None = None
 
     def init(self, rng, W):
         """As LoRA's; for zero="A" the other way round, with B from N(0, 1/r)."""
@@ -62,9 +60,8 @@ class Tuned(LoRA):
         if not self.dropout:
             return super().forward(params, frozen, x)
         kept = (self.rng.random(x.shape) >= self.dropout) / (1 - self.dropout)
-        seen = anp.array(kept.astype(np.float32)) * x
-        low = self.scale * (seen @ params["A"].T)
-        return super().forward({**params, "B": 0 * params["B"]}, frozen, x) + low @ params["B"].T
+        low = self.scale * linear(params["A"], kept.astype(np.float32) * x)
+        return linear(frozen["W"], x) + linear(params["B"], low)
 
 
 class Setting(NamedTuple):
@@ -187,22 +184,17 @@ def questions(task):
     full_lr = usual.lr / (50 if slow else 3)  # as the tables of the commands have them
     few = 32 if slow else 104
     factors = FACTORS[1:-1] if slow else FACTORS
-    asked = {
-        "rate of full fine-tuning": {
-            f"lr {full_lr * f:.2g}": usual._replace(rank=0, lr=full_lr * f) for f in factors
-        }
-    }
+
+    def rates(setting):
+        """The setting with each of the rates around its own."""
+        return {f"lr {setting.lr * f:.2g}": setting._replace(lr=setting.lr * f) for f in factors}
+
+    asked = {"rate of full fine-tuning": rates(usual._replace(rank=0, lr=full_lr))}
     for rank in (1, 8, 32):
-        asked[f"rate of rank {rank}"] = {
-            f"lr {usual.lr * f:.2g}": usual._replace(rank=rank, lr=usual.lr * f) for f in factors
-        }
-    asked["rate with A = 0"] = {
-        f"lr {usual.lr * f:.2g}": usual._replace(zero="A", lr=usual.lr * f) for f in factors
-    }
+        asked[f"rate of rank {rank}"] = rates(usual._replace(rank=rank))
+    asked["rate with A = 0"] = rates(usual._replace(zero="A"))
     for scale in () if slow else (0.25, 4):
-        asked[f"rate with scale {scale:g}"] = {
-            f"lr {usual.lr * f:.2g}": usual._replace(scale=scale, lr=usual.lr * f) for f in factors
-        }
+        asked[f"rate with scale {scale:g}"] = rates(usual._replace(scale=scale))
     asked["dropout"] = {
         f"{share:g}, {n or 'all'} examples": usual._replace(dropout=share, examples=n)
         for n in (few, 0)
@@ -254,12 +246,7 @@ class Scores:
 
 def main():
     """Read the command line, do what is missing, write the table when nothing is."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--files", type=Path, default=Path("real"), help="(%(default)s)")
-    parser.add_argument("--runs", type=Path, required=True, help="folder of finished runs")
-    parser.add_argument("--hours", type=float, default=24, help="start no run after (%(default)s)")
+    parser = resumable_parser(__doc__)
     parser.add_argument("--only", choices=SEEDS, help="one task")
     chosen = parser.parse_args()
     end = time.time() + 3600 * chosen.hours
@@ -285,10 +272,7 @@ def main():
     missing = any(None in row for found in table.values() for row in _rows(found))
     if missing or chosen.only:
         return print("not all runs are there yet" if missing else "one task: nothing is written")
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / "settings.json"
-    file.write_text(json.dumps({**table, "machine": machine()}, indent=1) + "\n", "utf-8")
-    print(f"wrote {file}")
+    write_results("settings.json", {**table, "machine": machine()})
 
 
 def _rows(found):

@@ -32,8 +32,8 @@ from cells import CELLS, METHODS, data_of, weights_of
 from here import Trainer
 from machine import machine
 from processes import Server
+from results import RESULTS
 
-RESULTS = Path(__file__).parent.parent.parent / "tutorials" / "results"
 RIVAL = {method: f"PEFT {method if 'HRA' in method else 'LoRA'}" for method in METHODS}
 TOLERANCE = 1e-9  # relative, of float64 sums in different orders
 

@@ -89,12 +89,17 @@ def number(script):
     return int(script.stem[:2])
 
 
+def numbered_title(script):
+    """The short title with the number in front."""
+    return f"{number(script)}. {short_title(script)}"
+
+
 def contents():
     """The list of lessons for the start page, and the toctree that the side bar shows."""
     rows, entries = ["| | lesson | |", "|---|---|---|"], []
     for script in scripts():
         head, _, rest = title(script).partition(": ")
         rows.append(f"| {number(script)} | [{head}]({script.name}) | {rest} |")
-        entries.append(f"{number(script)}. {head} <{script.stem}>")
+        entries.append(f"{numbered_title(script)} <{script.stem}>")
     tree = ["```{toctree}", ":caption: Lessons", ":hidden:", "", *entries, "```"]
     return "\n".join([*rows, "", *tree])

@@ -65,7 +65,7 @@ def draw_map(lessons, titles):
     for lesson in needs:
         x, y = middle[lesson] - BOX[0] / 2, top[lesson]
         box = f'<rect x="{x:.0f}" y="{y}" width="{BOX[0]}" height="{BOX[1]}" rx="6"/>'
-        words = f"{int(lesson[:2])}. {escape(titles[lesson])}"
+        words = escape(titles[lesson])
         text = f'<text x="{middle[lesson]:.0f}" y="{y + 25}">{words}</text>'
         parts.append(f'<a href="{lesson}.html">{box}{text}</a>')
     height = max(top.values()) + BOX[1] + 4

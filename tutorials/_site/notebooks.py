@@ -50,7 +50,7 @@ def prepare_page(app, document, source):
     """Add to a lesson links to its downloads and to the files that it names; list the lessons."""
     if document == "index":
         texts = {script.stem: lessons.text_of(script) for script in lessons.scripts()}
-        titles = {script.stem: lessons.short_title(script) for script in lessons.scripts()}
+        titles = {script.stem: lessons.numbered_title(script) for script in lessons.scripts()}
         source[0] = source[0].replace("<!-- lessons -->", lessons.contents())
         source[0] = source[0].replace("<!-- map -->", start_page(texts, titles))
     if lessons.is_lesson(document):

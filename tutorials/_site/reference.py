@@ -47,7 +47,7 @@ def page(module, path, readers):
         source = f"../_modules/{module.replace('.', '/')}.html"
         lines += [f"| Source: `{place} <{source}>`__"]
     if readers:
-        links = [f":doc:`{number}. {name} <../{stem}>`" for number, name, stem in readers]
+        links = [f":doc:`{title} <../{stem}>`" for title, stem in readers]
         lines += [f"| {'Lessons' if len(links) > 1 else 'Lesson'}: {', '.join(links)}"]
     lines += ["", f".. automodule:: {module}", *([] if is_package else ["   :members:"]), ""]
     return "\n".join(lines)
@@ -63,14 +63,14 @@ def has_source_page(module):
 
 
 def lessons_of_modules():
-    """module -> (number, short title, page) of each lesson that names it or imports from it."""
+    """module -> (numbered title, page) of each lesson that names it or imports from it."""
     readers = defaultdict(list)
-    for number, script in enumerate(lessons.scripts(), 1):
+    for script in lessons.scripts():
         text = lessons.text_of(script)
         modules = lessons.named(text)
         modules |= {home(module, name) for module, name in lessons.imported(text)}
         for module in modules:
-            readers[module].append((number, lessons.short_title(script), script.stem))
+            readers[module].append((lessons.numbered_title(script), script.stem))
     return readers
 
 
