@@ -2,7 +2,7 @@
 
     from minilora import LoRA, attach, cross_entropy, fit, init_mlp, mlp
 
-    minilora.weight           what a weight is: linear(W, x), the seam of models and adapters
+    minilora.weight           what a weight is: linear(W, x), between models and adapters
     minilora.ops              every function whose derivative is written by hand
     minilora.adapters         LoRA, SBoRA, HRA, CondLoRA and full fine-tuning, one short file each
     minilora.quantization     weights in four bits

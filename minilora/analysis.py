@@ -12,21 +12,21 @@
                  of W is below a threshold
     energy       Σ_{i≠j} 1 / ‖ŵᵢ − ŵⱼ‖ over the rows of W, the output neurons, at unit length
 
-φ is 1 just when one subspace holds the other, and 0 just when they are orthogonal. For two random
-subspaces it is max(i, j) / d on average, not 0: `random_similarity` says what chance gives, so that
-it is not taken for a finding.
+φ is 1 if and only if one subspace contains the other, and 0 if and only if they are orthogonal. For
+two random subspaces it is max(i, j) / d on average, not 0: `random_similarity` says what chance
+gives, so that it is not taken for a finding.
 
 The update of LoRA or HRA is a product, ΔW = B A with B (d_out, r) and A (r, d_in), which
-`product_factors` gives. What is measured on these two needs no (d_out, d_in) array: its spectrum by
-`product_spectrum`, all that has to do with its singular vectors on `narrow_product`.
+`product_factors` gives. Neither its spectrum nor its singular vectors need a (d_out, d_in) array:
+`product_spectrum` gives the spectrum, and `narrow_product` a small matrix with the same vectors.
 
-A matrix of float16 is computed with in float32, of which the results then are.
+A float16 matrix is converted to float32, and the results are float32.
 
 φ: Hu et al., 2021, arXiv 2106.09685, section 7.2. Conversion: Kim et al., 2024, arXiv 2403.14946.
 Intruder dimensions: Shuttleworth et al., 2024, arXiv 2410.21228. Energy: Liu et al., 2018, arXiv
 1805.09298, with the exponent 1; HRA's W' = W H with H orthogonal keeps it: Yuan et al., 2024, arXiv
 2405.17484. Effective rank: Roy & Vetterli, 2007, who take pᵢ = σᵢ / Σ σⱼ; with the squares, pᵢ are
-the shares of `energy_captured`. Chance, ties and matrices of any rank are treated in our own way.
+the shares of `energy_captured`. How chance, ties and singular matrices are treated is our own.
 """
 
 import numpy as np
@@ -75,8 +75,8 @@ def effective_rank(values):
 def stable_rank(values):
     """Σ σᵢ² / σ₁² for the singular values σ of a matrix, in any order, with σ₁ the largest.
 
-    It is ‖ΔW‖²_F / ‖ΔW‖², from 1 to the rank, and 1 / stable_rank is the share of the largest
-    direction.
+    It is ‖ΔW‖²_F / ‖ΔW‖², from 1 to the rank, and 1 / stable_rank is the share of ‖ΔW‖²_F
+    in the first direction.
 
     Raises ValueError as `effective_rank` does.
     """
@@ -115,7 +115,7 @@ def narrow_product(B, A):
     """M (d_out, min(r, d_in)) with the singular values and left singular vectors of B A.
 
     With Aᵀ = P T by QR, B A = B Tᵀ Pᵀ = M Pᵀ, and the orthonormal columns of P change neither. So
-    what a function here says of M it says of B A, from the left; from the right it is that of
+    a function of left singular vectors gives the same for M as for B A. For those on the right use
     narrow_product(A.T, B.T).
 
     Raises ValueError unless B (d_out, r) and A (r, d_in) are finite matrices, and so is M.
@@ -161,7 +161,8 @@ def subspace_similarity(M1, M2, i, j):
 
 
 def mean_similarity(matrices, i):
-    """The mean of φ(i, i) over all pairs of two or more matrices (d, n), as of all layers.
+    """The mean of φ(i, i) over all pairs of two or more matrices (d, n), such as those of all
+    layers.
 
     For independent random subspaces its mean is that of `random_similarity`.
 
@@ -171,9 +172,9 @@ def mean_similarity(matrices, i):
     check_count("the number of matrices", count, least=2)
     bases = [_first_singular_vectors("matrices", M, "i", i) for M in matrices]
     if len({len(U) for U in bases}) > 1:
-        raise ValueError(f"matrices must have as many rows each, got {[len(U) for U in bases]}")
+        raise ValueError(f"matrices must have equally many rows, got {[len(U) for U in bases]}")
     together = np.hstack(bases)
-    # Of all the squared cosines, those of a basis with itself are the 1 on the diagonal.
+    # Within one basis the squared cosines are the i ones on the diagonal.
     between = np.sum((together.T @ together) ** 2) - count * i
     return float(between) / (count * (count - 1) * i)
 
@@ -206,8 +207,8 @@ def conversion_matrices(W, A, B, A_0=None):
 
         conversion_matrices(W, **params[name], A_0=attached.params[name]["A"])
 
-    For an invertible W they are A W⁻¹ and (W⁻¹ B)ᵀ, and no others. For any other W each is of least
-    error, and of least norm among those:
+    For an invertible W they are A W⁻¹ and (W⁻¹ B)ᵀ, and no others. For any other W each has the
+    least error, and among those the least norm:
 
         Θ_A is exact when A lies in the row space of W (always when rank W = d_in),
         and unique when rank W = d_out
@@ -230,11 +231,12 @@ def published_conversion_matrices(W, A, B, A_0=None):
     Θ_Bᵀ A. "A" is not Θ_A: it belongs to A = Θ Wᵀ, which the authors' adapter computes.
 
     If W⁻¹ B and A have rank r, the first r left singular vectors of "BA" span what those of "B"
-    span, and its first r right ones the rows of A, without W. So "BA" has news at i < r alone.
-    There it is the only one of the three that no invertible R changes, with B R⁻¹, R A for B, A.
+    span, and its first r right ones the rows of A, without W. So "BA" says something new only for
+    i < r. There it is the only one of the three that stays the same when B R⁻¹, R A replace B, A,
+    for any invertible R.
 
     Departures: with A_0, "A" is that of A − A_0, as in `conversion_matrices` ("BA" starts at zero
-    by itself). A singular W is no error: least squares and least norm. `subspace_similarity`
+    by itself). A singular W is allowed: least squares and least norm. `subspace_similarity`
     refuses an i above the rank, where the authors' code goes on with arbitrary directions.
 
     Raises ValueError as `conversion_matrices` does, and when W is not square.
@@ -269,7 +271,7 @@ def intruder_dimensions(W, W_adapted, k, threshold):
     U_adapted, ends_adapted = _left_singular_vectors("W_adapted", W_adapted)
     if W_adapted.shape != W.shape:
         raise ValueError(f"W_adapted must have the shape {W.shape} of W, got {W_adapted.shape}")
-    unique = np.sum(ends_adapted == np.arange(1, len(ends_adapted) + 1))  # how many stand alone
+    unique = np.sum(ends_adapted == np.arange(1, len(ends_adapted) + 1))  # as far as none is tied
     if unique == 0:
         raise ValueError("W_adapted must have a first singular value that is neither zero nor tied")
     check_count("k", k, most=unique)
@@ -320,7 +322,7 @@ def _check_update(W, A, B, A_0):
 
 
 def _quotient(name, W, M):
-    """W⁻¹ M; for a W that has no inverse, of least error, and of least norm among those."""
+    """W⁻¹ M; for a W without an inverse the least error, and among those the least norm."""
     smallest = np.finfo(W.dtype).eps * max(W.shape)
     return _check_quotient(name, np.linalg.lstsq(W, M, rcond=smallest)[0])
 

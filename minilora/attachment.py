@@ -43,8 +43,8 @@ def attach(weights, adapters, *misplaced, rng=None, key=own_name):
     weight's.
 
     Raises ValueError when a pattern matches no name, a name is matched twice, an adapter cannot
-    take a weight, or weights that share a key need parameters of different shapes; TypeError for a
-    call in another form.
+    take a weight, or weights that share a key need parameters of different shapes; TypeError when
+    rng is not passed by name.
     """
     if misplaced:
         raise TypeError(
@@ -100,7 +100,7 @@ def _init(rng, adapter, name, W):
     if W.ndim != 2:
         merged = adapter.merge(start, frozen)
         if np.shape(merged) != W.shape:
-            reason = f"it is {W.shape}, no matrix, and the adapter makes {np.shape(merged)} of it"
+            reason = f"its shape is {W.shape}, not a matrix, and merge gives {np.shape(merged)}"
             raise ValueError(f"{where}: {reason}; Full() trains an array of any shape")
     return start, frozen
 
@@ -126,8 +126,8 @@ class Attached:
     def bind(self, params=None):
         """The weights of the model with these params (default: the initial ones).
 
-        An adapted matrix is an `Adapted`; where the adapter has `array`, or the weight is no
-        matrix, an array. All other weights are as given.
+        An adapted matrix is an `Adapted`; where the adapter has `array`, or the weight is not
+        a matrix, an array. All other weights are as given.
 
         Raises ValueError when keys, letters, shapes or dtypes of params are not those of
         `self.params`, or, outside a gradient, when they are not finite.
@@ -168,7 +168,8 @@ class Attached:
             own = params[key]
             for letter, array in start.items():
                 given = getval(own[letter])
-                # On the tape, training looks at the loss: to look at each parameter would be slow.
+                # On the tape only the loss is checked, by training: checking every array would be
+                # slow.
                 if given.dtype != array.dtype or not (isbox(own[letter]) or _finite(given)):
                     where = f"params[{key!r}][{letter!r}]"
                     found = given.dtype if given.dtype != array.dtype else "NaN or inf"
@@ -191,9 +192,9 @@ class Attached:
         return self.trainable / self.total
 
     def __call__(self, *arguments):
-        """Refused, with a TypeError: an `Attached` holds weights, and is no model."""
+        """Refused, with a TypeError: an `Attached` holds weights, and is not a model."""
         raise TypeError(
-            "an Attached holds weights and is no model: call model(attached.bind(params), x)"
+            "an Attached holds weights and is not a model: call model(attached.bind(params), x)"
         )
 
     def __repr__(self):

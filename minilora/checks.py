@@ -103,7 +103,7 @@ def check_width(x, W):
 
 
 def check_columns(U):
-    """Raise ValueError when a column of U has no squared length that is a normal number."""
+    """Raise ValueError unless U is a matrix whose columns have finite, normal squared lengths."""
     if len(getattr(getval(U), "shape", ())) != 2:
         raise ValueError(f"U must be a matrix (d_in, r), got {type(U).__name__}")
     lengths = np.sum(getval(U) ** 2, axis=0)
@@ -147,7 +147,7 @@ def check_tokens(tokens, vocabulary, context):
         raise ValueError(f"tokens must be integers, got {tokens.dtype}")
     if tokens.ndim < 1 or not 1 <= tokens.shape[-1] <= context:
         given = f"got shape {tokens.shape}"
-        raise ValueError(f"tokens must be 1 to {context} in a row, on the last axis, {given}")
+        raise ValueError(f"tokens must be 1 to {context} on the last axis, {given}")
     if tokens.size and (tokens.min() < 0 or tokens.max() >= vocabulary):
         given = f"{tokens.min()} … {tokens.max()}"
         raise ValueError(f"tokens must lie in 0 … {vocabulary - 1}, got {given}")

@@ -11,8 +11,8 @@ from fnmatch import fnmatchcase
 def adapter_of_each(weights, adapters):
     """{name: adapter} of the weights that a pattern matches; see `attach`.
 
-    Raises ValueError when a pattern matches no name or is no string, a name is matched twice, or a
-    value is no adapter; TypeError when adapters is no dict.
+    Raises ValueError when a pattern matches no name or is not a string, a name is matched twice, or
+    a value is not an adapter; TypeError when adapters is not a dict.
     """
     if not isinstance(adapters, dict):
         example = 'attach(weights, {"*.W": LoRA(rank=4)}, rng=rng)'
@@ -39,7 +39,7 @@ def adapter_of_each(weights, adapters):
 
 def _matched(weights, pattern):
     """The names that a pattern matches."""
-    literal = re.sub(r"\[([*?[])\]", r"\1", pattern)  # what glob.escape makes of it is the pattern
+    literal = re.sub(r"\[([*?[])\]", r"\1", pattern)  # glob.escape turns it into the pattern
     if re.sub(r"([*?[])", r"[\1]", literal) == pattern:
         return [literal] if literal in weights else []
     return [name for name in weights if fnmatchcase(name, pattern)]

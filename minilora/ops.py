@@ -52,7 +52,7 @@ defjvp(matvec, lambda g, y, W, x: matvec(g, x), lambda g, y, W, x: matvec(W, g))
 
 
 def _vectors(x):
-    """All vectors of x, one below the other: (..., d) -> (n, d)."""
+    """All vectors of x, stacked as rows: (..., d) -> (n, d)."""
     return x.reshape(-1, x.shape[-1])
 
 
@@ -90,14 +90,14 @@ def pad(rows, mask):
     return padded
 
 
-# A gradient g for y becomes for each row the g of its place.
+# The gradient for a row is that of y at the position of the row.
 defvjp(pad, lambda y, rows, mask: lambda g: g[mask])
 defjvp(pad, lambda g, y, rows, mask: pad(g, mask))
 
 
 @_primitive
 def add_at(W, region, z):
-    """A copy of W with z added to W[region]; all other entries are bitwise those of W.
+    """A copy of W with z added to W[region]; all other entries stay bitwise identical.
 
     region selects each entry at most once.
     """
@@ -146,8 +146,8 @@ def gelu(x):
 def _gelu_and_slope(x, block=1 << 15):
     """x Φ(x) and its slope Φ(x) + x φ(x), φ the density of N(0, 1).
 
-    Both at once, for they share Φ(x). Block by block and in place, for most of the time goes into
-    reading and writing: a block stays in the processor's cache.
+    Both at once, because they share Φ(x). Block by block and in place, because most of the time
+    goes into reading and writing: a block stays in the processor's cache.
     """
     entries = x.reshape(-1)
     y, slope = np.empty_like(entries), np.empty_like(entries)
@@ -268,7 +268,7 @@ def attention(q, k, v, ends, heads):
     The n rows are the tokens of all sentences, one sentence after the other; ends: the row after
     the last of each. A head has d_h = d / heads columns. Sentence by sentence nothing is padded,
     and the arrays stay in the processor's cache. The tape keeps the T × T probabilities of each
-    sentence and head: as much as q has, where T = d_h.
+    sentence and head: as many numbers as q has, where T = d_h.
     """
     sizes = (ends, heads)
     scores = _products(q * (q.shape[1] // heads) ** -0.5, k, *sizes)
@@ -352,8 +352,8 @@ defjvp(log_softmax, lambda g, y, logits: g - _row_sum(anp.exp(y) * g))
 def cross_entropy(logits, labels):
     """The mean of −log softmax(logits)[label], in nats. logits (n, classes), labels (n,) integers.
 
-    Raises ValueError when logits is no array (n, classes) with n ≥ 1, or labels are not integers
-    from 0 to classes − 1, one for each row.
+    Raises ValueError when logits is not an array (n, classes) with n ≥ 1, or labels are not
+    integers from 0 to classes − 1, one for each row.
     """
     n, classes = check_logits(logits)
     check_labels(labels, n, classes)

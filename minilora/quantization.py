@@ -18,8 +18,8 @@ bits:
                                      over a group of 256 blocks,  mean over all blocks
 
 Every absmax, step and the mean is a float32. Bits per entry of a large matrix: 4 + 32/64 = 4.5, and
-with double quantisation 4 + 8/64 + 32/(64 · 256) = 4.127. Blocks straddle rows when their length
-does not divide d_in.
+with double quantisation 4 + 8/64 + 32/(64 · 256) = 4.127. A block can lie in two rows when the
+block length does not divide d_in.
 
 Dettmers et al., 2023, arXiv 2305.14314, section 3. The levels follow the authors' code, whose 16
 values the paper prints. Departure: they hold the absmax in 8-bit floats, this file in 8-bit
@@ -29,9 +29,9 @@ What does it mean to merge an update ΔW into Ŵ? There are three answers.
 
 1. A dense float matrix Ŵ + ΔW, which is what an adapter's `merge` returns. Exact, but no longer
    four bits.
-2. The same, quantised again. Every entry of Ŵ lies on a level, so as long as the absmax stays, what
-   ΔW adds is lost wherever it is below half the gap to the next level. When the absmax changes,
-   entries of its block move that ΔW does not touch:
+2. The same, quantised again. Every entry of Ŵ lies on a level. So while the absmax stays the same,
+   what ΔW adds is lost wherever it is below half the gap to the next level. When the absmax
+   changes, entries of its block move that ΔW does not touch:
    - ΔW in a few rows (SBoRA-FB) leaves codes and absmax of all other rows bitwise identical when
      the block divides d_in. Otherwise the neighbours that share a block with a changed row may
      move; and with double quantisation every row, because the mean of all absmax does.
@@ -39,7 +39,7 @@ What does it mean to merge an update ΔW into Ŵ? There are three answers.
      moves nearly whole. For normally distributed W and four columns of ΔW twice its size, about
      60 % of the untouched entries move for d_in = 64 and 40 % for 128; for ΔW a tenth of the size
      of W it is still 8 % and 4 %.
-   With Wᵀ quantised in place of W the two change roles.
+   With Wᵀ quantised in place of W the two swap roles.
 3. The changed columns in full precision beside the four-bit rest. Nothing else moves; for SBoRA-FA
    this takes the memory of the unmerged adapter.
 
@@ -91,9 +91,9 @@ class Quantized:
     def __call__(self, x):
         """Ŵ x for every vector on the last axis of x: (..., d_in) -> (..., d_out).
 
-        Gradients flow through x. Every call makes the dense Ŵ anew, which reads one table; it lives
-        until the product is there, or in a gradient until the tape is gone, so that only the four
-        bits stay from one step to the next.
+        Gradients flow through x. Every call makes the dense Ŵ anew, by looking up one table.
+        It exists until the product is computed or, in a gradient, until the tape is freed. So only
+        the four bits stay from one step to the next.
 
         Raises ValueError when the last axis of x is not d_in.
         """

@@ -1,4 +1,4 @@
-"""What a weight is: the one seam between models and adapters.
+"""What a weight is: the one interface between models and adapters.
 
 A weight W (d_out, d_in) is a matrix, or an object that maps x as a matrix would:
 
@@ -100,7 +100,7 @@ class Adapted:
 
 
 def describe(adapter):
-    """The adapter as one would write it, without choices left at their defaults: "LoRA(rank=4)".
+    """The adapter as one would write it, without arguments left at their defaults: "LoRA(rank=4)".
 
     For a class that is not a dataclass, its own repr; if it has none, its name alone.
     """

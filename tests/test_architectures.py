@@ -473,7 +473,7 @@ def test_the_file_or_its_folder_is_read(tmp_path):
         (b"\xff\xfe", "is not JSON: .*utf-8"),
         (b"[" * 10**6, "is not JSON: "),
         (b'{"hidden_size": ' + b"9" * 5000 + b"}", "is not JSON: "),
-        (b" " * 10_000_001, "10,000,001 bytes are no config.json"),
+        (b" " * 10_000_001, "10,000,001 bytes are too many for a config.json"),
         (b"[1, 2]", "config must be an object"),
         (b'{"model_type": "t5"}', "config must have one of the model_types llama.* got 't5'"),
         (b'{"model_type": "llama", "hidden_size": Infinity}', "hidden_size must be .* got inf"),

@@ -424,9 +424,9 @@ def wrong_calls():
     yield "rank too large", ValueError, large, on({"*.W": CondLoRA(4)})
     bias = r"^LoRA\(rank=1\) on 'layers\.1\.b': W must be a matrix"
     yield "LoRA on a bias", ValueError, bias, on({"*1.b": LoRA(1)})
-    shape = r"^Wide\(\) on 'layers\.1\.b': it is \(6,\), .*\(2, 2\)"
+    shape = r"^Wide\(\) on 'layers\.1\.b': its shape is \(6,\), .*\(2, 2\)"
     yield "another shape", ValueError, shape, on({"*1.b": Wide()})
-    column = r"^Column\(\) on 'layers\.1\.b': it is \(6,\), .*\(6, 1\)"
+    column = r"^Column\(\) on 'layers\.1\.b': its shape is \(6,\), .*\(6, 1\)"
     yield "another shape of that size", ValueError, column, on({"*1.b": Column()})
     kernel = {"k": np.ones((2, 3, 4))}
     yield "three axes", ValueError, r"^Column\(\) on 'k': .*\(24, 1\)", on({"k": Column()}, kernel)

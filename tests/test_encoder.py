@@ -205,7 +205,7 @@ def test_a_random_encoder_is_drawn_as_bert_is(rng):
         ({"heads": True}, r"^heads must divide the width 6, got True"),
         (
             {"tokens": np.tile(TOKENS, 2), "mask": np.tile(MASK, 2)},
-            r"^tokens must be 1 to 7 in a row",
+            r"^tokens must be 1 to 7 on the last axis",
         ),
         ({"weights": {}}, r"^weights must have the names of the model: missing \['embeddings"),
         ({"weights": None}, r"^weights must be a dict"),

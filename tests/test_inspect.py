@@ -191,7 +191,7 @@ def test_what_the_legends_say_of_hra_is_so(rng):
     some have φ below chance, and the mean is above it.
     """
     assert "in any case" not in beside_base._HRA_LEGEND
-    assert "no yardstick" in beside_base._HRA_LEGEND
+    assert "do not compare the outputs with chance" in beside_base._HRA_LEGEND
     found = []
     for _ in range(200):
         U = rng.standard_normal((16, 3))
@@ -579,7 +579,7 @@ def test_layers_without_a_weight_are_said(checkpoint, base, rng):
         f"Not found in the base: 1 of {kind_name} (more than one name fits).",
         f"Not found in the base: 1 of {kind_name} "
         "(shape (10, 12), but the adapter is for (12, 10)).",
-        f"Not found in the base: 1 of {kind_name} (uint8, which are no floats).",
+        f"Not found in the base: 1 of {kind_name} (uint8, which is not a float type).",
         f"Not found in the base: 1 of {kind_name} (NaN or inf, or a norm that overflows).",
     ]
 
@@ -642,7 +642,7 @@ def test_a_model_that_keeps_the_transpose_is_transposed_when_the_file_says_so(
     kept = {name: np.ascontiguousarray(W.T) for name, W in weights.items()}
     folder = checkpoint(layers, {**LORA, "fan_in_fan_out": True})
     _, lines = printed(folder, base(kept))
-    assert "Transposed, for the model keeps Wᵀ (fan_in_fan_out): 2 layers." in lines
+    assert "Transposed, because the model keeps Wᵀ (fan_in_fan_out): 2 layers." in lines
     assert numbers(row(lines, "W and ΔW, outputs", "k = 1"), 1)[0] == 1
     if d_out == 12:
         _, lines = printed(folder, base(weights))
@@ -705,7 +705,7 @@ def test_the_folder_of_the_figure_is_made(checkpoint, tmp_path, rng):
     "W, why",
     [
         (np.ones((7, 10)), r"shape \(7, 10\), but"),
-        (np.ones((12, 10), int), "int64, which are no floats"),
+        (np.ones((12, 10), int), "int64, which is not a float type"),
     ],
 )
 def test_a_base_whose_layers_do_not_fit_says_why(W, why, checkpoint, base, rng):

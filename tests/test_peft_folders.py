@@ -182,10 +182,10 @@ def test_other_places_for_a_checkpoint_are_named(tmp_path):
 @pytest.mark.parametrize(
     "file, content, words",
     [
-        (CONFIG, b"", f"{CONFIG} is no JSON that can be read"),
-        (CONFIG, b"{", f"{CONFIG} is no JSON that can be read"),
-        (CONFIG, b"[" * 100_000, f"{CONFIG} is no JSON that can be read"),
-        (CONFIG, b"\xff", f"{CONFIG} is no JSON that can be read"),
+        (CONFIG, b"", f"{CONFIG} is not JSON that can be read"),
+        (CONFIG, b"{", f"{CONFIG} is not JSON that can be read"),
+        (CONFIG, b"[" * 100_000, f"{CONFIG} is not JSON that can be read"),
+        (CONFIG, b"\xff", f"{CONFIG} is not JSON that can be read"),
         (CONFIG, POINTER, f"{CONFIG} is a git-lfs pointer"),
         (ARRAYS, b"", f"{ARRAYS} is not a safetensors file: it is empty"),
         (ARRAYS, WHOLE["lora"][ARRAYS][:-1], f"{ARRAYS} is not a .* it is cut short, .* bytes of "),
@@ -249,7 +249,7 @@ def test_another_method_is_named_before_its_settings(tmp_path):
 @pytest.mark.parametrize("patterns", ["rank_pattern", "alpha_pattern"])
 def test_patterns_that_are_a_list_are_refused_by_name(patterns, tmp_path):
     folder = settings(tmp_path, **{patterns: ["layers.0"]})
-    says(folder, rf"{patterns} = \['layers.0'\], no \{{pattern: number\}}", [read])
+    says(folder, rf"{patterns} = \['layers.0'\], not \{{pattern: number\}}", [read])
 
 
 def test_what_attach_refuses_is_said_with_the_folder(tmp_path):
@@ -308,7 +308,9 @@ def test_of_a_whole_configuration_only_what_is_about_the_base_model_is_kept(rng,
 
 def test_what_is_said_about_nothing_is_refused(rng, tmp_path):
     attached = attach(WEIGHTS, {"layers.0.W": LoRA(2)}, rng=rng)
-    with pytest.raises(ValueError, match=r"^about must have words such as .*, got \['task_typ'\]"):
+    with pytest.raises(
+        ValueError, match=r"^about must have settings such as .*, got \['task_typ'\]"
+    ):
         write_peft(tmp_path, attached, about={"task_typ": "SEQ_CLS"})
     with pytest.raises(ValueError, match=r"^about must be a dict, such as a configuration, got "):
         write_peft(tmp_path, attached, about="SEQ_CLS")

@@ -185,7 +185,9 @@ def test_parameters_of_a_module_with_other_names_are_read(rng, tmp_path):
 @pytest.mark.parametrize("dtype", [np.int64, bool])
 def test_a_head_of_no_floats_is_refused_by_name(dtype, tmp_path):
     folder = put(tmp_path, {"layers.2.weight": np.ones((3, 4), dtype)})
-    says = rf"has 'base_model.model.layers.2.weight' of {np.dtype(dtype)}, which are no floats"
+    says = (
+        rf"has 'base_model.model.layers.2.weight' of {np.dtype(dtype)}, which is not a float type"
+    )
     with pytest.raises(ValueError, match=says):
         adapters_of(*open_checkpoint(folder))
 
@@ -320,7 +322,7 @@ def test_a_bias_has_the_layer_that_layer_of_gives_for_it(rng, tmp_path):
         write_peft(tmp_path, attached, layer_of=names.get)
         assert f"{PREFIX}encoder.base_layer.bias" in decoded((tmp_path / ARRAYS).read_bytes())
         assert len(read_peft(tmp_path, weights, layer_of=names.get).adapters) == 2
-    with pytest.raises(ValueError, match=r"^attached has Full\(\) on 'h.b', which is no layer"):
+    with pytest.raises(ValueError, match=r"^attached has Full\(\) on 'h.b', which is not a layer"):
         write_peft(tmp_path, attached, layer_of={"h.W": "encoder"}.get)
 
 

@@ -280,7 +280,7 @@ def test_a_vocabulary_with_a_piece_twice_is_refused(rng, tmp_path):
 def test_a_vocabulary_of_another_kind_is_refused(piece, rng, tmp_path):
     files = bert_files(rng)
     files["vocab.txt"] = "\n".join([*PIECES[:-1], piece]).encode()
-    with pytest.raises(ValueError, match=rf"vocab.txt is no uncased model's, .*{piece}"):
+    with pytest.raises(ValueError, match=rf"vocab.txt must be of an uncased model, .*{piece}"):
         read_bert(write_files(tmp_path / "bert", files))
 
 

@@ -355,7 +355,7 @@ def test_a_wrong_rank_is_named(wrong, rng):
         for wrong in (-1, 4):
             with pytest.raises(ValueError, match=rf"^rank\['{re.escape(name)}'\] must"):
                 transformer_adapters(weights, target, ranks | {name: wrong})
-    with pytest.raises(ValueError, match=r"^rank must .* but see \['c', 'head\.W'\]$"):
+    with pytest.raises(ValueError, match=r"^rank must .* but differs in \['c', 'head\.W'\]$"):
         transformer_adapters(weights, target, ranks | {"c": ranks.pop("head.W")})
 
 

@@ -1,5 +1,7 @@
 """Every tutorial runs from top to bottom, as a student starts it, and every warning is an error.
 
+Its solutions run with it, after their exercises, as on its page of the site.
+
 A terminal need not know λ and →: half of the tutorials run where only ASCII can be printed, the
 others where only the characters of cp1252 can, as on many a Windows.
 """
@@ -47,7 +49,15 @@ def encoding_for(script):
 
 
 def run(script):
+    """Run a tutorial with its solutions; __file__ is the tutorial's own."""
     encoding = encoding_for(script)
+    code = f"""
+from pathlib import Path
+from minilora.course.lessons import with_solutions
+script = {str(script)!r}
+names = {{"__name__": "__main__", "__file__": script}}
+exec(compile(with_solutions(script), script, "exec"), names)
+"""
     environment = {
         **os.environ,
         "MPLBACKEND": "agg",
@@ -55,7 +65,7 @@ def run(script):
         "PYTHONIOENCODING": encoding,
     }
     return subprocess.run(
-        [sys.executable, *WARNINGS, script],
+        [sys.executable, *WARNINGS, "-c", code],
         cwd=script.parent,
         env=environment,
         capture_output=True,
@@ -109,10 +119,12 @@ def test_a_tutorial_has_the_parts_that_a_student_counts_on(script):
     assert exercises == EXERCISES, (
         f"{script.name} must have three headings '### Exercise 1 (easy): …' to 3 (hard)"
     )
-    solutions = re.findall(r'^# %% tags=\["hide-cell"\]\n# Solution (\d): ', text, re.MULTILINE)
-    assert solutions == ["1", "2", "3"], (
-        f"""{script.name} must have three cells '# %% tags=["hide-cell"]' that begin with """
-        "'# Solution 1: …' to 3"
+    assert "# Solution" not in text, f"{script.name}: its solutions belong in tutorials/solutions"
+    solutions = (script.parent / "solutions" / script.name).read_text(encoding="utf-8")
+    found = re.findall(r'^# %% tags=\["hide-cell"\]\n# Solution (\d): ', solutions, re.MULTILINE)
+    assert found == ["1", "2", "3"], (
+        f"""solutions/{script.name} must have three cells '# %% tags=["hide-cell"]' that begin """
+        "with '# Solution 1: …' to 3"
     )
 
 

@@ -266,7 +266,6 @@ assert 2.5 * bound < min(errors) < 3.5 * bound
 # function that computes its gradient. (Meanwhile the arrays inside `f` are boxes that note what is done with them, and
 # a debugger shows an address for `x` and the value for `str(x)`: [lesson 3](03_counting.py) opens such a box.)
 
-
 # %%
 from autograd import grad
 
@@ -372,7 +371,6 @@ plt.show()
 # untrained network starts a little above: its probabilities are unequal, but for no reason that has to do with the
 # letter, and $-\log$ punishes what is too small more than it rewards what is too large. The gradient comes as a dict of
 # the same form as the weights.
-
 
 # %%
 from minilora import cross_entropy, value_and_grad
@@ -638,40 +636,12 @@ plt.show()
 #
 # </details>
 
-# %% tags=["hide-cell"]
-# Solution 1: to mirror or to reorder rows is to multiply with a permutation. To rotate by 90° is to mirror and to
-# transpose, which only exchanges the u and the v. So only shuffling all pixels changes anything.
-letter_sigma = np.linalg.svd(W, compute_uv=False)
-for name, changed in {
-    "rotated by 90°": np.rot90(W),
-    "mirrored": W[:, ::-1],
-    "rows reordered": W[rng.permutation(48)],
-    "all pixels shuffled": rng.permutation(W.ravel()).reshape(48, 48),
-}.items():
-    values = np.linalg.svd(changed, compute_uv=False)
-    print(f"{name:20} first three singular values {values[:3].round(2)}")
-    assert np.allclose(values, letter_sigma) == (name != "all pixels shuffled")
-    assert np.isclose(np.sum(values**2), np.sum(W**2))  # the Frobenius norm never changes
-
 # %% [markdown]
 # ### Exercise 2 (medium): a low rank takes noise away
 #
 # Draw a clean letter (an image of $0$ and $1$ such as `W > 0.5` will do) and add to each pixel Gaussian noise with the
 # standard deviation 0.3. Cut the noisy image down to rank $k$ and measure its distance to the *clean* one, for every
 # $k$. Which $k$ is best, and why neither the smallest nor the largest?
-
-# %% tags=["hide-cell"]
-# Solution 2: the first terms hold most of the letter, the later ones mostly noise, so the best k lies in between.
-clean = (W > 0.5).astype(np.float64)
-noisy = clean + rng.normal(0, 0.3, clean.shape)
-gaps = {k: np.linalg.norm(cut_to_rank(noisy, k) - clean) for k in range(1, 49)}
-best = min(gaps, key=gaps.get)
-print(
-    f"distance to the clean letter: rank 1 {gaps[1]:.1f}, "
-    f"rank {best} {gaps[best]:.1f}, all 48 ranks {gaps[48]:.1f}"
-)
-assert np.isclose(gaps[48], np.linalg.norm(noisy - clean))
-assert 3 <= best <= 8 and gaps[best] < 0.75 * min(gaps[1], gaps[48])
 
 # %% [markdown]
 # ### Exercise 3 (hard): cut where the data does not look
@@ -689,25 +659,6 @@ assert 3 <= best <= 8 and gaps[best] < 0.75 * min(gaps[1], gaps[48])
 # $Y_k = Y V^\top V$.
 #
 # </details>
-
-# %% tags=["hide-cell"]
-# Solution 3: M = VᵀV ΔW, with V from Y = X ΔWᵀ. It helps at ranks 4 and 8, but it does not use the loss.
-inputs, x = {}, rotated[0]
-for layer, name in enumerate(hidden):
-    inputs[name] = x
-    x = relu(linear(tuned[name], x) + weights[f"layers.{layer}.b"])
-for k in (1, 4, 8):
-    aware = {}
-    for name in hidden:
-        _, _, Vt = np.linalg.svd(linear(delta[name], inputs[name]), full_matrices=False)
-        M = Vt[:k].T @ (Vt[:k] @ delta[name])
-        plain = cut_to_rank(delta[name], k)
-        missed = [np.linalg.norm(linear(delta[name] - part, inputs[name])) for part in (M, plain)]
-        assert missed[0] < 0.9 * missed[1]
-        aware[name] = weights[name] + M
-    print(f"rank {k}: cut by ‖ΔW‖ {score(truncated(k)):.1%}, cut by the outputs {score(aware):.1%}")
-    assert k == 1 or score(aware) > score(truncated(k)) + 0.04
-    assert k not in trained or score(aware) < trained[k] - 0.25
 
 # %% [markdown]
 # ## Where to go next

@@ -78,7 +78,6 @@ assert np.isclose(loss(A, B), 0.5 * np.sum((B @ A - change) ** 2))
 # For this loss $G = \tfrac1n \sum \delta x^\top$, with $\delta$ the error of one output. So here is LoRA's backward
 # pass by hand, and autograd agrees.
 
-
 # %%
 from autograd import grad
 
@@ -216,7 +215,6 @@ assert attached.trainable == 4 * 4 * (144 + 144)
 # any such dict. `attached.bind(params)` makes weights for the model out of it: the adapted ones are no arrays but small
 # callable objects, and `linear(W, x)` calls them. So `mlp` runs unchanged and knows nothing of adapters. At the end
 # `merge` gives plain arrays again.
-
 
 # %%
 from minilora import accuracy, fit, mlp
@@ -356,7 +354,6 @@ for name, (A_c, B_c, other) in changes.items():
 # authors write of Adam that to tune $\alpha$ is roughly to tune the learning rate, if the start is scaled
 # appropriately; $A_0 / \sqrt c$ is what is appropriate. (Adam adds a tiny $\varepsilon$ to the size that it divides by.
 # For bitwise equality it has to be scaled too.)
-
 
 # %%
 from minilora import adam, adam_start
@@ -585,7 +582,6 @@ assert np.all(placed["rank 16 in layer 0"] > placed["rank 16 in layer 3"] + 0.08
 # > **What do you expect?** In float32, how large is the largest gap between two logits, merged and unmerged, divided by
 # > the largest logit? (a) Exactly 0, (b) between $10^{-7}$ and $10^{-5}$, (c) about $10^{-3}$.
 
-
 # %%
 from dataclasses import replace
 
@@ -776,31 +772,28 @@ assert 0.05 < merged < 0.4 and 0.02 < merged_32 < 0.2  # of the smallest update
 # rounding of the merged $W'$ to float16 that loses the small update.
 #
 # ## Exercises
+#
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 2.1
+# answers.py`. It tries your function on hundreds of random cases, and shows the smallest on which it fails.
 
-# %% [markdown]
+# % [markdown]
 # ### Exercise 1 (easy): many adapters, one update
 #
-# Take the trained $A$ and $B$ of one layer and any invertible matrix $M$ `(r, r)`. Show that $B M$ and $M^{-1} A$ are
-# another adapter with the same $\Delta W$. What does this say about comparing two adapters entry by entry?
-
-# %% tags=["hide-cell"]
-# Solution 1: (B M)(M⁻¹ A) = B A, so A and B alone say nothing: compare the products.
-name = "layers.0.W"
-A, B = params[name]["A"].astype(np.float64), params[name]["B"].astype(np.float64)
-M = rng.standard_normal((4, 4)) + 4 * np.eye(4)
-other = {"A": np.linalg.solve(M, A), "B": B @ M}
-assert np.allclose(other["B"] @ other["A"], B @ A)
-apart = np.linalg.norm(other["A"] - A) / np.linalg.norm(A)
-print(f"the two A differ by {apart:.0%} of their size, the two updates by rounding")
-assert apart > 0.4
+# Let $M$ `(r, r)` be any invertible matrix. With $B' = B M$ in place of $B$, which $A'$ gives the same $\Delta W$?
+# Write `other_factors(A, B, M)`, which returns `(A', B')` for $A$ `(r, d_in)` and $B$ `(d_out, r)`.
+#
+# Then take the trained $A$ and $B$ of `layers.0.W` and a random $M$. By how much does $A'$ differ from $A$, and
+# $B'A'$ from $BA$? What does this say about comparing two adapters entry by entry?
 
 # %% [markdown]
 # ### Exercise 2 (medium): α is the learning rate of B
 #
 # In (4), with one learning rate, $A$ has to start smaller. Keep its start this time, and give $A$ and $B$ (which starts
-# at zero) learning rates of their own. By which factors do you have to change them when $s$ becomes $4 s$, so that
-# gradient descent trains a bitwise identical $W'$? What are the factors for Adam (whose $\varepsilon$ for $B$ has to be
-# scaled as well)?
+# at zero) learning rates of their own. By which factors do you have to multiply them when $s$ becomes $c s$, so that
+# training gives the same $W'$ after every step? For Adam, the $\varepsilon$ of $B$ has to be scaled as well.
+#
+# Write `rate_factors(c)`, which returns five numbers: the factors of the rates of $A$ and of $B$ for gradient descent,
+# the two for Adam, and the factor of $\varepsilon$ for $B$. Why can powers of two for $c$ give a *bitwise identical* $W'$?
 #
 # <details><summary>Hint</summary>
 #
@@ -809,44 +802,15 @@ assert apart > 0.4
 #
 # </details>
 
-
-# %% tags=["hide-cell"]
-# Solution 2: A's rate stays, B's is divided by 16 (for Adam by 4). s enters twice: it multiplies what
-# B does, and B's gradient. So where B has a rate of its own, α is nothing else.
-def descend_two_rates(A, B, s, lr_a, lr_b, steps):
-    for _ in range(steps):
-        for_a, for_b = gradients(A, B, s)
-        A, B = A - lr_a * for_a, B - lr_b * for_b
-    return A, B
-
-
-A, B = starts["B zero"]
-A_s, B_s = descend_two_rates(A, B, s=1.0, lr_a=0.1, lr_b=0.1, steps=50)
-A_c, B_c = descend_two_rates(A, B, s=4.0, lr_a=0.1, lr_b=0.1 / 16, steps=50)
-assert np.array_equal(A_c, A_s) and np.array_equal(4 * B_c, B_s)
-
-
-def adam_two_rates(A, B, s, lr_b, eps_b, steps):
-    state_a, state_b = adam_start({"A": A}), adam_start({"B": B})
-    for _ in range(steps):
-        for_a, for_b = gradients(A, B, s)
-        a, state_a = adam({"A": A}, {"A": for_a}, state_a, lr=0.01, eps=1e-8)
-        b, state_b = adam({"B": B}, {"B": for_b}, state_b, lr=lr_b, eps=eps_b)
-        A, B = a["A"], b["B"]
-    return A, B
-
-
-A_s, B_s = adam_two_rates(A, B, s=1.0, lr_b=0.01, eps_b=1e-8, steps=50)
-A_c, B_c = adam_two_rates(A, B, s=4.0, lr_b=0.01 / 4, eps_b=4e-8, steps=50)
-assert np.array_equal(A_c, A_s) and np.array_equal(4 * B_c, B_s)
-# That B should learn faster than A is the idea of LoRA+ (see the references).
-
 # %% [markdown]
 # ### Exercise 3 (hard): back to rank r
 #
-# Side by side, two adapters have rank $2r$, three have $3r$. Find the adapter of rank $r$ that is closest to the sum,
-# without ever making a `(d_out, d_in)` matrix, which for a large language model is big and slow to decompose. Check it
-# against the singular value decomposition of the sum. How much of the sum is lost?
+# Side by side, two adapters have rank $2r$, three have $3r$. Write `compress(adapters, r)`: from a list of pairs
+# `(A, B)` it makes the one pair `(A, B)` of rank $r$ whose $BA$ is closest to the sum of all, in the Frobenius norm. It
+# must never make a `(d_out, d_in)` matrix, which for a large language model is big and slow to decompose.
+#
+# Then compress the two adapters of "Adding two adapters" to rank 4. How much of the sum is lost in each layer? (Between
+# a tenth and two thirds.)
 #
 # <details><summary>Hint</summary>
 #
@@ -854,19 +818,6 @@ assert np.array_equal(A_c, A_s) and np.array_equal(4 * B_c, B_s)
 # $2r \times 2r$ numbers.
 #
 # </details>
-
-# %% tags=["hide-cell"]
-# Solution 3: B A = Q_B (R_B R_Aᵀ) Q_Aᵀ, and only the small middle matrix needs a singular value decomposition.
-for name in stacked:
-    B, A = stacked[name]["B"].astype(np.float64), stacked[name]["A"].astype(np.float64)
-    Q_B, R_B = np.linalg.qr(B)
-    Q_A, R_A = np.linalg.qr(A.T)
-    U, sigma, Vt = np.linalg.svd(R_B @ R_A.T)  # (2r, 2r)
-    B_4, A_4 = (Q_B @ U[:, :4]) * sigma[:4], Vt[:4] @ Q_A.T
-    U, sigma, Vt = np.linalg.svd(B @ A)
-    assert np.allclose(B_4 @ A_4, (U[:, :4] * sigma[:4]) @ Vt[:4])
-    lost = np.linalg.norm(B @ A - B_4 @ A_4) / np.linalg.norm(B @ A)
-    print(f"{name}: rank 4 of 8 misses {lost:.0%} of the sum")
 
 # %% [markdown]
 # ## Where to go next

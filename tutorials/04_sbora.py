@@ -547,30 +547,28 @@ print(
 
 # %% [markdown]
 # ## Exercises
+#
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 4.1
+# answers.py`. It tries your function on hundreds of random cases, and shows the smallest on which it fails.
 
-# %% [markdown]
+# % [markdown]
 # ### Exercise 1 (easy): the cheaper side
 #
-# On LLaMA 3 8B, with q, k, v, up and down as above, take for each matrix the one of FA and FB that trains fewer
-# parameters. How many does rank 32 train in all? And which rank does LoRA's budget of 56,623,104 parameters then allow?
-# (Check: between 10 and 20 million, and a rank above 100.)
-
-# %% tags=["hide-cell"]
-# Solution 1: r min(d_out, d_in) for each matrix: FA for k, v and down, FB for up, and for q both are equal.
-cheaper = sum(
-    min(count_trainable(method(32), {name: shape}) for method in (SBoRAFA, SBoRAFB))
-    for name, shape in llama3.items()
-)
-rank = by_hand[0] // (cheaper // 32)
-print(f"{cheaper:,} at rank 32; LoRA's budget allows rank {rank}")
-assert cheaper == 32 * sum(min(shape) for shape in llama3.values()) == 14_680_064 and rank == 123
+# For each matrix, take the one of FA and FB that trains fewer parameters. Write `cheaper_side(shapes, budget)`, where
+# `shapes` is a dict `{name: (d_out, d_in)}`. It returns two integers: how many parameters all matrices train together
+# at rank 1, and the largest rank whose parameters do not exceed the budget.
+#
+# Then call it with `llama3`, the q, k, v, up and down of LLaMA 3 8B as above. How many parameters does rank 32 train in
+# all? Which rank does LoRA's budget of 56,623,104 allow? (Between 10 and 20 million, and a rank above 100.)
 
 # %% [markdown]
 # ### Exercise 2 (medium): undo a merge, bitwise
 #
-# You have merged an SBoRA-FA adapter and want $W$ back, bitwise identical. Subtract what was added, and count the
-# entries in the region that do not come back with the same bits. Then find a way that restores all of them, and say
-# what it costs in memory. (`same_bits` is defined in the optional section.)
+# You have merged an SBoRA-FA adapter into $W$ and want $W$ back, bitwise identical. Subtract what was added, and count
+# the entries of the region that do not come back with the same bits. (`same_bits` is defined in the optional section.)
+#
+# Then write `class Undo`. `Undo(W, cols)` is made before the merge and keeps what it needs, at most $r\,d_{out}$
+# numbers beside `cols`, a tuple of $r$ integers. Its method `restore(merged)` returns $W$ with all of its bits.
 #
 # <details><summary>Hint</summary>
 #
@@ -578,31 +576,16 @@ assert cheaper == 32 * sum(min(shape) for shape in llama3.values()) == 14_680_06
 #
 # </details>
 
-# %% tags=["hide-cell"]
-# Solution 2: (w + b) − b is rounded twice, so some bits are lost; r stored columns, as many numbers as B, restore all.
-W = network["layers.1.W"]
-adapter = SBoRAFA(16)
-start, frozen = adapter.init(rng, W)
-B = rng.standard_normal(start["B"].shape).astype(np.float32)
-after, cols = adapter.merge({"B": B}, frozen), frozen["cols"]
-back = after.copy()
-back[:, cols] -= B
-lost = ~same_bits(back, W)
-share = lost[:, cols].mean()
-print(f"by subtraction {share:.0%} of the entries in the region come back with other bits")
-assert 0.5 < share < 0.9 and not np.delete(lost, cols, axis=1).any()
-kept = W[:, cols].copy()
-back = after.copy()
-back[:, cols] = kept
-assert same_bits(back, W).all() and kept.size == B.size
-
 # %% [markdown]
 # ### Exercise 3 (hard): choose the columns instead of drawing them
 #
 # Random columns catch a random share of what full fine-tuning wants to change. Look first: compute the gradient of
 # the loss with respect to the full matrices, once, on all of the data to adapt on, and let SBoRA-FA take the columns
-# of each matrix where this gradient is longest. Compare with random columns at rank 8, on Fraktur and under uneven
-# light, on the three networks, with the learning rate 0.03. Does the difference have one sign on all three?
+# of each matrix where this gradient is longest.
+#
+# Write `longest_columns(gradient, r)`: a tuple of the $r$ columns of a gradient `(d_out, d_in)` whose Euclidean length
+# is largest, the longest first, as Python's integers. Then compare with random columns at rank 8, on Fraktur and under
+# uneven light, on the three networks, with the learning rate 0.03. Does the difference have one sign on all three?
 #
 # <details><summary>Hint</summary>
 #
@@ -610,31 +593,6 @@ assert same_bits(back, W).all() and kept.size == B.size
 # matrix needs an adapter of its own, `{"layers.0.W": SBoRAFA(8, cols=…), …}`.
 #
 # </details>
-
-# %% tags=["hide-cell"]
-# Solution 3: on Fraktur one look at the gradient helps, on all three networks. Under uneven light it does not help on
-# average here; with other networks we saw both signs.
-gains = {}
-for name in ("fraktur", "lighting"):
-    gains[name] = []
-    for network in networks:
-        _, gradient = value_and_grad(letters.mlp_loss, network, *to_adapt[name])
-        chosen = {}
-        for layer in hidden:
-            longest = np.argsort(-np.linalg.norm(gradient[layer], axis=0))[:8]
-            chosen[layer] = SBoRAFA(8, cols=tuple(longest.tolist()))
-        drawn, picked = (
-            score(attached.bind(params), name)
-            for attached, params in (
-                adapt(network, {letters.HIDDEN: SBoRAFA(8)}, name, lr=3e-2),
-                adapt(network, chosen, name, lr=3e-2),
-            )
-        )
-        gains[name].append(picked - drawn)
-        print(f"{name:9} random columns {drawn:.1f} %, chosen by the gradient {picked:.1f} %")
-print({name: np.round(values, 1) for name, values in gains.items()})
-assert min(gains["fraktur"]) > 1.5
-assert np.mean(gains["lighting"]) < np.mean(gains["fraktur"]) - 3
 
 # %% [markdown]
 # ## Where to go next

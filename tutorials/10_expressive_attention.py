@@ -73,7 +73,6 @@ assert np.allclose(shares.sum(axis=1), 1)
 # which tokens each token may see: a language model must not look at the tokens it is to predict, so token $i$ sees only
 # $j \le i$ (a *causal* mask). The other scores are set to $-\infty$, and their share is 0.
 
-
 # %%
 from minilora import causal
 
@@ -170,7 +169,6 @@ assert np.max(abs(new_q - Q_bar)) > 0.5
 # four $D \times D$ matrices of its own, and adds up their outputs $a_i$. Then a *feed-forward part* treats every token
 # alone: $z_i = \mathrm{relu}(W_1 a_i + b_1)$ and $h_i = W_2 z_i + b_2$, and $h_i$ is the next block's $x_i$. At the end
 # $y_i = W_o h_i$. There is no residual path and no LayerNorm (they come in the last section).
-
 
 # %%
 from minilora import relu
@@ -560,7 +558,6 @@ assert 9 <= len(lowered) <= 19 and max(lowered) < 1e-9
 # > **What do you expect?** For which of the three frozen networks is a rank below $\lceil D/2 \rceil = 3$ exact with the
 # > construction? (a) the pretrained one and that of the small change; (b) that of the small change; (c) none.
 
-
 # %%
 from minilora import adam, adam_start, learning_rate, value_and_grad
 
@@ -759,7 +756,6 @@ assert contradiction > 1
 # What is still true: replace $W_1$, $W_2$ and $W_o$ in full, and half the rank suffices for the heads. That is
 # `residual_adapters`.
 
-
 # %%
 from minilora.theorems.transformer import residual_adapters
 
@@ -819,7 +815,6 @@ for name, change in changes.items():
 assert max(left_over[name] for name in ("2 I", "2 Q + 1 m^T", "a permutation")) < 1e-13
 assert min(left_over[name] for name in ("one flipped sign", "our C")) > 0.1
 
-
 # %% [markdown]
 # Is a $C$ that passes enough? Give the target a $\bar W_2 = C W_2$ in the first block, and put a LayerNorm before
 # each block of both networks. The second block then takes $Q$ where it took $C$, and all is as exact as before. For the
@@ -868,7 +863,6 @@ assert gate_error > 0.35
 # How much can such adapters reach? Count dimensions: take the derivative of all these products with respect to all
 # parameters of the adapters. Its rank, at random values, is the number of independent directions in which the products
 # can move. Where it is smaller than with adapters of full rank, the products of almost no target can be reached.
-
 
 # %%
 from autograd import jacobian
@@ -969,14 +963,6 @@ print(aligned(results))
 # With one token, $W_Q$ and $W_K$ do not matter. Find another kind of input, with many tokens, for which they do not
 # matter either. Check it on the network `weights` by replacing all its queries and keys by random ones.
 
-# %% tags=["hide-cell"]
-# Solution 1: equal tokens. Whatever the shares are, a mixture of equal values is that value.
-shuffled = {name: matrix(D) if name.endswith(("q.W", "k.W")) else W for name, W in weights.items()}
-for name, tokens in (("equal tokens", np.repeat(X[:1], 5, axis=0)), ("different tokens", X)):
-    change = np.max(abs(plain_transformer(shuffled, tokens) - plain_transformer(weights, tokens)))
-    print(f"{name}: outputs move by {change:.0e}")
-    assert change < 1e-12 if name == "equal tokens" else change > 0.5
-
 # %% [markdown]
 # ### Exercise 2 (medium): queries and values only
 #
@@ -990,20 +976,6 @@ for name, tokens in (("equal tokens", np.repeat(X[:1], 5, axis=0)), ("different 
 # and `goal` from "Below half the rank".
 #
 # </details>
-
-# %% tags=["hide-cell"]
-# Solution 2: rank D. Only the sum of the ranks counts, so rank 2R on W_Q alone does what rank R on both does.
-for R in range(5):
-    alone, both = adapt_product(pair, goal, [2 * R, 0]), adapt_product(pair, goal, [R, R])
-    lower, upper = add_adapters(pair, alone)
-    missed = np.linalg.norm(upper @ lower - goal, 2)
-    print(
-        f"rank {2 * R} on W_Q alone: {missed:.2e}; "
-        f"rank {R} on W_Q and W_K: {predicted_error(pair, goal, R)[0]:.2e}"
-    )
-    assert abs(missed - predicted_error(pair, goal, R)[0]) < 1e-12
-    assert sum(own["A"].size for own in alone) == sum(own["A"].size for own in both)
-assert predicted_error(pair, goal, [7, 0])[0] > 0.02
 
 # %% [markdown]
 # ### Exercise 3 (hard): keys that are shared
@@ -1019,32 +991,6 @@ assert predicted_error(pair, goal, [7, 0])[0] > 0.02
 # $R(2D - R)$. And each head alone is still a product of two. In the derivative, `theta` now has $2(H + 1)$ blocks.
 #
 # </details>
-
-# %% tags=["hide-cell"]
-# Solution 3: more, once there are many heads: all products have to share what the adapter on W_K adds.
-# (H + 1) R (2D − R) ≥ H D² means R ≥ D − D/√(H + 1), which tends to D; and each head alone asks for R ≥ D/2.
-
-
-def shared_keys(D, heads, rank):
-    frozen = np.array([matrix(D) for _ in range(heads + 1)])
-
-    def products(theta):
-        W = frozen + theta[:, 0] @ T(theta[:, 1])
-        return np.ravel(W[0].T @ W[1:])
-
-    derivative = jacobian(products)(rng.standard_normal((heads + 1, 2, D, rank)))
-    return int(np.linalg.matrix_rank(derivative.reshape(len(derivative), -1), tol=1e-8))
-
-
-for count, d in ((1, 4), (2, 4), (4, 4), (8, 4), (2, 7)):
-    reached = [shared_keys(d, count, rank) for rank in range(1, d + 1)]
-    enough = 1 + reached.index(count * d**2)
-    bound = max(d / 2, d - d / np.sqrt(count + 1))
-    print(
-        f"H = {count}, D = {d}: dimensions {reached} of {count * d**2}; "
-        f"ranks below {enough} are not enough, bound {bound:.2f}"
-    )
-    assert enough == np.ceil(bound - 1e-9)
 
 # %% [markdown]
 # ## Where to go next

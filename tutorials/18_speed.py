@@ -35,7 +35,6 @@ rng = np.random.default_rng(0)
 # block of one, a block of the other, so that a slow minute affects both. Take the ratio of blocks that ran one after
 # the other, and then the median of the ratios, which one bad block cannot move.
 
-
 # %%
 import time
 
@@ -82,7 +81,6 @@ assert 0.7 < same < 1.4 and half < 0.8
 # $$ \frac{\partial}{\partial B} = g\, h^\top, \qquad \frac{\partial}{\partial A} = (B^\top g)\, x^\top, \qquad
 # \frac{\partial}{\partial x} = W^\top g + A^\top (B^\top g). \tag{1} $$
 
-
 # %%
 from minilora import linear
 
@@ -117,7 +115,6 @@ def backwards(weights, params, seen, g):
 
 # %% [markdown]
 # The library does the same with a tape. Same loss, same gradients, so the two can be compared.
-
 
 # %%
 from minilora import LoRA, attach, cross_entropy, init_mlp, mlp, value_and_grad
@@ -212,7 +209,6 @@ plt.show()
 # Each operation on a *traced* array, one that the gradient depends on, writes a *node*, an entry of the tape. Going
 # back visits each node once. That is Python code, and takes the same time whether the array has ten entries or a
 # thousand. Count the nodes of the step.
-
 
 # %%
 from autograd.core import VJPNode
@@ -369,7 +365,6 @@ assert ratio > 1.15
 #
 # > **What do you expect?** Which of the first two is slower, at $d = 256$, $r = 8$ and 32 rows? (a) The first, (b) the
 # > second, (c) they are within a factor of 1.5.
-
 
 # %%
 from minilora import HRA
@@ -556,24 +551,6 @@ for found in results("scaling", "scaling").values():
 #
 # </details>
 
-# %% tags=["hide-cell"]
-# Solution 1: seven nodes a layer; the first has five, for its W x is not traced and no ReLU stands before it.
-counts = {}
-for depth in (2, 4, 8):
-    deep = init_mlp(rng, (16,) * (depth + 1))
-    own = attach(deep, {"*.W": LoRA(2)}, rng=rng)
-    batch = rng.standard_normal((4, 16)).astype(np.float32)
-    targets = rng.integers(16, size=4)
-    counts[depth] = count_nodes(
-        lambda params, own=own, batch=batch, targets=targets: cross_entropy(
-            mlp(own.bind(params), batch), targets
-        ),
-        own.params,
-    )
-print(counts)
-# A x, s ·, B h, W x, +, + b and the ReLU before; and one node for cross-entropy.
-assert all(count == 5 + 7 * (depth - 1) + 1 for depth, count in counts.items())
-
 # %% [markdown]
 # ### Exercise 2 (medium): from which rank on is the thin path no bargain?
 #
@@ -586,27 +563,6 @@ assert all(count == 5 + 7 * (depth - 1) + 1 for depth, count in counts.items())
 # Set $2 n r d = r d^2 + n d^2$ and solve for $r$. Is there a solution for every $n$?
 #
 # </details>
-
-# %% tags=["hide-cell"]
-# Solution 2: r = n d / (2 n − d), about d / 2 for a large batch; the times cross between r = 16 and r = d too.
-d, n = 128, 512
-crossing = n * d / (2 * n - d)
-wide = rng.standard_normal((n, d)).astype(np.float32)
-found = {}
-for r in (4, 16, 64, 128):
-    A, B = (
-        rng.standard_normal((r, d)).astype(np.float32),
-        rng.standard_normal((d, r)).astype(np.float32),
-    )
-    _, _, found[r] = compare(
-        lambda A=A, B=B: (wide @ A.T) @ B.T, lambda A=A, B=B: wide @ (B @ A).T, rounds=5
-    )
-    print(
-        f"r = {r:3}: thin path / product first {found[r]:.2f}, "
-        f"by count {2 * n * r / (r * d + n * d):.2f}"
-    )
-print(f"the counts are equal at r = {crossing:.0f}; for n ≤ d / 2 never")
-assert max(found[4], found[16]) < 0.8 and found[128] > 1.1
 
 # %% [markdown]
 # ### Exercise 3 (hard): LoRA in one node
@@ -621,54 +577,6 @@ assert max(found[4], found[16]) < 0.8 and found[128] > 1.1
 # function of $g$. To use it in the MLP, put an object into the weights that can be called.
 #
 # </details>
-
-
-# %% tags=["hide-cell"]
-# Solution 3: 12 nodes in place of 27, and less time; but LoRA's formula is now written four times.
-from autograd.extend import defvjp, primitive
-from autograd.test_util import check_grads
-
-
-@primitive
-def lora(A, B, x, W):
-    return x @ W.T + (x @ A.T) @ B.T
-
-
-defvjp(
-    lora,
-    lambda y, A, B, x, W: lambda g: (g @ B).T @ x,
-    lambda y, A, B, x, W: lambda g: g.T @ (x @ A.T),
-    lambda y, A, B, x, W: lambda g: g @ W + (g @ B) @ A,
-)
-
-
-class InOneNode:
-    def __init__(self, own, W):
-        self.own, self.W = own, W
-
-    def __call__(self, x):
-        return lora(self.own["A"], self.own["B"], x, self.W)
-
-
-small = [rng.standard_normal(shape) for shape in ((2, 5), (4, 2), (3, 5), (4, 5))]
-check_grads(lora, argnum=[0, 1, 2], modes=["rev"], order=1)(*small)
-weights, attached, params, x, labels = problem(64, 32)
-
-
-def fused_loss(params):
-    bound = weights | {name: InOneNode(own, weights[name]) for name, own in params.items()}
-    return cross_entropy(mlp(bound, x), labels)
-
-
-assert count_nodes(fused_loss, params) == 12
-_, fused = value_and_grad(fused_loss, params)
-_, usual = with_tape(attached, params, x, labels)
-assert all(np.allclose(fused[n][k], usual[n][k], rtol=1e-3, atol=1e-5) for n in usual for k in "AB")
-_, _, ratio = compare(
-    lambda: value_and_grad(fused_loss, params), lambda: with_tape(attached, params, x, labels)
-)
-print(f"in one node: {ratio:.2f} of the time")
-assert ratio < 0.9
 
 # %% [markdown]
 # ## Where to go next

@@ -2,14 +2,14 @@
 
     init(rng, W)                 -> params (float arrays to train), frozen (what training keeps)
     forward(params, frozen, x)   -> y, the cheap path: it never builds a (d_out, d_in) array
-    merge(params, frozen)        -> the same map as one new matrix (d_out, d_in), derived on its own
+    merge(params, frozen)        -> the same map as one new matrix (d_out, d_in), by its own formula
 
 W is any weight (minilora.weight). An adapter that trains a whole array, as Full does, may have a
 fourth, for what a model adds (a bias) or indexes (an embedding):
 
     array(params, frozen)        -> the weight as an array
 
-Any class with these methods can be attached; none has to be registered or to inherit.
+Any class with these methods can be attached, without registration and without a base class.
 """
 
 import dataclasses

@@ -10,11 +10,11 @@ Layers of one shape share Θ_A and Θ_B by the key of `attach`, which shares not
     attach(weights, {"*.q.W": CondLoRA(8)}, rng=rng, key=kind)
 
 The update cannot leave the column space and the row space of W: what W maps to zero, W' maps to
-zero. For an invertible W that is no limit: one layer alone reaches every ΔW that LoRA reaches.
+zero. For an invertible W this is no restriction: a single layer reaches every ΔW that LoRA does.
 
 Kim et al., 2024, arXiv 2403.14946. The authors' released code feeds the rows of W to both linear
-layers, which gives W M Wᵀ in place of W M W and needs square W; this one follows the formula above
-and takes any shape.
+layers, which gives W M Wᵀ in place of W M W and needs square W. This adapter follows the formula
+above and takes any shape.
 """
 
 from collections.abc import Callable

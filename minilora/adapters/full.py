@@ -1,4 +1,4 @@
-"""Full fine-tuning, the yardstick: every entry of W is trained.
+"""Full fine-tuning, the baseline: every entry of W is trained.
 
     W' = the trained copy of W            d_out · d_in trainable parameters
 

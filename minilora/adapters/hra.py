@@ -4,15 +4,15 @@
 
     r d_in trainable parameters
 
-A reflection is a mirror: it negates u_i and keeps all that is orthogonal to it. H rotates and
+A reflection is a mirror: it negates u_i and keeps everything orthogonal to it. H rotates and
 reflects the inputs of W but stretches nothing: W' keeps the singular values of W, the lengths of
 its rows and the angles between them. It is LoRA in disguise: H − I = −U Γ Uᵀ has at most rank r,
 so W' = W + B A with A = Uᵀ and B = −W U Γ. `forward` uses that form (compact WY); `merge` applies
 the reflections one by one.
 
 An even number of reflections in adjacent equal pairs starts as the identity, because each pair
-cancels. An odd number never is the identity: its determinant is −1. Then W' = W only if W has a
-kernel, with H x − x in it for every x.
+cancels. The product of an odd number is never the identity: its determinant is −1. Then W' = W only
+if W has a kernel, with H x − x in it for every x.
 
 Yuan, Liu & Xu, 2024, arXiv 2405.17484. Compact WY: Schreiber & Van Loan, 1989. The paper's λ says
 how strongly the columns of U are held orthogonal: `HRA` is λ = 0; for λ > 0 add

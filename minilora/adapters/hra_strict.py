@@ -4,13 +4,15 @@
 
     r d_in trainable parameters
 
-Reflections along orthogonal vectors commute and their product is I − 2P, whatever basis of the span
-U is. `forward` goes to an orthogonal basis, by the eigenvectors of UᵀU, and applies the formula to
-that; `merge` makes an orthonormal one by Gram–Schmidt and reflects along each vector.
+Reflections along orthogonal vectors commute and their product is I − 2P, for every basis U of the
+span. `forward` changes to an orthogonal basis, by the eigenvectors of ÛᵀÛ with Û the unit columns,
+and applies the formula to it; `merge` makes an orthonormal one by Gram–Schmidt and reflects along
+each vector.
 
-The nearer the columns of U are to dependent, the less their rounding lets P be known. Such U are
-refused. For all others `forward` and `merge` agree up to 100 ε ‖W‖ ‖x‖, ε = np.finfo(dtype).eps, in
-the cases tried with r up to 6, and up to a few times that with r = 89.
+The nearer the columns of U are to linear dependence, the less accurately they determine P after
+rounding. U that are too near are refused. For all others `forward` and `merge` agree up to 100 ε
+‖W‖ ‖x‖, ε = np.finfo(dtype).eps, in the cases tried with r up to 6, and up to a few times that with
+r = 89.
 
 Yuan, Liu & Xu, 2024, arXiv 2405.17484. The authors orthogonalise by Gram–Schmidt in every step;
 from the equal pairs that free HRA starts with that is a division by rounding noise, so here the
@@ -25,7 +27,7 @@ from autograd.tracer import getval
 from minilora.checks import check_columns, check_matrix, check_rank
 from minilora.weight import dense, linear, reflect
 
-_SMALLEST = 1e-4  # eigenvalue of ÛᵀÛ that is allowed: above it rounding counts at most 100 times
+_SMALLEST = 1e-4  # eigenvalue of ÛᵀÛ that is allowed: it amplifies rounding at most 100-fold
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class HRAStrict:
     """W' = W (I − 2 P), P the projection on the span of U: reflections in r orthogonal directions.
 
     rank: r, at most d_in. H = I − 2P is never the identity: ‖H − I‖_F = 2√r whatever U is. So W'
-    can be W only if W has a kernel of r dimensions. Training starts as near to W as it can, with U
-    the right-singular vectors of the r smallest singular values σ of W, where ‖W' − W‖_F =
+    can be W only if W has a kernel of r dimensions. Training starts as near to W as possible, with
+    U the right-singular vectors of the r smallest singular values σ of W, where ‖W' − W‖_F =
     2 √(Σ σ²) over those r.
 
     Raises ValueError when rank is not an integer of at least 1.

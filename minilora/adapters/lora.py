@@ -4,8 +4,8 @@
 
     r (d_out + d_in) trainable parameters
 
-A starts random and B at zero, so W' = W before the first step. Were both zero, both gradients would
-be zero and neither would ever move: ∂/∂B has the factor A x, and ∂/∂A the factor Bᵀ.
+A starts random and B at zero, so W' = W before the first step. If both were zero, both gradients
+would be zero and neither would ever move: ∂/∂B has the factor A x, and ∂/∂A the factor Bᵀ.
 
 Hu et al., 2021, arXiv 2106.09685, section 4.1, equation 3. A is drawn from N(0, 1/d_in), so that
 the entries of A x start at the size of those of x (in the mean square); the paper says only "random
@@ -26,9 +26,9 @@ from minilora.weight import dense, describe, linear, normal
 class LoRA:
     """Low-rank adaptation, W' = W + s B A.
 
-    rank: r. More than min(d_out, d_in) is redundant, for B A has at most that rank, but allowed:
-    a layer with few outputs may have it. alpha: α; None stands for α = r, hence s = 1.
-    scaling: s as a function of (alpha, rank); `alpha_over_sqrt_rank` makes it rsLoRA.
+    rank: r. More than min(d_out, d_in) is redundant, because B A has at most that rank. It is
+    allowed, so that one LoRA fits layers with few outputs too. alpha: α; None stands for α = r,
+    hence s = 1. scaling: s as a function of (alpha, rank); `alpha_over_sqrt_rank` makes it rsLoRA.
 
     Raises ValueError when rank is not an integer of at least 1, or alpha or s not a positive
     number.

@@ -36,7 +36,7 @@ def scale_of(adapter):
 
 
 def _scaled(adapter):
-    """What the adapter's scaling gives, whatever that is."""
+    """What the adapter's scaling returns, unchecked."""
     alpha = adapter.rank if adapter.alpha is None else adapter.alpha
     return adapter.scaling(alpha, adapter.rank)
 

@@ -1,4 +1,4 @@
-"""The linear layers of real models as tables of sizes: count parameters without a weight.
+"""The linear layers of real models as tables of sizes: count parameters without the weights.
 
     llama = MODELS["llama3-8b"]
     count_trainable(LoRA(rank=32), llama.shapes("qkv"))                # q, k and v of all 32 layers

@@ -1,7 +1,7 @@
 """The entries of a model's config.json, each checked when it is read.
 
-A file may leave entries out, as old ones do. What they are then is the `usual` value, the one that
-Hugging Face's transformers takes.
+A file may leave entries out, as old ones do. They then have the `usual` value, the one that Hugging
+Face's transformers takes.
 """
 
 import json
@@ -65,14 +65,14 @@ class Entries:
 
 
 def read_config(file):
-    """What a file of JSON holds. Raises ValueError when there is none, or it is something else."""
+    """The value in a JSON file. Raises ValueError when it is missing, too large or not JSON."""
     file = Path(file)
     if not file.is_file():
         below = file.with_name("adapter_config.json").is_file()
         advice = "; the folder holds an adapter: count the model that it is for" if below else ""
         raise ValueError(f"there is no such file{advice}")
     if file.stat().st_size > _MOST_BYTES:
-        raise ValueError(f"{file.stat().st_size:,} bytes are no config.json")
+        raise ValueError(f"{file.stat().st_size:,} bytes are too many for a config.json")
     try:
         return json.loads(file.read_text("utf-8"))
     except OSError as error:

@@ -41,7 +41,7 @@ class _Family(NamedTuple):
     aliases: dict
 
 
-# ---- What is around the layers
+# ---- Parameters outside the linear maps of the layers
 
 
 def _llama(entries, table):
@@ -92,7 +92,7 @@ def _distances(entries):
 
 
 def _deberta(entries, table):
-    """The fused qkv has no bias, but q and v have; relative positions have their own matrices."""
+    """The fused qkv has no bias, but q and v do; relative positions have their own matrices."""
     d = table.width
     in_a_layer, embedded = 2 * d, 0
     if entries.flag("relative_attention"):
@@ -103,7 +103,7 @@ def _deberta(entries, table):
 
 
 def _deberta_v2(entries, table):
-    """Distances may be in buckets and have a norm; behind the first layer may be a convolution."""
+    """Distances may be in buckets and have a norm; a convolution may follow the first layer."""
     d = table.width
     head_dim = d // entries.size("num_attention_heads")
     if entries.size_or(head_dim, "attention_head_size") != head_dim:

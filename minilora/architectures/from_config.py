@@ -30,7 +30,7 @@ def read_architecture(path):
     """The table of sizes of a model, from its config.json or a folder that holds one.
 
     Raises ValueError, with the file, when there is none, or as `architecture_of` does. Raises
-    TypeError when path is no path.
+    TypeError when path is neither a str nor a path.
     """
     if not isinstance(path, (str, PathLike)):
         raise TypeError(f"path must be a path, got {path!r:.80}")

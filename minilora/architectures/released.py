@@ -12,7 +12,7 @@ from minilora.architectures.from_config import architecture_of
 
 
 def _config(model_type, vocabulary, width, layers, heads, hidden, **others):
-    """The entries of a config.json that every family has but GPT-2, and others."""
+    """The entries of a config.json that every family except GPT-2 has, and others."""
     return {
         "model_type": model_type,
         "vocab_size": vocabulary,

@@ -6,7 +6,7 @@
     o           (width, q_width)        down        (width, hidden)
 
 A fused matrix, qkv or gate_up, is one part, because an adapter on it is one adapter: with rank r,
-LoRA on qkv has one A of r rows for all three, where q, k and v apart would have one each.
+LoRA on qkv has one A of r rows for all three, while separate q, k and v have one each.
 """
 
 from typing import NamedTuple
@@ -47,7 +47,7 @@ class Architecture(NamedTuple):
 
         The shape is that of W in y = W x, also for GPT-2, which stores Wᵀ.
 
-        Raises ValueError for any other.
+        Raises ValueError for any other target, and for none.
         """
         parts = list(self.names) if targets is None else self._parts(targets)
         shape_of = self.shapes_in_a_layer()

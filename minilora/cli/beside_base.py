@@ -1,11 +1,12 @@
 """Compare the updates of a checkpoint with the weights of the model below them.
 
-What is found means something only beside what chance gives, or a comparison in which nothing could
-be found. Chance is the mean for random subspaces. For the conversion matrices, with which
+What is found means something only beside what chance gives, or beside a control in which nothing
+can be found. Chance is the mean for random subspaces. For the conversion matrices, with which
 A = Θ_A W and B = W Θ_Bᵀ, there are two more: each A and B with the W of the next layer, and random
-ones in their place. If the layers are as alike then, it is their W that are alike, and no relation
-between W and what was learned. A random W with the same singular values needs no calculation: Θ
-then spans a uniform subspace of its own in every layer, which is chance.
+ones in their place. If the layers are as similar then, the reason is that their W are similar, and
+not
+a relation between W and what was learned. A random W with the same singular values needs no
+calculation: Θ then spans a uniform subspace of its own in every layer, which is chance.
 """
 
 from bisect import bisect_left
@@ -31,7 +32,7 @@ _DIRECTIONS = (1, 2, 4, 8)
 _FIRST = 10  # singular vectors of W' that may be intruders
 _THRESHOLD = 0.5  # |cosine| below which they are
 _SECONDS = 3e-9  # of the comparisons, for each d_out d_in min(d_out, d_in), on one slow core
-_PATIENCE = 90.0  # seconds for which nobody was asked
+_PATIENCE = 90.0  # seconds that are spent without --full
 _DEVIATIONS = 4  # from chance, in those of the mean, at which a number is marked
 _LEGEND = f"""\
 Means over the layers. Intruders: how many of the first {_FIRST} left singular vectors of W' have
@@ -44,7 +45,7 @@ A = Θ_A W and B = W Θ_Bᵀ, by least squares. What the three rows of a Θ have
 W alone. A is as the file has it, with its random start, which hides what was learned of Θ_A."""
 _HRA_LEGEND = """\
 The columns of HRA's ΔW = W (H − I) lie in the column space of W, and if H has nothing to do with W
-they lean to its large directions. So chance is no yardstick for the outputs."""
+they tend to its large directions. So do not compare the outputs with chance."""
 
 
 def base_weights(model, shapes, transposed):
@@ -80,7 +81,7 @@ def base_weights(model, shapes, transposed):
     notes = []
     if count:
         layers = counted(count, "layer")
-        notes.append(f"Transposed, for the model keeps Wᵀ (fan_in_fan_out): {layers}.")
+        notes.append(f"Transposed, because the model keeps Wᵀ (fan_in_fan_out): {layers}.")
     reasons = Counter((kind(layer), reason) for layer, reason in missing.items())
     for (kind_name, reason), times in reasons.items():
         notes.append(f"Not found in the base: {times} of {kind_name} ({reason}).")
@@ -88,9 +89,9 @@ def base_weights(model, shapes, transposed):
 
 
 def _problem(W, shape):
-    """Why W is none for an adapter of this shape, or cannot be measured; "" if it can."""
+    """Why W does not fit an adapter of this shape, or cannot be measured; "" if it can."""
     if W.dtype.kind != "f":
-        return f"{W.dtype}, which are no floats"
+        return f"{W.dtype}, which is not a float type"
     if not _fits(W, shape):
         return f"shape {W.shape}, but the adapter is for {shape}"
     if not np.max(np.abs(W)) < np.finfo(_plain(W).dtype).max / W.size**0.5:

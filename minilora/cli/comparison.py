@@ -26,7 +26,7 @@ class Method(NamedTuple):
     """Adapters for patterns of names, and the peak learning rate that suits them."""
 
     family: str  # what tables and figures call it
-    size: str  # the same, behind the family: "r=4"
+    size: str  # what follows the family there: "r=4"
     adapters: dict  # as for `attach`
     lr: float
     key: Callable = own_name  # as for `attach`

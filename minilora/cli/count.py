@@ -1,4 +1,5 @@
-"""Count what every adapter trains in a real model, and the memory that takes, without its weights.
+"""Count the trainable parameters of each adapter in a real model, and their memory, without
+weights.
 
 The model is one of `MODELS`, or what a config.json describes. No matrix of its size is made: see
 `minilora.architectures`.

@@ -70,7 +70,8 @@ def inspect_checkpoint(path, base=None, plot=None, full=False, show=print_line):
     """Print what the adapters of a checkpoint of PEFT are like, and beside their base model.
 
     path: its folder. base: what `read_safetensors` takes for the model. plot: a PNG file for the
-    singular values. full: spare no time. show: called with each text to print.
+    singular values. full: do all SVDs of W, however long they take. show: called with each text to
+    print.
 
     Returns {name of a layer: singular values of ΔW, or of H − I for HRA without its W}.
 

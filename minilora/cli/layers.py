@@ -19,8 +19,8 @@ effective rank exp(−Σ p log p), stable rank Σσ² / σ₁², share of the fi
 ROTATION_LEGEND = """\
 W' = W H. ‖H − I‖: the mean of the Frobenius norms, 2 √r for r orthogonal reflections.
 angle: the largest of the eigenvalues of H. 180° is a direction that H reverses: so does any product
-of an odd number of reflections. ‖ÛᵀÛ − I‖: how far the unit columns of U are from orthogonal, in
-the mean; √r or more for the equal pairs that HRA starts with."""
+of an odd number of reflections. ‖ÛᵀÛ − I‖: how far the unit columns of U are from orthogonal, on
+average; √r or more for the equal pairs that HRA starts with."""
 _ROUNDING = 1e-9  # of H − I, whose U was taken in float64: smaller singular values are zero
 
 

@@ -21,7 +21,8 @@ COMMANDS = {
     "letters": "compare all adapters on images of letters: a table and two figures",
     "text": "compare all adapters on a language model that goes from prose to Python code",
     "real": "compare all adapters on a pretrained Transformer and sentences of film reviews",
-    "count": "count what adapters train in LLaMA, or by a config.json, and the memory that takes",
+    "count": "count the trainable parameters and the memory of adapters in LLaMA or another model",
+    "check": "check answers to the exercises of the lessons, on random cases",
     "inspect": "look into a LoRA or HRA checkpoint of Hugging Face PEFT, beside its base model",
 }
 _DEFAULT = "letters"

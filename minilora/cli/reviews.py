@@ -1,7 +1,7 @@
 """Fine-tune a pretrained encoder on sentences of film reviews, with any adapter, and measure it.
 
 Every method trains a new head; all but one also adapt the encoder. LoRA, SBoRA and HRA here have
-the same number of trainable parameters, and CondLoRA once as many and once LoRA's rank.
+the same number of trainable parameters. CondLoRA has once as many and once LoRA's rank.
 """
 
 import tracemalloc

@@ -39,7 +39,7 @@ class Slider:
 
     name: of the quantity, as the label of the slider. values: of the quantity, shown beside it.
     draw: called as draw(figure, value) for each. size: of the figure, in inches. start: the index
-    of the value to begin with. alt: what is to be seen, for those who cannot see it.
+    of the value to begin with. alt: a description, for readers who cannot see it.
 
     Raises ValueError when there are fewer than two values, start is not an index of one, or the
     pictures are too large together for a page.

@@ -53,8 +53,8 @@ def read_bert(path):
 
     Weights are float32. Heads, for whatever task, are left out.
 
-    Raises ValueError when a file is missing or broken, the model is no uncased BERT with GELU, or
-    its weights have not the names and shapes that config.json says.
+    Raises ValueError when a file is missing or broken, the model is not an uncased BERT with GELU,
+    or its weights do not have the names and shapes that config.json says.
     """
     try:
         config = parse_json(_read_text(path, "config.json"))
@@ -99,7 +99,7 @@ def _bert(config, vocabulary, arrays):
 
 
 def _check_config(config, most_layers):
-    """Raise ValueError unless config.json is that of an encoder as ours, with all sizes."""
+    """Raise ValueError unless config.json is of an encoder such as ours, with all sizes."""
     if not isinstance(config, dict):
         raise ValueError(f"config.json must be an object, got {config!r:.80}")
     for entry, accepted in _ACCEPTED.items():
@@ -123,7 +123,7 @@ def _check_shapes(weights, expected):
 
 
 def _check_vocabulary(vocabulary, size):
-    """Raise ValueError unless vocab.txt has so many pieces, of text in lower case, and [CLS] …"""
+    """Raise ValueError unless vocab.txt has `size` pieces, in lower case, with [CLS] and others."""
     if sorted(vocabulary.values()) != list(range(size)):
         lines = f"{len(vocabulary)} different lines"
         raise ValueError(f"vocab.txt has {lines}, config.json says {size}")
@@ -131,4 +131,4 @@ def _check_vocabulary(vocabulary, size):
         raise ValueError(f"vocab.txt has no {sorted(missing)}")
     other = [piece for piece in vocabulary if "".join(words(piece)) != piece and piece[0] != "["]
     if len(other) > 0.01 * len(vocabulary):  # lower case without accents never has these pieces
-        raise ValueError(f"vocab.txt is no uncased model's, for it has {other[:3]!r:.80}")
+        raise ValueError(f"vocab.txt must be of an uncased model, but it has {other[:3]!r:.80}")

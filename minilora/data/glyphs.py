@@ -78,7 +78,7 @@ def draw_letters(rng, domain, per_letter, size=12):
     Returns images (26 · per_letter, size²) float32, ink 1 on paper 0 before filter and noise, row
     by row from the top, and labels (26 · per_letter,) from 0 = a to 25 = z. Each image draws from
     rng: an angle of ±10°, a scale of ±12 % for each axis, a shear of ±0.1, a shift of ±6 % of the
-    canvas; then Gaussian noise of 0.1 for each pixel.
+    canvas; then Gaussian noise with standard deviation 0.1 for each pixel.
 
     Raises ValueError unless rng is a generator, domain a Domain whose font is there, and per_letter
     and size are integers of at least 1.

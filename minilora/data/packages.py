@@ -1,7 +1,7 @@
 """Files that come from the Python package index: found in a folder, and compared before use.
 
 Nothing here downloads. A `Package` names its file, the checksum of the file, and the command that
-fetches it; the file is read where it lies, and nothing in it is ever run.
+fetches it; the file is read where it is, and nothing in it is ever run.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class Package(NamedTuple):
 def locate(package, folder):
     """The path of a package's file in the folder.
 
-    Raises ValueError, with the command that fetches it, when it is missing or another file.
+    Raises ValueError, with the command that fetches it, when it is missing or has another checksum.
     """
     if problem := problem_with(package, folder):
         raise ValueError(f"{problem}; this fetches it: {package.command(folder)}")
@@ -38,7 +38,7 @@ def locate(package, folder):
 def problem_with(package, folder):
     """Why a package's file cannot be used, or an empty string.
 
-    Raises ValueError when folder is no path.
+    Raises ValueError when folder is not a path.
     """
     if not isinstance(folder, (str, os.PathLike)):
         raise ValueError(f"folder must be a path, got {folder!r:.80}")

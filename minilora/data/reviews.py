@@ -73,8 +73,8 @@ def read_ratings(path, corpus=FILMS):
 def split_by_sentiment(texts, ratings, least=0.5):
     """A `Split` of the sentences with |rating| ≥ least, each labelled by the sign of its rating.
 
-    A sentence's part, and its place in it, are decided by its own SHA-256. So the split is the same
-    everywhere, equal sentences are in one part, and the first n are a sample of all: the corpora
+    The SHA-256 of a sentence decides its part and its position there. So the split is the same
+    everywhere, equal sentences are in one part, and the first n are a sample of all. The corpora
     themselves are in the order of the reviews.
 
     Raises ValueError when texts are not strings, there are more or fewer ratings than texts, or

@@ -3,8 +3,8 @@
     W' = change(W) in every hidden layer,      y = mlp(teacher, x),      x in a ball
 
 A change is a function (rng, W, rank) -> W' on a matrix W (d_out, d_in) or on stacked ones
-(layers, d_out, d_in). With every one below W' − W has rank k, so LoRA of rank k can be exact, with
-k (d_out + d_in) trainable parameters per layer. The others:
+(layers, d_out, d_in). With every change below W' − W has rank k, so LoRA of rank k can be exact,
+with k (d_out + d_in) trainable parameters per layer. The other adapters:
 
     change              W'                           which adapter can be exact, with how many
     low_rank            W + B A                      LoRA; CondLoRA, not shared, if W is invertible
@@ -19,7 +19,7 @@ k (d_out + d_in) trainable parameters per layer. The others:
 
 The entries of D are positive. That an adapter can be exact does not say that training gets there.
 HRA starts at Q = I, and ‖Q − I‖_F is at most 2√k: rotations are about half as far away as that, k
-reflections nearly so far, if k is well below d_in.
+reflections nearly as far, if k is well below d_in.
 """
 
 import numpy as np
@@ -43,14 +43,14 @@ def shared_conversion(rng, W, rank):
 
 
 def few_columns(rng, W, rank):
-    """W' differs in k random columns of each layer, the others are bitwise W's; k ≤ d_in."""
+    """W' differs in k random columns of each layer; the others are bitwise identical; k ≤ d_in."""
     _check_change(rng, W)
     noise = rng.standard_normal(W.shape)
     return _add_half(W, noise * _mask_of_columns(rng, W, rank))
 
 
 def few_rows(rng, W, rank):
-    """W' differs in k random rows of each layer, the others are bitwise W's; k ≤ d_out."""
+    """W' differs in k random rows of each layer; the others are bitwise identical; k ≤ d_out."""
     _check_change(rng, W)
     return few_columns(rng, W.swapaxes(-1, -2), rank).swapaxes(-1, -2)
 

@@ -26,7 +26,7 @@ def tokenize(sentences, vocabulary, length):
     of more than `length` tokens loses its end, but not its [SEP].
 
     Raises ValueError when sentences are not strings, the vocabulary lacks one of these four, or
-    length is no integer of at least 2.
+    length is not an integer of at least 2.
     """
     check_texts("sentences", sentences)
     check_count("length", length, least=2)

@@ -5,7 +5,7 @@
     sentence = mean of h over its tokens            logits = C sentence + b, when there is a head
 
 Devlin et al., 2018, arXiv 1810.04805; gelu: Hendrycks & Gimpel, 2016, arXiv 1606.08415. Departures:
-no dropout, the second of BERT's two segments is not used, and the mean stands for BERT's pooler, as
+no dropout, the second of BERT's two segments is not used, and the mean replaces BERT's pooler, as
 in Reimers & Gurevych, 2019, arXiv 1908.10084.
 
 The weights are a flat dict under the names of Hugging Face's `BertModel`: "embeddings.….weight",
@@ -14,7 +14,7 @@ and ".bias" for a head. So an adapter that is trained here fits the model there.
 the three embeddings is used through `linear` alone, so it may be any weight.
 
 Inside, h is (n, d): the n tokens of all sentences, without their padding, so that linear maps and
-norms compute nothing in vain; only attention needs to know where a sentence ends.
+norms do no work on padding; only attention needs to know where a sentence ends.
 """
 
 from functools import cache
@@ -66,7 +66,7 @@ def encoder_shapes(vocabulary, context, width, depth, hidden):
 def init_encoder(rng, vocabulary, context, width, depth, hidden, dtype=np.float32):
     """Random weights without a head: matrices from N(0, 0.02²) as in BERT, biases 0, gains 1.
 
-    Raises ValueError when a size is no integer of at least 1, or dtype is neither float32 nor
+    Raises ValueError when a size is not an integer of at least 1, or dtype is neither float32 nor
     float64.
     """
     check_rng(rng)
@@ -87,8 +87,8 @@ def init_encoder(rng, vocabulary, context, width, depth, hidden, dtype=np.float3
 def with_head(rng, weights, classes):
     """The weights of an encoder and of a new head: C (classes, d) from N(0, 0.02²), b = 0.
 
-    Raises ValueError when weights has not the names of an encoder, or classes is no integer of at
-    least 2.
+    Raises ValueError when weights does not have the names of an encoder, or classes is not an
+    integer of at least 2.
     """
     check_rng(rng)
     _depth(weights)
@@ -101,12 +101,13 @@ def with_head(rng, weights, classes):
 def encoder(weights, tokens, mask, heads):
     """h (B, T, d) after the last layer, zero at padding.
 
-    tokens (B, T): integers. mask (B, T): True for a token, False for padding; which of the tokens
-    stands for padding does not matter. heads: how many attention heads share the width d.
+    tokens (B, T): integers. mask (B, T): True for a token, False for padding; which
+    valid token stands at padding does not matter. heads: how many attention heads share the width
+    d.
 
-    Raises ValueError when weights has not the names of an encoder; when tokens are not integers
-    from 0 to V − 1 or T is not 1 … context; when mask is not boolean, (B, T), with a token in every
-    sentence; and when heads does not divide d.
+    Raises ValueError when weights does not have the names of an encoder; when tokens are not
+    integers from 0 to V − 1 or T is not 1 … context; when mask is not boolean, (B, T), with a token
+    in every sentence; and when heads does not divide d.
     """
     depth = _depth(weights)
     embedding = weights[_EMBEDDING.format("word")]
@@ -143,7 +144,7 @@ def sentence_logits(weights, tokens, mask, heads):
 
 
 def _depth(weights):
-    """The number of layers. Raises ValueError when weights has not the names of an encoder."""
+    """The number of layers. Raises ValueError unless weights has the names of an encoder."""
     check_weights(weights)
     depth = max(1, sum(name.endswith(_DEPTH_SHOWS) for name in weights))
     check_names(weights, _names(depth, _HEAD[0] in weights))

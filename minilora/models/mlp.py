@@ -22,7 +22,7 @@ def init_mlp(rng, widths, dtype=np.float32):
     The factor 2 makes up for the half that each ReLU removes: He et al., 2015, arXiv 1502.01852,
     section 2.2.
 
-    Raises ValueError for fewer than two widths, a width that is no integer of at least 1, or a
+    Raises ValueError for fewer than two widths, a width that is not an integer of at least 1, or a
     dtype other than float32 and float64.
     """
     check_rng(rng)

@@ -53,8 +53,8 @@ def init_transformer(rng, vocabulary, context, width, depth, tied=True, dtype=np
     number of writes, so that h does not grow with depth: Radford et al., 2019, "Language Models are
     Unsupervised Multitask Learners".
 
-    Raises ValueError when vocabulary, context, width or depth is no integer of at least 1, or dtype
-    is neither float32 nor float64.
+    Raises ValueError when vocabulary, context, width or depth is not an integer of at least 1, or
+    dtype is neither float32 nor float64.
     """
     check_rng(rng)
     check_float_type("dtype", dtype)
@@ -94,9 +94,9 @@ def transformer(weights, tokens, heads, mask=causal):
     heads: how many attention heads share the width d. mask: T -> which keys (columns) each query
     (row) may see.
 
-    Raises ValueError when weights has not the names of a Transformer, when tokens are not integers
-    from 0 to V − 1 or T is not 1 … context, when heads does not divide d, or when mask(T) is not
-    boolean, (T, T), with a key for every query.
+    Raises ValueError when weights does not have the names of a Transformer, when tokens are not
+    integers from 0 to V − 1 or T is not 1 … context, when heads does not divide d, or when mask(T)
+    is not boolean, (T, T), with a key for every query.
     """
     depth = _depth(weights)
     tokens = np.asarray(tokens)
@@ -116,7 +116,7 @@ def transformer(weights, tokens, heads, mask=causal):
 
 
 def _depth(weights):
-    """The number of blocks. Raises ValueError when weights has not the names of a Transformer."""
+    """The number of blocks. Raises ValueError unless weights has the names of a Transformer."""
     check_weights(weights)
     depth = max(1, len(weights) // len(_BLOCK))
     check_names(weights, _names(depth, "head.W" in weights))
@@ -200,11 +200,11 @@ def _feed_forward(weights, name, x):
 def sample(weights, tokens, count, heads, *, rng, temperature=1.0):
     """tokens (..., T) and `count` more, each drawn from softmax(logits / temperature).
 
-    The model sees the last `context` tokens.
-    Add to each logit temperature · g, with g from the standard Gumbel distribution: the largest sum
-    is distributed as that softmax.
+    The model sees the last `context` tokens. Each draw is the token with the largest logit +
+    temperature · g, with g from the standard Gumbel distribution: it is distributed as that
+    softmax.
 
-    Raises ValueError when count is no integer of at least 0, when temperature is not a positive
+    Raises ValueError when count is not an integer of at least 0, when temperature is not a positive
     number, and whenever `transformer` does.
     """
     check_rng(rng)

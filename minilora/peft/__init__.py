@@ -7,9 +7,9 @@ Without a base model: `open_checkpoint` opens the folder, and `adapters_of` says
 `read_safetensors` reads the base model itself.
 
 `safetensors` turns arrays into bytes and back, `patterns` says which layers a regular expression
-means, `settings` and `names` say what a configuration and a layer's name mean. `checkpoint` says
+matches, `settings` and `names` say what a configuration and a layer's name mean. `checkpoint` says
 what is in a file, `reading` and `writing` put it onto weights and back. `files` reads and writes
-folders, and `advice` knows other formats by their looks.
+folders, and `advice` recognises other formats.
 """
 
 from minilora.peft.checkpoint import adapters_of

@@ -2,7 +2,7 @@
 
     adapter_model.bin        PEFT's older file, a Python pickle: reading it can run any code
     lora_unet_… .lora_down   the format of kohya's scripts, a single file with the α's in it
-    … lora.up.weight         the format of diffusers, of which some are … lora_A.weight
+    … lora.up.weight         the format of diffusers, in part with … lora_A.weight
     checkpoint-500/          training saves the whole folder in folders like this
 
 Nothing is read here but names of files and headers.

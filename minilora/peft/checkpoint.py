@@ -13,9 +13,9 @@ not name. It may also be what such a module has beside weight and bias, as atten
 in_proj_weight and a batch norm running_mean. Here they are `Full`. With bias = "all" PEFT also
 stores the bias that a head had before training (original_module), which nothing uses.
 
-Departures: PEFT fills in what a file lacks, ignores what it does not know, with a warning at most,
-and computes another model. Here both are errors, and so is what no adapter can represent: DoRA's
-magnitudes, LoRA on embeddings and others.
+Departures: PEFT fills in what a file lacks and ignores what it does not know, with a warning at
+most. The result is another model. Here both are errors, and so is what no adapter can represent:
+DoRA's magnitudes, LoRA on embeddings and others.
 
 Mangrulkar et al., 2022, github.com/huggingface/peft.
 """
@@ -44,7 +44,7 @@ def adapters_of(config, arrays):
     norm, num_batches_tracked, is left out.
 
     Raises ValueError when the checkpoint holds anything but LoRA or HRA on matrices and whole
-    parameters, or lacks an array, or holds what is no finite float.
+    parameters, or lacks an array, or holds anything but finite floats.
     """
     if not isinstance(config, dict) or not isinstance(arrays, dict):
         given = f"{type(config).__name__} and {type(arrays).__name__}"
@@ -74,7 +74,9 @@ def _sorted_out(arrays):
         elif name.endswith(f".{COUNTER}"):
             continue
         elif array.dtype not in _FLOATS:
-            raise ValueError(f"{ARRAYS} has {key!r:.200} of {array.dtype}, which are no floats")
+            raise ValueError(
+                f"{ARRAYS} has {key!r:.200} of {array.dtype}, which is not a float type"
+            )
         elif ".original_module." in name:
             originals.append(name)
         elif not np.array_equal(rest.setdefault(_parameter(name), array), array):

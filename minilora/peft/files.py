@@ -2,10 +2,10 @@
 
 What is about to be written is read first, as it would come back, so a checkpoint that cannot be
 read never replaces one that can. Both files are written aside and then moved; when that fails, the
-folder holds the files that it held before. The old configuration goes first and the new one comes
-last. So while a process writes, or after it was killed, the folder may have no configuration, but
-never an old file beside a new one. What it lacks is then in the folder unfinished-… inside it. Who
-reads one file before the change and the other one after it would still mix them. So the
+folder holds the files that it held before. The old configuration is removed first, and the new one
+comes last. So while a process writes, or after it was killed, the folder may have no configuration,
+but never an old file beside a new one. What it lacks is then in the folder unfinished-… inside it.
+A process that reads one file before the change and the other after it would still mix them. So the
 configuration is read a second time after the arrays, and must be the same. The next write removes
 what killed processes left, once it is an hour old.
 """
@@ -38,7 +38,7 @@ _PATIENCE = 3600.0  # seconds after which a process that writes must have been k
 
 
 def open_checkpoint(folder):
-    """The two files of a PEFT checkpoint, (config, arrays): {word: value} and {key: array}.
+    """The two files of a PEFT checkpoint, (config, arrays): {setting: value} and {key: array}.
 
     `adapters_of` in checkpoint.py says what they mean. No base model is needed for either.
 
@@ -60,7 +60,7 @@ def _open(folder):
     try:
         config = parse_json(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{CONFIG} is no JSON that can be read: {error}") from error
+        raise ValueError(f"{CONFIG} is not JSON that can be read: {error}") from error
     if not isinstance(config, dict):
         raise ValueError(f"{CONFIG} must hold an object, got {config!r:.80}")
     return config, unpack(content, ARRAYS)
@@ -82,8 +82,8 @@ def read_peft(folder, weights, layer_of=layer_of, fan_in_fan_out=None):
     Heads and biases that were trained whole are `Full`.
 
     fan_in_fan_out: name -> whether `weights` has Wᵀ there, as GPT-2's files do; those are
-    transposed, and the `Attached` has W. False: none has. A checkpoint for a model that keeps Wᵀ
-    must be told so, or that none has, if its layers are square and both would fit.
+    transposed, and the `Attached` has W. False: none has. It is required if the checkpoint is for a
+    model that keeps Wᵀ and its layers are square, so that both would fit.
 
     Raises ValueError when a file is missing or broken, or asks for anything but LoRA, HRA or Full
     on these weights.
@@ -112,19 +112,19 @@ def write_peft(folder, attached, params=None, layer_of=layer_of, fan_in_fan_out=
     what the configuration is to say of the base model, of which base_model_name_or_path, task_type,
     revision and auto_mapping are kept; for an adapter that was read, the configuration that
     `open_checkpoint` gives. The weights below the adapters are not written. When this fails, both
-    files are as before.
+    files are unchanged.
 
     Raises ValueError when params are not those of `attached` or not finite, or when PEFT has no
     form of an adapter, or no folder for this mixture: it keeps LoRA of any ranks, or HRA of one
-    rank, strict everywhere or nowhere, and Full beside them. Raises TypeError for a call in another
-    form.
+    rank, strict everywhere or nowhere, and Full beside them. Raises TypeError when folder is not a
+    path, or attached is not an `Attached`.
     """
     if not isinstance(folder, (str, os.PathLike)):
         raise TypeError(f"folder must be a path, got {folder!r:.80}")
     if not isinstance(attached, Attached):
         raise TypeError(f"attached must be what attach returns, got {type(attached).__name__}")
     if not attached.adapters:
-        raise ValueError("attached must have an adapter: PEFT has no checkpoint of none")
+        raise ValueError("attached must have an adapter: PEFT has no checkpoint without one")
     params = attached.params if params is None else params
     attached.bind(params)  # raises for params of something else
     names = parameter_names(attached.weights, layer_of)

@@ -1,6 +1,6 @@
 """Which weight here is which parameter of PEFT's model, and messages for when none is.
 
-PEFT's model is made of layers, a name each, and layer "encoder.dense" has the parameters
+PEFT's model is made of layers, each with a name, and layer "encoder.dense" has the parameters
 "encoder.dense.weight" and "encoder.dense.bias". `layer_of` says which layer a weight belongs to.
 """
 
@@ -23,9 +23,9 @@ def parameter_names(weights, layer_of):
     """{name of a parameter in PEFT's model: name of the weight}.
 
     A weight is the ".weight" of the layer that layer_of gives for its name, or the ".bias" if it is
-    no matrix and its own name ends in "b" or "bias". What PyTorch calls neither, such as
-    "in_proj_weight" and "running_mean", has its own name if layer_of leaves it. Those to which
-    layer_of gives no string are left out, and of those that are no matrices all that would be the
+    not a matrix and its own name ends in "b" or "bias". What PyTorch calls neither, such as
+    "in_proj_weight" and "running_mean", has its own name if layer_of keeps it. A weight is left
+    out if layer_of gives no string for it, or if it is not a matrix and another one would be the
     same parameter.
 
     Raises ValueError when layer_of is not a function, or gives two matrices one layer.

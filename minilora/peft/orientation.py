@@ -1,9 +1,9 @@
 """Layers of PEFT's model that keep Wᵀ (d_in, d_out), as GPT-2's do: fan_in_fan_out.
 
-A and B have the same orientation for them as for all others, so the flag changes no number of an
+A and B have the same orientation for them as for all others, so the flag changes no entry of an
 adapter. But the base model's file holds Wᵀ then, and so does the file of an adapter for a layer
 that was trained whole. On a square layer both W and Wᵀ fit, and the wrong one is another model. So
-somebody has to say which one it is.
+the caller has to say which one it is.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
-"""Which layers a regular expression means, in time that no expression can make long.
+"""Which layers a regular expression matches, in a time that is bounded for every expression.
 
 PEFT gives layers a rank or an alpha of their own under regular expressions for the end of a name:
-"0" and "layers.[02]" both mean "model.layers.0". The expressions come with a file, which is
+"0" and "layers.[02]" both match "model.layers.0". The expressions come with a file, which is
 untrusted input, and Python's `re` tries one way to match after the other: on "([a-z]+)+X" their
 number doubles with every letter of the name. Thompson's automaton follows all ways at once. Its
 states are the tokens of the expression, and every pair (state, position in the name) is visited at
@@ -72,7 +72,7 @@ def _candidates(tables, pattern, names):
     places = [i for i, token in enumerate(tokens) if token == "."]
     form = len(tokens), *places
     if form not in tables:
-        if len(tables) == _TABLES:  # as many take memory enough
+        if len(tables) == _TABLES:  # more would take too much memory
             return names
         tables[form] = defaultdict(list)
         for name in names:

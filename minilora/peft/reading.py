@@ -85,7 +85,7 @@ def _check_shape(layer, params, W):
 
 
 def _cast(where, params, dtype):
-    """The arrays in a dtype. Raises ValueError when they are no finite floats in it."""
+    """The arrays in a dtype. Raises ValueError when they are not finite in it."""
     with np.errstate(all="ignore"):
         cast = {letter: array.astype(dtype) for letter, array in params.items()}
     if not all(np.all(np.isfinite(array)) for array in cast.values()):

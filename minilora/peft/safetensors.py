@@ -7,7 +7,7 @@
 A large model is split into several such files, its shards. A file *.safetensors.index.json beside
 them says which array is in which: {"weight_map": {name: "model-00001-of-00002.safetensors"}}.
 
-A file is untrusted input all the same. So `unpack` compares the header with the one that `pack`
+Such a file is untrusted input too. So `unpack` compares the header with the one that `pack`
 would write for the arrays that were found. They must fill the rest of the file, one after the
 other, and no memory is taken for more than that. A shard must lie beside its index and hold what
 the index says. From an archive no more is unpacked than ten times its own size.
@@ -92,7 +92,7 @@ def check_no_pointer(name, content):
 
 
 def parse_json(text):
-    """The value of a JSON text. Raises ValueError when it is none, or an object repeats a name."""
+    """The value of a JSON text. Raises ValueError if it is none or repeats a name."""
     return json.loads(text, object_pairs_hook=_dict_without_duplicates)
 
 
@@ -111,7 +111,7 @@ def _read_folder(folder):
     shards = sorted(set(shard_of.values()))
     for shard in shards:
         if Path(shard).name != shard or not shard.endswith(".safetensors"):
-            raise ValueError(f"{indices[0]} names {shard!r:.200}, no .safetensors beside it")
+            raise ValueError(f"{indices[0]} names {shard!r:.200}, not a .safetensors beside it")
     arrays = {}
     for shard in shards:
         own = read_safetensors(folder / shard)
@@ -182,7 +182,7 @@ def _unpack(content):
     actual = json.dumps(_header_of(arrays, codes), sort_keys=True)
     length = data_start + sum(array.nbytes for array in arrays.values())
     if claimed != actual or length != len(content):
-        raise ValueError("the header does not say what each byte is for, once")
+        raise ValueError("the header does not say exactly once what each byte is for")
     return {name: _as_number(name, array, codes[name]) for name, array in arrays.items()}
 
 

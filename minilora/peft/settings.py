@@ -7,7 +7,7 @@
     alpha_pattern
 
 Everything else is how the adapter was trained, where it belongs, or an extension of LoRA. The
-first two are passed over and the last is refused, as is all that is not known here.
+first two are ignored, and the last is refused, as is every setting that is not known here.
 
 Mangrulkar et al., 2022, github.com/huggingface/peft, version 0.21.
 """
@@ -21,10 +21,10 @@ from minilora.peft.patterns import first_match
 
 CONFIG = "adapter_config.json"
 _VERSION = "0.21"  # of PEFT, whose words these are
-# What a person wants to know of an adapter; it goes through `write_peft` as it is.
+# What a person wants to know of an adapter; `write_peft` keeps it unchanged.
 _ABOUT = ("auto_mapping", "base_model_name_or_path", "revision", "task_type")
-# The first seven say what is computed, the next three what was trained whole; the others have no
-# part in the map that a trained adapter is.
+# The first seven say what is computed, the next three what was trained whole; the others do
+# not change the map that a trained adapter is.
 _KNOWN = {
     "peft_type", "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "apply_GS",
     "bias", "modules_to_save", "ensure_weight_tying",
@@ -44,7 +44,7 @@ def check_settings(config):
     for patterns in ("rank_pattern", "alpha_pattern"):
         if not isinstance(config.get(patterns) or {}, dict):
             given = f"{config[patterns]!r:.60}"
-            raise ValueError(f"{CONFIG} has {patterns} = {given}, no {{pattern: number}}")
+            raise ValueError(f"{CONFIG} has {patterns} = {given}, not {{pattern: number}}")
     for word, value in config.items():
         if value and word not in _KNOWN:
             problem = f"{CONFIG} has {word:.60} = {value!r:.200}, which no adapter here represents"
@@ -59,18 +59,20 @@ def check_settings(config):
         raise ValueError(f"{CONFIG} has bias = {config['bias']!r:.60}, not one of {_BIASES}")
     modules = config.get("modules_to_save") or []
     if not isinstance(modules, list) or not all(isinstance(module, str) for module in modules):
-        raise ValueError(f"{CONFIG} has modules_to_save = {modules!r:.60}, no list of names")
+        raise ValueError(f"{CONFIG} has modules_to_save = {modules!r:.60}, not a list of names")
 
 
 def description(about):
-    """What a configuration says of the base model, {word: value}, to be kept as it is.
+    """What a configuration says of the base model, {setting: value}, to be kept unchanged.
 
-    Raises ValueError when about is no dict, or has a word that no configuration has.
+    Raises ValueError when about is not a dict, or has a setting that no configuration has.
     """
     if not isinstance(about, dict):
         raise ValueError(f"about must be a dict, such as a configuration, got {about!r:.80}")
     if unknown := [word for word, value in about.items() if value and word not in _KNOWN]:
-        raise ValueError(f"about must have words such as {', '.join(_ABOUT)}, got {unknown!r:.200}")
+        raise ValueError(
+            f"about must have settings such as {', '.join(_ABOUT)}, got {unknown!r:.200}"
+        )
     return {word: about[word] for word in _ABOUT if about.get(word)}
 
 

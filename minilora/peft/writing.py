@@ -24,7 +24,8 @@ def to_peft(attached, params, names, turned):
     names: {parameter of PEFT's model: name of a weight}. turned: the names of the weights that
     PEFT's model keeps as Wᵀ.
 
-    Raises ValueError when PEFT has no form of an adapter, or no configuration for this mixture.
+    Raises ValueError when PEFT cannot represent an adapter, or has no configuration for this
+    mixture.
     """
     parameter_of = {name: parameter for parameter, name in names.items()}
     arrays = {}
@@ -33,7 +34,7 @@ def to_peft(attached, params, names, turned):
     for name, adapter in attached.adapters.items():
         if name not in parameter_of:
             problem = f"attached has {describe(adapter)} on {name!r}"
-            raise ValueError(f"{problem}, which is no layer of PEFT: see layer_of")
+            raise ValueError(f"{problem}, which is not a layer of PEFT's model: see layer_of")
         own = params[attached.keys[name]]
         if isinstance(adapter, Full):
             whole[parameter_of[name]] = own["W"]
@@ -74,13 +75,13 @@ def _as_peft(adapter, params, frozen):
         W = dense(frozen["W"])
         arrays = {"A": params["Theta_A"] @ W, "B": W @ params["Theta_B"].T}
     elif not isinstance(adapter, LoRA):
-        raise ValueError(f"attached has {describe(adapter)}, of which PEFT has no form")
+        raise ValueError(f"attached has {describe(adapter)}, which PEFT cannot represent")
     alpha = float(adapter.scale * adapter.rank)
     return arrays, {"peft_type": "LORA", "r": int(adapter.rank), "lora_alpha": alpha}
 
 
 def _trained_whole(whole, settings):
-    """What the configuration says of parameters that were trained whole: {word: value}.
+    """What the configuration says of parameters that were trained whole: {setting: value}.
 
     settings: those of the layers with an adapter. PEFT saves a bias alone, or all of a layer.
 

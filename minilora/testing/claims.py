@@ -7,7 +7,7 @@
         at_least(value, margin)         # a negative result: value ≥ margin; worst is margin / value
 
 Each call counts as one case, of the one claim of its test. They raise AssertionError, also under
-`python -O`. Of a check that fails, worst is above 1, unless there is no number to divide by.
+`python -O`. When a check fails, worst is above 1, unless there is no number to divide by.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ DETTMERS = "QLoRA, Dettmers et al. 2023"
 KIM = "CondLoRA, Kim et al. 2024"
 SHUTTLEWORTH = "Intruder dimensions, Shuttleworth et al. 2024"
 MANGRULKAR = "PEFT, Mangrulkar et al. 2022"
-OURS = "minilora's own"  # in no paper that is known to us
+OURS = "minilora's own"  # in no paper that we know of
 
 record = {"cases": 0, "worst": 0.0}
 

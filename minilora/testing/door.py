@@ -110,7 +110,7 @@ class _JsonReport:
 
 
 def _imported(option, name):
-    """What MODULE:NAME names; a UsageError, in one sentence, if there is nothing to be had."""
+    """What MODULE:NAME names; a UsageError, in one sentence, if it cannot be imported."""
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise pytest.UsageError(f"{option} {name}: {_HINT}")
@@ -141,5 +141,5 @@ def _parsed(text):
             raise ValueError("every argument needs its name")
         return {word.arg: ast.literal_eval(word.value) for word in call.keywords}
     except (SyntaxError, ValueError, AttributeError):
-        advice = 'write "rank=2, dropout=0.1"; what is no literal goes into a function of rank'
+        advice = 'write "rank=2, dropout=0.1"; for other values, write a function of rank'
         raise pytest.UsageError(f"--adapter-args {text}: {advice}") from None

@@ -18,7 +18,7 @@ def install_table(config):
 
 
 class _ClaimsTable:
-    """A pytest plugin. Reports carry the lines, for pytest-xdist has tests in other processes."""
+    """A pytest plugin. Reports carry the lines, for pytest-xdist runs tests in other processes."""
 
     def __init__(self):
         self.lines = []
@@ -64,7 +64,7 @@ class _ClaimsTable:
 
 
 def _problem(marks):
-    """Why a test that passed is no check of its claim, or nothing."""
+    """Why a test that passed is not a check of its claim, or nothing."""
     if len(marks) > 1:
         return "as more than one: its checks would be counted twice"
     return "" if record["cases"] else "checks nothing"

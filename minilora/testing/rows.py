@@ -18,7 +18,7 @@ EXPECTED_FAILURES = {
         "P11": "its trainable array is a matrix of the size of W",
         "P12": "it trains a dense copy of W, so forward never calls W",
     },
-    HRAStrict: {"P1": "orthogonal reflections do not cancel in pairs, so H never is I"},
+    HRAStrict: {"P1": "orthogonal reflections do not cancel in pairs, so H is never I"},
 }
 
 
@@ -52,7 +52,7 @@ class Row:
     takes_rank: bool = True
     wrong_rank: Callable | None = None  # rank -> adapter, for a rank that is to be refused
     rank: int | None = None  # the only rank it has, when it does not take one
-    any_shape: bool = False  # whether W may be an array that is no matrix
+    any_shape: bool = False  # whether W may be an array that is not a matrix
     formula: Callable | None = None  # (adapter, W, params, frozen) -> W'
     expected: dict = field(default_factory=dict)  # {"P1": why it is known to fail}
 

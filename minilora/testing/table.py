@@ -37,7 +37,7 @@ def claims_table(lines):
 
 
 def slow_lines(lines, limit=10.0):
-    """A note for every promise that took more than so many seconds."""
+    """A note for every promise that took more than `limit` seconds."""
     return [f"{line.number} took {line.seconds:.0f} s" for line in lines if line.seconds > limit]
 
 

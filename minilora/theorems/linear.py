@@ -17,18 +17,18 @@ No adapters do better. Replace W_l by W'_l one layer at a time, the earliest fir
     P' − P = Σ_l S_l B_l A_l X_l        S_l = W_{L−1} … W_{l+1}, the later layers, frozen
                                         X_l = W'_{l−1} … W'_0, the earlier layers, adapted
 
-of rank at most k. No matrix of rank k is closer to E than E_k, in the spectral and in the Frobenius
-norm (Eckart & Young, 1936; Mirsky, 1960).
+of rank at most k. No matrix of rank at most k is closer to E than E_k, in the spectral and in the
+Frobenius norm (Eckart & Young, 1936; Mirsky, 1960).
 
-Some do as well. Write E_k = Q C with Q (d_L, k) and C (k, d_0). Layer l takes R_l columns of Q and
-the same rows of C, so that E_k = Σ_l Q_l C_l. Then P' = P + E_k if every layer, the earliest first,
-solves
+Some adapters attain the bound. Write E_k = Q C with Q (d_L, k) and C (k, d_0). Layer l takes R_l
+columns of Q and the same rows of C, so that E_k = Σ_l Q_l C_l. Then P' = P + E_k if every layer,
+the earliest first, solves
 
     S_l B_l = Q_l        A_l X_l = C_l
 
 Left: S_l must carry Q_l. Which directions a layer takes is free, as E_k = (Q G)(G⁻¹ C) for every
-invertible G. It leaves those that S_l carries worst to the later layers, whose own S is shorter;
-for the last layer S = I.
+invertible G. It leaves those that S_l carries worst to the later layers, whose own S has fewer
+factors; for the last layer S = I.
 
 Right: what X_l maps to 0, C_l must map to 0. If all W_l are square and invertible, it does for
 almost every G. Proof: let X_l v = 0, and let < denote all layers before l. Then v = −P⁻¹ Q_< w with
@@ -55,7 +55,7 @@ may be lost. So a layer first takes directions C a with (P + E_k) a = 0, as many
 S_l W_l lacks. S_l always carries them, since Q C a = −S_l W_l X_l a, and then S_l X_{l+1} a = 0.
 
 Zeng & Lee, 2023, arXiv 2310.17513, on linear models. They take all W_l and all P + E_r to be
-invertible, hand out the singular triples largest first, and invert S_l and X_l. Departures: least
+invertible, assign the singular triples largest first, and invert S_l and X_l. Departures: least
 squares, and kernels first, so that singular layers do not stop it; weak directions go to later
 layers, as the errors of inverses multiply; a random G where G = I fails, as it does on the way from
 the identity to a rotation by 90°; and the necessary conditions.
@@ -179,7 +179,7 @@ def adapt_product(Ws, target, ranks, *, rng=None, retries=4, best_effort=False):
 
 
 def _within_waist(Ws, target, ranks):
-    """The target's best approximation of a rank that no layer forbids."""
+    """The target's best approximation of the largest rank that every layer allows."""
     most = min(min(*W.shape, np.linalg.matrix_rank(W) + R) for W, R in zip(Ws, ranks))
     return _truncated(target, most)
 
@@ -218,7 +218,7 @@ def _attempts(Ws, target, ranks, retries, *, rng):
     attempts = []
     for retry in range(retries + 1):
         G = np.eye(len(C)) if retry == 0 else rng.standard_normal((len(C), len(C)))
-        # Every other time let chance choose the weak directions too.
+        # In every other retry chance also chooses the weak directions.
         shuffle = rng if retry > 0 and retry % 2 == 0 else None
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is no solution
             try:
@@ -256,8 +256,7 @@ def _forward(Ws, params):
 def _solve_layers(Ws, Q, C, ranks, *, rng=None):
     """Solve S_l B_l = Q_l and A_l X_l = C_l for every layer, the earliest first: (params, blame).
 
-    What the equations leave over adds up to all that the product misses; blame is about the largest
-    term:
+    The residuals of the equations add up to what the product misses; blame names the largest term:
 
         P' − (P + Q C) = Σ_l (S_l B_l − Q_l) A_l X_l + Q_l (A_l X_l − C_l)
     """
@@ -300,7 +299,7 @@ def _solve_from_right(X, C, size):
     """
     left, values, right = np.linalg.svd(X, full_matrices=False)
     smallest = 1e-13 * values[0]
-    # What layers of such size leave when they cancel each other is no direction to divide by.
+    # When layers of such size cancel, what is left is rounding: do not divide by it.
     cancelled = 1e-14 * size
     kept = values > max(smallest, cancelled)
     return (C @ right[kept].T / values[kept]) @ left[:, kept].T
@@ -336,7 +335,7 @@ def _refit_layers(Ws, target, params, rounds=100):
 
     S' (W_l + B A) X' has to come near W̄, with the other layers as they are. In orthonormal bases
     of the range of S' and of the row space of X', the best B A is what Eckart & Young say. The
-    distance ‖P' − W̄‖_F never rises, rounding apart, but may come to rest above the smallest one.
+    distance ‖P' − W̄‖_F never rises, rounding apart, but may converge to one above the smallest.
     """
     params = list(params)
     distance = np.inf
@@ -368,6 +367,6 @@ def _strong_triples(M):
 
 
 def _with_rank(A, B, R):
-    """{"A", "B"} of rank R, by zeros."""
+    """{"A", "B"} padded with zeros to rank R."""
     unused = (0, R - len(A))
     return {"A": np.pad(A, (unused, (0, 0))), "B": np.pad(B, ((0, 0), unused))}

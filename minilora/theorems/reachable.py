@@ -12,19 +12,19 @@
     HRA strict   Q = I − 2P, P a projection of rank r   P on r lowest             r d_in
                                                         eigenvectors of G + Gᵀ
     HRA          Q orthogonal,                          r = 1: as strict;         r d_in
-                 rank(Q − I) = r, r − 2, …              r ≥ d_in: `procrustes`
+                 rank(Q − I) = r, r − 2, …              r ≥ d_in − 1: `procrustes`
 
 Every `best_…` returns (adapter, params, frozen), without training, and adapter.merge(params,
-frozen) is the nearest W', up to rounding; `best_hra` between r = 1 and r = d_in gives a good W' and
-not always the nearest. W and T may be any weights.
+frozen) is the nearest W', up to rounding; `best_hra` between r = 1 and r = d_in − 1 gives a good W'
+and not always the nearest. W and T may be any weights.
 
 The first two are Eckart & Young's theorem (1936), once E is projected on what ΔW can be (W⁺ is the
 pseudo-inverse); the next two split ‖E‖²_F into columns or rows. HRA rotates and reflects and never
-stretches: ‖W Q − T‖² = ‖W‖² + ‖T‖² − 2 tr(QᵀG), so all that counts is tr(QᵀG). For 1 < r < d_in we
-know no closed form, but for a single u while the others stay there is one: Q = A (I − 2 u uᵀ) B has
-tr(QᵀG) = tr K − 2 uᵀK u with K = Aᵀ G Bᵀ, and the best unit vector u is the lowest eigenvector of
-K + Kᵀ. `descend` takes the columns in turn; the error never rises, but it may come to rest above
-the smallest possible one.
+stretches: ‖W Q − T‖² = ‖W‖² + ‖T‖² − 2 tr(QᵀG), so all that counts is tr(QᵀG). For 1 < r < d_in − 1
+we know no closed form. There is one for a single u while the others stay fixed: Q = A (I − 2 u uᵀ)
+B has tr(QᵀG) = tr K − 2 uᵀK u with K = Aᵀ G Bᵀ, and the best unit vector u is the lowest
+eigenvector of K + Kᵀ. `descend` takes the columns in turn; the error never rises, but it may
+converge to one above the smallest possible.
 
 Parity matters: every reflection changes the sign of the determinant. If det H = −det Q, then
 ‖W H − W Q‖ ≥ 2 σ_min(W) in the spectral norm, so that for W of full column rank no H with this
@@ -167,7 +167,7 @@ def procrustes(W, T, odd):
     left, _, right = np.linalg.svd(matrix.T @ T)
     is_odd = np.linalg.det(left @ right) < 0
     if is_odd != bool(odd):
-        left[:, -1] *= -1  # the smallest singular value pays for the sign
+        left[:, -1] *= -1  # the sign costs least at the smallest singular value
     return left @ right
 
 
@@ -175,8 +175,9 @@ def factor(Q):
     """U (d, k) with H_1 … H_k = Q, an orthogonal matrix (d, d), and k = rank(Q − I), the least.
 
     Each reflection sends Q x back to x for one x, the basis vector that Q moves furthest, which
-    fixes one direction more. All of it happens inside the range of Q − I, where rounding cannot
-    disturb what Q fixes already. Rotations by less than 1.5e-9, in float32 3.5e-5, count as none.
+    fixes one more direction. All of it happens inside the range of Q − I, where rounding cannot
+    disturb what Q fixes already. Rotations by less than 1.5e-9 radians, in float32 3.5e-5, count as
+    none.
 
     Raises ValueError when Q is not an orthogonal matrix.
     """
@@ -201,7 +202,7 @@ def factor(Q):
 
 
 def pad_reflections(U, rank):
-    """U (d, k) and then equal columns, `rank` in all: they cancel in pairs, the product stays.
+    """U (d, k) and then equal columns, `rank` in all: they cancel in pairs, so H is unchanged.
 
     Raises ValueError unless U is a finite matrix and rank is k, k + 2, k + 4, …: fewer are too few,
     and one more changes the sign of det H.
@@ -231,7 +232,7 @@ def solve_shared_conversion(Ws, deltas):
     check_list("Ws", Ws)
     check_list("deltas", deltas)
     if len(Ws) != len(deltas):
-        raise ValueError(f"Ws must be as many as deltas ({len(deltas)}), got {len(Ws)}")
+        raise ValueError(f"Ws must have as many matrices as deltas, {len(deltas)}, got {len(Ws)}")
     for n, (W, delta) in enumerate(zip(Ws, deltas)):
         _check_like(f"Ws[{n}]", W, "Ws[0]", Ws[0])
         _check_like(f"deltas[{n}]", delta, f"Ws[{n}]", W)

@@ -1,4 +1,4 @@
-"""A generic ReLU network, its biases and low-rank adapters: it becomes any smaller ReLU network.
+"""Biases and low-rank adapters turn a generic ReLU network into any smaller ReLU network.
 
 The network is `relu_mlp`, with a ReLU after every layer, the last included. Cut its L frozen layers
 into runs P_1, …, P_L̄, one for each layer of the target f̄. Within a run, biases lift all ReLUs but
@@ -20,19 +20,19 @@ runs, as it does for W_l in general position.
 Narrower targets. The target's w units are the first w of the frozen layer, and biases make the
 others dead, always 0. So a run has to become W̄_i only between the first inputs and the first
 outputs: adapters of these sub-matrices do it, ∏ W_l above stands for their product, and R =
-⌈w / |P_i|⌉ suffices. Copies of the frozen product's rows would do as well; a target padded with
+⌈w / |P_i|⌉ suffices. Copies of the frozen product's rows would work too; a target padded with
 zeros in rows and columns would take more rank.
 
 Is that much rank necessary? No. For a diagonal D > 0 and a permutation Π,
 relu(D Π z) = D Π relu(z): hidden units of the target may be scaled and permuted, which changes
-every W̄_i − ∏ W_l but not f̄. Some of these forms can need less rank. `align_units` finds those
-units that are a positive multiple of one of the frozen product's; a search over all scales and
-orders it is not. Nor does anything force a network to work in runs.
+every W̄_i − ∏ W_l but not f̄. For some of these forms less rank may suffice. `align_units` finds
+those units that are a positive multiple of one of the frozen product's; a search over all scales
+and orders it is not. Nor does anything force a network to work in runs.
 
 What the construction takes:
 - The ball: beyond radius ρ the ReLUs inside a run can clip.
 - Biases. Without any, f(t x) = t f(x) for all t > 0, so f(0) = 0, and no other target is reached.
-  Frozen biases other than 0 can do instead of tuned ones in some cases; we know no theorem.
+  Frozen biases other than 0 can replace tuned ones in some cases; we know no theorem.
 - Something to train in the first layer, its weight or its bias. With both frozen, a W_1 of
   independent rows and a unit that is off in the ball, it confuses inputs, and a target that tells
   them apart is not reached (`theorems.witness`). For an invertible W_1 the bias alone is enough if
@@ -40,7 +40,7 @@ What the construction takes:
 
 Zeng & Lee, 2023, arXiv 2310.17513, on ReLU networks; their lemma on the first layer freezes both.
 Departures: the offsets that lift the ReLUs are computed from bounds, for every x in the ball and no
-larger than that takes, since large ones cost digits; their bound on the expected error is here one
+larger than necessary, since large ones cost digits; their bound on the expected error is here one
 for every x; runs may differ in length where that lowers the rank (`best_partition`); sub-matrices
 and dead units; `align_units`.
 """
@@ -101,10 +101,10 @@ def best_partition(weights, target):
 
 
 def sufficient_rank(weights, target, partition):
-    """max_i ⌈rank(W̄_i − ∏ W_l) / |P_i|⌉: from this rank on `relu_adapters` is exact,
-    where it succeeds.
+    """max_i ⌈rank(W̄_i − ∏ W_l) / |P_i|⌉, a rank that suffices for `relu_adapters`.
 
-    A smaller one can do for another form of the same target: `align_units`.
+    Where the construction succeeds, it is exact from this rank on. A smaller rank may suffice for
+    another form of the same target: `align_units`.
 
     Raises ValueError for weights, target or partition as `relu_adapters` does.
     """
@@ -116,8 +116,8 @@ def align_units(weights, target, partition):
     """The target with hidden units scaled and permuted so that rows of W̄_i are rows of ∏ W_l.
 
     It computes f̄ as before. Layer by layer, a unit whose row is a positive multiple of a row of
-    the frozen product, up to rounding, takes that row's place and size; the others fill the places
-    left as they come. The frozen network itself, permuted and scaled, comes back as it was, if no
+    the frozen product, up to rounding, takes that row's position and size; the others fill the
+    remaining positions in order. The frozen network itself, permuted and scaled, is restored if no
     two rows of a layer are parallel and none is zero.
 
     Raises ValueError for weights, target or partition as `relu_adapters` does.
@@ -206,13 +206,13 @@ def _lifting_biases(Ws, width, b_bar, radius, nonnegative):
     """([b_1, b_2, …], radius): biases that make a run z -> relu(M z + b̄), a vector in that radius.
 
     M = ∏ W_l. It does so for the z in the domain of `_max_over_ball` whose entries from `width` on
-    are 0. Layer l gets to G_l z + c_l with G_l = W_l … W_1. The smallest offset c_l that keeps its
+    are 0. Layer l computes G_l z + c_l with G_l = W_l … W_1. The smallest offset c_l that keeps its
     ReLU on the linear side is max_z −G_l z, hence
 
         b_l = c_l − W_l c_{l−1} for all layers but the last,    b = b̄ − W c for the last.
 
     The units that b̄ lacks are dead: there −1 − 2 max_z M z replaces b̄, low enough that rounding
-    wakes none, unless the layers' sizes multiply to so much more than M that it reaches 1.
+    turns none on, unless the product of the layers' norms is so far above ‖M‖ that it reaches 1.
     """
     *inner, last = Ws
     d_in = Ws[0].shape[1]
@@ -246,7 +246,7 @@ def error_bounds(weights, target, rank, partition, radius):
     """(sharp, plain): two bounds on ‖f(x) − f̄(x)‖ over ‖x‖ ≤ radius, f by `relu_adapters`.
 
     A run becomes M_i, the best approximation of W̄_i within reach, and misses it by
-    E_i = σ_{k+1}(W̄_i − ∏ W_l), with k the sum of its ranks. As relu moves no two points apart, the
+    E_i = σ_{k+1}(W̄_i − ∏ W_l), with k the sum of its ranks. As relu increases no distance, the
     error δ_i and the size z_i ≥ ‖z̄_i‖ after i layers obey
 
         δ_i = ‖M_i‖ δ_{i−1} + E_i z_{i−1},    z_i = ‖W̄_i‖ z_{i−1} + ‖b̄_i‖,   δ_0 = 0, z_0 = ‖x‖

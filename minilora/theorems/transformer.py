@@ -1,6 +1,6 @@
 """Make one Transformer equal to another of the same size with adapters of half the rank.
 
-The network is as plain as it gets: no residual path, no LayerNorm, every head with D × D matrices
+The network is plain: no residual path, no LayerNorm, every head with D × D matrices
 of its own. For the tokens x_i of a sequence, each block computes
 
     a_i = Σ_heads W_O W_V Σ_j p_ij x_j,      p_i = softmax over j of s · x_jᵀ (W_Kᵀ W_Q) x_i
@@ -15,7 +15,7 @@ two networks equal: for every input, every length, every mask and scale, and wit
 the scores instead of softmax. All W_1, and all W_2 but the last, stay frozen. It holds if all
 matrices of both networks are invertible, and whenever the equations below can be solved.
 
-Proof. Aim for z = z̄, for the ReLU fixes these coordinates. Then h̄ = C h after the block with
+Proof. Aim for z = z̄, because the ReLU fixes these coordinates. Then h̄ = C h after the block with
 C = W̄_2 W_2⁻¹, and C = I before the first. All that a block does between x̄ = C x and z̄ is done by
 products of two matrices, and a bias:
 
@@ -28,7 +28,7 @@ A product of two D × D matrices reaches any target once its adapters have rank 
 `adapt_product`. ∎
 
 Less rank. ⌈D/2⌉ is for the worst gap between a frozen product and its goal; a pair whose gap has
-rank g takes ⌈g/2⌉ (`sufficient_ranks`), so that less will do for some targets. Below that, every
+rank g takes ⌈g/2⌉ (`sufficient_ranks`), so for some targets less suffices. Below that, every
 pair gets the best approximation of its goal. In the first block C = I, and to make the scores of a
 generic target ⌈D/2⌉ is necessary too, as W̄_Kᵀ W̄_Q − W_Kᵀ W_Q has rank D. Values and outputs are
 freer: z may be z̄ scaled by positive numbers or permuted, since the ReLU lets both through. That is
@@ -44,11 +44,11 @@ between two pairs must let them pass. Other adapters of that rank may exist, unl
   that is so if and only if C = c Q + 1 mᵀ with c ≠ 0, any m, and a Q that is orthogonal on the
   vectors of mean zero and maps 1 = (1, …, 1) to 0; then C' = ±Q. In general W̄_2 W_2⁻¹ is not of
   this kind.
-- A gated feed-forward part has two matrices in place of W_1, and each asks for an F of its own.
+- A gated feed-forward part has two matrices in place of W_1, and each requires an F of its own.
 
-Where no adapters of rank D/2 exist, for almost every target, as they have fewer degrees of freedom
-than what they must equal. Such a count does not prove that the rank it leaves is enough, nor does
-it say anything about one given target.
+Where, for almost every target, no adapters of rank D/2 exist, because they have fewer degrees of
+freedom than what they must equal. Such a count does not prove that the rank it leaves is enough,
+nor does it say anything about one given target.
 - RoPE replaces W_Kᵀ W_Q by W_Kᵀ R W_Q, with another rotation R for each distance: many products,
   but two matrices.
 - Stacked heads: one D × D matrix whose rows are divided among H heads, with one adapter. Adapters
@@ -58,7 +58,7 @@ it say anything about one given target.
 
 The theorem is from Zeng & Lee, 2023, arXiv 2310.17513. Departures: they invert matrices where
 `adapt_product` and least squares solve equations here, which some singular matrices pass. The
-residual variant and the reasons for all that stops it are ours.
+residual variant, and the reasons why the construction fails elsewhere, are ours.
 """
 
 from numbers import Real
@@ -285,7 +285,9 @@ def _rank_of_each(names, rank, D):
         return dict.fromkeys(names, rank)
     if set(rank) != set(names):
         different = sorted(set(rank) ^ set(names), key=str)
-        raise ValueError(f"rank must have a number for every adapted matrix, but see {different}")
+        raise ValueError(
+            f"rank must have the names of the adapted matrices, but differs in {different}"
+        )
     for name in names:
         check_count(f"rank[{name!r}]", rank[name], most=D, least=0)
     return rank

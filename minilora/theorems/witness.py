@@ -2,8 +2,8 @@
 
 The first layer is relu(W_1 x + b_1), with W_1 and b_1 both frozen and W_1 of independent rows.
 Where one of its ReLUs clips, it maps different inputs to the same output, and no later layer can
-tell them apart. A target that does is missed at one of them by half the distance of its two outputs
-or more, whatever comes after that layer and however it is trained.
+tell them apart. If the target does, every such network misses it at one of the two inputs by at
+least half the distance between its outputs there, however the later layers are trained.
 
 Zeng & Lee, 2023, arXiv 2310.17513, lemma on tuning the final layers. Departure: they show that no
 such network equals the target; here is the pair of inputs, and a bound on the error.

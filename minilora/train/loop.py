@@ -19,13 +19,13 @@ _M_MMAP_MAX = -4
 def fit(loss, params, data, *misplaced, rng=None, steps, batch, lr, label="training", record=None):
     """Minimise loss(params, *rows) with Adam on minibatches; returns the trained params.
 
-    data: a tuple of arrays of equal length, such as (x, labels); each step draws `batch` rows of
-    them with rng, a np.random.Generator: independently, so that a row may be drawn twice. lr: the
+    data: a tuple of arrays of equal length, such as (x, labels). Each step draws `batch` rows of
+    them with rng, a np.random.Generator, independently: a row may be drawn twice. lr: the
     peak of `learning_rate`. label: what the progress line on a terminal calls this run. record:
     called with the loss of every step, for a learning curve: record=losses.append.
 
     Raises ValueError when an argument is impossible, when the arrays differ in length, or when the
-    loss stops being a finite number; TypeError for a call in another form.
+    loss stops being a finite number; TypeError when the other arguments are not passed by name.
     """
     if misplaced:
         raise TypeError(

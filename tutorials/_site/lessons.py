@@ -7,7 +7,7 @@ A lesson is plain Python, `tutorials/NN_name.py`. The site relies on these habit
     # alt: Loss against steps, four curves  above plt.show(): the figure in words, for those who
     plt.show()                              cannot see it; it may go on in the comment lines below
     # %% tags=["hide-input"]                code that only draws: folded
-    # %% tags=["hide-cell"]                 a solution: folded, with its output
+    # %% tags=["hide-cell"]                 a solution, in tutorials/solutions: folded, with output
     # > **Theorem (Eckart–Young).** …       a box; also **What do you expect?**
 """
 

@@ -10,6 +10,7 @@ import jupytext
 
 from _site import lessons
 from _site.map import start_page
+from minilora.course.lessons import with_solutions
 
 DOWNLOADS = lessons.FOLDER / "_build" / "notebooks"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -57,7 +58,8 @@ def prepare_page(app, document, source):
         notebook = f"{{download}}`notebook <_build/notebooks/{document}.ipynb>`"
         script = f"{{download}}`script <{document}.py>`"
         cell = f"\n# %% [markdown]\n# *Download this page:* {notebook} · {script}\n\n# %%"
-        text = re.sub(r"\n# %%(?! \[markdown\])", cell, source[0], count=1)
+        lesson = with_solutions(lessons.FOLDER / f"{document}.py", source[0])
+        text = re.sub(r"\n# %%(?! \[markdown\])", cell, lesson, count=1)
         source[0] = re.sub(r"^# .*`minilora/.*", _link_files, text, flags=re.MULTILINE)
 
 

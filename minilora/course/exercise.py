@@ -1,0 +1,106 @@
+"""What an exercise is, and where to find it by its number.
+
+`exercises/lesson_04.py` holds those of lesson 4. One that a program can check is a function of a
+`Case`, which draws the inputs, calls the answer and compares:
+
+    @exercise("4.2", "undo(merged, params, frozen, kept)", hint="merge replaces r columns.")
+    def undo(case):
+        '''undo(merge(params, frozen), …) is W, bitwise identical.'''
+
+One that nobody can check by program says what to hand in, and how to mark it.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import NamedTuple
+
+_CASES = 200
+_POINTS = {"1": 1, "2": 2, "3": 3}  # easy, medium, hard
+_PACKAGE = "minilora.course.exercises"
+
+
+class Exercise(NamedTuple):
+    """An exercise whose answer is a function or a class."""
+
+    number: str  # "4.2": the second of lesson 4
+    signature: str  # "undo(merged, params, frozen, kept)", or "class Held"
+    says: str  # what the answer must do, in one paragraph
+    hint: str
+    try_case: object  # a function of a Case, which raises RefusedError
+    cases: int  # how many are tried, unless time runs out
+
+    @property
+    def name(self):
+        """The name that the answer must have."""
+        return self.signature.removeprefix("class ").partition("(")[0]
+
+    @property
+    def points(self):
+        """What the exercise is worth: 1, 2 or 3 points."""
+        return _POINTS[self.number[-1]]
+
+    @property
+    def stub(self):
+        """The beginning of an answer, which raises NotImplementedError."""
+        word = self.signature if self.signature.startswith("class ") else f"def {self.signature}"
+        body = "" if self.signature.startswith("class ") else "\n    raise NotImplementedError"
+        return f'{word}:\n    """{self.says}"""{body}'
+
+
+class OpenExercise(NamedTuple):
+    """An exercise that a teacher marks."""
+
+    number: str
+    hand_in: str  # what to hand in
+    rubric: tuple  # (points, what they are given for)
+
+    @property
+    def points(self):
+        """The sum of the rubric."""
+        return sum(points for points, _ in self.rubric)
+
+
+def exercise(number, signature, *, hint, cases=_CASES):
+    """A decorator that makes an `Exercise` of a function of a case; its docstring is `says`."""
+
+    def make(try_case):
+        says = " ".join(try_case.__doc__.split())
+        return Exercise(number, signature, says, hint, try_case, cases)
+
+    return make
+
+
+def exercises_of(lesson):
+    """The exercises of one lesson, in order; () for a lesson that has none."""
+    name = f"lesson_{lesson:02}"
+    if name not in _lessons():
+        return ()
+    values = vars(import_module(f"{_PACKAGE}.{name}")).values()
+    found = [value for value in values if isinstance(value, (Exercise, OpenExercise))]
+    return tuple(sorted(found, key=lambda one: one.number))
+
+
+def all_exercises():
+    """Every exercise, by lesson and number."""
+    return [one for name in _lessons() for one in exercises_of(int(name[-2:]))]
+
+
+def find(number):
+    """The exercise that a program can check with this number, such as "4.2".
+
+    Raises ValueError with the numbers that there are.
+    """
+    lesson = str(number).partition(".")[0]
+    found = exercises_of(int(lesson)) if lesson.isdecimal() else ()
+    for one in found:
+        if one.number == number:
+            if isinstance(one, OpenExercise):
+                raise ValueError(f"exercise {number} is marked by a person: {one.hand_in}")
+            return one
+    checked = [one.number for one in found or all_exercises() if isinstance(one, Exercise)]
+    raise ValueError(f"number must be one of {', '.join(checked)}, got {number!r}")
+
+
+def _lessons():
+    folder = import_module(_PACKAGE).__path__
+    return sorted(module.name for module in iter_modules(folder))

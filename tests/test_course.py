@@ -1,0 +1,84 @@
+"""Exercises that answer back: right answers hold, wrong ones are refused for the right reason."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from minilora.course.answers import parse, run
+from minilora.course.checking import check
+from minilora.course.exercise import Exercise, all_exercises, exercises_of
+from minilora.course.lessons import lesson_files, number_of
+
+HERE = Path(__file__).parent
+LESSONS = {number_of(script): script for script in lesson_files()}
+CHECKED = [one for one in all_exercises() if isinstance(one, Exercise)]
+
+
+def wrong_answers():
+    """(number, answer, words of the verdict) for every wrong answer of tests/course."""
+    for file in sorted((HERE / "course").glob("wrong_*.py")):
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        for number, answers in module.WRONG.items():
+            for answer, words in answers:
+                yield pytest.param(number, answer, words, id=f"{number}-{answer.__name__}")
+
+
+WRONG = list(wrong_answers())
+every_exercise = pytest.mark.parametrize("one", CHECKED, ids=[one.number for one in CHECKED])
+
+
+def solution_of(one):
+    """The answer that the solutions of a lesson give."""
+    script = LESSONS[int(one.number.partition(".")[0])]
+    path = script.parent / "solutions" / script.name
+    return run(parse(path), path)[one.name]
+
+
+@every_exercise
+def test_the_solution_holds_with_the_usual_cases_and_with_others(one):
+    answer = solution_of(one)
+    for seed in (None, 1, 2):
+        verdict = check(one.number, answer, seed=seed)
+        assert verdict.holds, verdict.text
+        assert verdict.cases >= min(one.cases, 10)
+
+
+@pytest.mark.parametrize(("number", "answer", "words"), WRONG)
+def test_a_wrong_answer_is_refused_for_its_reason(number, answer, words):
+    for seed in (None, 1):
+        verdict = check(number, answer, seed=seed)
+        assert not verdict.holds
+        assert words in verdict.text
+
+
+@every_exercise
+def test_an_exercise_has_two_wrong_answers_or_more(one):
+    assert sum(param.values[0] == one.number for param in WRONG) >= 2
+
+
+@every_exercise
+def test_the_lesson_states_the_signature_of_the_answer(one):
+    text = LESSONS[int(one.number.partition(".")[0])].read_text(encoding="utf-8")
+    sections = re.split(r"^# ### Exercise ", text, flags=re.MULTILINE)[1:]
+    assert f"`{one.signature}`" in sections[int(one.number[-1]) - 1]
+
+
+@every_exercise
+def test_an_answer_that_is_not_written_yet_gets_a_sentence(one):
+    def stub(*arguments):
+        raise NotImplementedError
+
+    verdict = check(one.number, stub)
+    assert not verdict.holds
+    assert verdict.text.startswith(f"{one.number} does not hold: stub is not written yet")
+
+
+@pytest.mark.parametrize("lesson", sorted({int(one.number.partition(".")[0]) for one in CHECKED}))
+def test_a_lesson_has_three_exercises_of_which_two_or_more_are_checked(lesson):
+    found = exercises_of(lesson)
+    assert [one.number for one in found] == [f"{lesson}.{i}" for i in (1, 2, 3)]
+    assert sum(isinstance(one, Exercise) for one in found) >= 2
