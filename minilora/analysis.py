@@ -161,8 +161,7 @@ def subspace_similarity(M1, M2, i, j):
 
 
 def mean_similarity(matrices, i):
-    """The mean of φ(i, i) over all pairs of two or more matrices (d, n), such as those of all
-    layers.
+    """The mean of φ(i, i) over all pairs of two or more matrices (d, n), as of all layers.
 
     For independent random subspaces its mean is that of `random_similarity`.
 

@@ -4,8 +4,7 @@ What is found means something only beside what chance gives, or beside a control
 can be found. Chance is the mean for random subspaces. For the conversion matrices, with which
 A = Θ_A W and B = W Θ_Bᵀ, there are two more: each A and B with the W of the next layer, and random
 ones in their place. If the layers are as similar then, the reason is that their W are similar, and
-not
-a relation between W and what was learned. A random W with the same singular values needs no
+not a relation between W and what was learned. A random W with the same singular values needs no
 calculation: Θ then spans a uniform subspace of its own in every layer, which is chance.
 """
 
