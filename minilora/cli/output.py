@@ -119,7 +119,7 @@ def close_output(error):
 def printable(text):
     """The text with an escape such as \\x1b for all that could move or colour what is printed.
 
-    For names from a file: line breaks, control characters and marks that reverse the text's direction.
+    For names from a file: line breaks, control characters, marks that reverse the text's direction.
     """
     return "".join(c if c.isprintable() or c == " " else repr(c)[1:-1] for c in text)
 
