@@ -422,7 +422,7 @@ plt.show()
 # [lesson 7](07_condlora.py), first left singular vectors). So one $\Theta$ might do for all layers. On letters we
 # found nothing of it. Here?
 #
-# > **What do you expect?** Three controls stand beside the rows: each $B_l$ with the $W$ of the *next* layer, in place
+# > **What do you expect?** Two controls stand beside the rows: each $B_l$ with the $W$ of the *next* layer, in place
 # > of its own; and a *random* $B_l$, of a network that has learned nothing. If $\Theta_B$ is a relation between a layer
 # > and what it learned, the controls show (a) chance, (b) something between, (c) the same.
 
@@ -476,7 +476,7 @@ plt.show()
 
 # %% [markdown]
 # Answer (c). The observation holds here, as it did not on letters: for the value matrices, the $\Theta_B$ of different
-# layers are three to seven times as similar as chance. But they are as similar when every $B_l$ is paired with the *wrong*
+# layers are about three to seven times as similar as chance. But they are as similar when every $B_l$ is paired with the *wrong*
 # $W$, and as similar for a $B$ that is *random*. So the similarity says nothing about what LoRA learned. It is in the $W_l$
 # alone, on both tasks. $\Theta_A$ shows nothing at all.
 #
