@@ -99,7 +99,7 @@ minilora's own: the latter goes on where the former stops.
 
 {}
 
-P1 to P16 are no claims but the promises of every adapter: `python -m minilora.testing` explains
+P1 to P16 are not claims but the promises of every adapter: `python -m minilora.testing` explains
 them. This page is made from the tests by `python tests/claims_page.py`.
 """
 

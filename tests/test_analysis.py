@@ -879,7 +879,7 @@ def test_reflections_on_the_right_keep_the_geometry_of_the_rows(seed, d_out, d_i
     check_kept(W, chain(rng, d_in, count))
 
 
-@claim("B4", OURS, "the energy is infinite, an error, just for zero or parallel rows")
+@claim("B4", OURS, "the energy is infinite, an error, iff a row is 0 or two have one direction")
 @given(st.data(), SEED, st.integers(1, 4), st.integers(1, 4))
 def test_the_energy_of_rows_is_infinite_just_for_zero_or_parallel_rows(data, seed, d_out, d_in):
     """For rows of integers, parallel just when v·w > 0 and (v·w)² = |v|² |w|²: without rounding.

@@ -223,7 +223,7 @@ def test_pairs_start_as_the_identity(seed, d, half):
     within(np.abs(HRA(2 * half).forward(params, frozen, W) - W), 1e-13)
 
 
-@claim("B5", OURS, "(u, v, u, v) turns by 4θ, θ the angle of u and v: I at 0° and 90° alone")
+@claim("B5", OURS, "(u, v, u, v) rotates by 4θ, θ the angle of u and v: I at 0° and 90° alone")
 @given(SEED, st.integers(2, 8), st.floats(0, np.pi / 2))
 def test_interleaved_pairs_are_the_identity_at_right_angles_alone(seed, d, angle):
     """For any two vectors at this angle: ‖H − I‖₂ = 2 |sin 2θ|, which is 0 for parallel and for

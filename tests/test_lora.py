@@ -51,7 +51,7 @@ def rank_of(share, d_out, d_in):
 # LoRA
 
 
-@claim("G1", HU, "before training W' = W, and every output is bitwise that of W")
+@claim("G1", HU, "before training W' = W, and every output is bitwise identical to W's")
 @given(SEED, SIDE, SIDE, st.floats(0, 1), DTYPES, EXPONENT, st.integers(-6, 6))
 def test_lora_starts_at_the_pretrained_weight(seed, d_out, d_in, share, dtype, size, alpha):
     """For ranks from 1 to min(d_out, d_in), α from 1e-6 to 1e6, entries of W around 1e-8 to 1e8.
@@ -172,7 +172,7 @@ def test_full_rank_reaches_any_update(seed, d_out, d_in, dtype, size, alpha, sin
     within(np.max(gap / linear(room, np.abs(x))), unit)
 
 
-@claim("G4", HU, "trained at rank r it misses σ_{r+1}, … of ΔW: less with r, nothing at last")
+@claim("G4", HU, "trained at rank r it misses σ_{r+1}, … of ΔW, and nothing at full rank")
 @pytest.mark.parametrize("seed", range(3))
 def test_the_error_falls_to_zero_as_the_rank_grows(seed):
     """Gradient descent on ‖W' − T‖²_F. T − W is (5, 6), with singular values 3, 2.5, 2, 1.5, 1.

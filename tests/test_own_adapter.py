@@ -157,7 +157,7 @@ def test_a_reason_names_the_case_the_error_and_the_line(kinds):
     assert reason[0] == "W (6, 6), rank 1, float64:"
     assert reason[1].strip() == "NotImplementedError: to be written"
     assert re.fullmatch(r" +kinds.py:\d+ in init: raise NotImplementedError.*", reason[2])
-    assert reason[3].strip() == "All other cases fail in this way or another."
+    assert reason[3].strip() == "All other cases fail too."
 
 
 def test_a_reason_says_which_cases_fail():

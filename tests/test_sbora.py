@@ -58,7 +58,7 @@ def test_the_update_is_zero_outside_its_region(kind, seed, d_out, d_in, share, s
     exactly(np.sum(lines) == adapter.rank)
 
 
-@claim("C2", OURS, "merging leaves all other entries bitwise: −0.0, inf and NaN too")
+@claim("C2", OURS, "merging leaves all other entries bitwise identical: −0.0, inf and NaN too")
 @every_kind
 @given(SEED, SIDE, SIDE, st.floats(0, 1))
 def test_merging_leaves_every_other_entry_bitwise(kind, seed, d_out, d_in, share):
@@ -88,7 +88,7 @@ def test_counts(d_out, d_in, share):
     exactly(count[SBoRAFA] + count[SBoRAFB] == count[LoRA])
 
 
-@claim("C4", OURS, "two of disjoint columns or rows merge bitwise alike in either order")
+@claim("C4", OURS, "disjoint columns or rows: merged in either order, bitwise identical")
 @every_kind
 @given(SEED, st.integers(1, 8), st.integers(2, 9))
 def test_disjoint_adapters_commute(kind, seed, d_out, d_in):

@@ -699,7 +699,7 @@ def test_one_singular_layer_is_solved_exactly_where_adapters_exist(problem):
         attains(Ws, target, ranks, params)
 
 
-@claim("A1.5", OURS, "bottom layer singular, target W_1 W_0 Q: exact wherever ΣR ≥ rank(E)")
+@claim("A1.5", OURS, "earliest layer singular, target W_1 W_0 Q: exact wherever ΣR ≥ rank(E)")
 @pytest.mark.parametrize("D", [3, 4, 6, 8])
 def test_a_target_inside_the_range_of_a_singular_product_is_reached(D):
     """W_0 of rank D − 1, W_1 with singular values in [0.5, 2], Q a random orthogonal matrix, ranks

@@ -344,7 +344,7 @@ def test_every_orthogonal_matrix_is_reached(seed, d, rotations, reflections, int
     within(np.abs(HRA(rank, odd=True).merge({"U": U}, {"W": np.eye(d)}) - Q), 1e-12)
 
 
-@claim("B11", OURS, "`factor` writes Q as rank(Q − I) reflections: no fewer would do")
+@claim("B11", OURS, "`factor` writes Q as rank(Q − I) reflections, and no fewer suffice")
 @given(SEED, st.integers(1, 8), st.integers(0, 4), st.integers(0, 4), INTEGERS)
 def test_every_orthogonal_matrix_is_factored(seed, d, rotations, reflections, integers):
     """Scherk, 1950. For rotations by 1e-6 to 3.1 with reflections, and signed permutations: the
@@ -893,7 +893,7 @@ def test_only_low_rank_adapters_see_a_low_rank_under_noise():
             at_least(errors[1], 0.5, name)
 
 
-@claim("F2", OURS, "W of rank 6 of 12: LoRA sees rank 2 under noise, and CondLoRA no more")
+@claim("F2", OURS, "W of rank 6 of 12: LoRA sees rank 2 under noise, CondLoRA no longer does")
 def test_condlora_sees_nothing_outside_the_spaces_of_w():
     """In 3 draws: LoRA of rank 2 leaves less than 2 %, CondLoRA more than 50 %."""
     for seed in range(3):

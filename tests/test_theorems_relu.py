@@ -805,7 +805,7 @@ def test_the_network_of_the_witness_is_reached_by_its_first_bias(rng):
         np.testing.assert_allclose(relu_mlp(bound, x), forward(target, x), rtol=0, atol=1e-12)
 
 
-@claim("A2.4", ZENG_LEE, "LoRA on all layers against whole last layers, at fewer parameters")
+@claim("A2.4", ZENG_LEE, "rank 1 on all layers, fewer parameters: exact; whole last layers: not")
 @pytest.mark.parametrize("seed", range(20))
 def test_low_rank_everywhere_beats_the_last_layers_in_full(seed):
     """Width 4, four layers, a generic one-layer target: rank 1 and biases, 48 parameters, are
@@ -824,7 +824,7 @@ def test_low_rank_everywhere_beats_the_last_layers_in_full(seed):
     at_least(gap, 1.0)
 
 
-@claim("A2.4", OURS, "frozen biases b > 0 can do: full rank on matrices alone is exact")
+@claim("A2.4", OURS, "frozen biases b > 0 can suffice: full rank on matrices alone is exact")
 @pytest.mark.parametrize("seed", range(20))
 def test_frozen_biases_that_lift_the_units_can_do(seed):
     """Width 4, two layers, b_1 > 0 and b_2 frozen: W'_2 W'_1 = W̄ with W'_2 b_1 = b̄ − b_2, exact for
@@ -947,7 +947,7 @@ def test_a_narrower_target_is_reached_with_dead_units(seed, kind, depth, widest,
     exactly(not np.any(relu_mlp(bound, x)[:, d_out:]), "an output that the target lacks is not 0")
 
 
-@claim("A2.5", OURS, "inner widths of the target's suffice: 8-4-8 becomes 3-3")
+@claim("A2.5", OURS, "inner widths as large as the target's suffice: 8-4-8 becomes 3-3")
 @pytest.mark.parametrize("seed", range(20))
 def test_a_waist_as_wide_as_the_target_is_wide_enough(seed):
     """Generic layers 8-4-8 and a target of width 3: rank ⌈3 / 2⌉ = 2, changes of rank 2 and 1 in

@@ -105,7 +105,7 @@ def attach_residual(weights, *, rng):
     return attach(weights, {"*.heads.*": half, "*.ffn.*": Full(), "head.W": Full()}, rng=rng)
 
 
-@claim("A3.1", OURS, "the network is the loop-written one, for any mask and scale")
+@claim("A3.1", OURS, "the network equals one written in loops, for any mask and scale")
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("width, heads, depth", [(1, 1, 1), (3, 2, 2), (4, 3, 1), (2, 1, 11)])
 def test_the_network_is_the_one_written_token_by_token(width, heads, depth, residual, rng):
@@ -393,7 +393,7 @@ def test_the_same_adapters_hold_for_every_mask_scale_and_length(
         within(error, 1e-6 * max(1, np.max(np.abs(wanted))))
 
 
-@claim("A3.3", OURS, "and for any function of the scores instead of softmax")
+@claim("A3.3", OURS, "the adapters found hold for any function of the scores, not only softmax")
 @given(
     seeds,
     widths,
@@ -560,7 +560,7 @@ def test_a_network_with_layer_norm_is_matched_where_c_passes(seed):
         within(np.max(np.abs(outputs[0] - outputs[1])), 1e-10 * max(1, np.max(outputs[1])))
 
 
-@claim("A3.4", OURS, "gate, generic networks: the construction fails, it asks for two F")
+@claim("A3.4", OURS, "gate, generic networks: the construction fails, it requires two F")
 @given(seeds, st.integers(2, 6))
 def test_two_matrices_in_place_of_w_1_have_no_common_solution(seed, width):
     """W_g F = W̄_g and W_u F = W̄_u together have no solution F; the least squares one misses by

@@ -191,7 +191,7 @@ def _reason(broken, cases):
     message = f"{kind}{error}".splitlines()[:8]
     lines = [f"{case}:", *message, *_where(error)]
     if len(broken) == cases > 1:
-        lines.append("All other cases fail in this way or another.")
+        lines.append("All other cases fail too.")
     elif len(broken) > 1:
         others = "; ".join(list(broken)[1:7])
         lines.append(f"Also: {others}{'; …' if len(broken) > 7 else ''}")
