@@ -52,7 +52,6 @@ def run(script):
     """Run a tutorial with its solutions; __file__ is the tutorial's own."""
     encoding = encoding_for(script)
     code = f"""
-from pathlib import Path
 from minilora.course.lessons import with_solutions
 script = {str(script)!r}
 names = {{"__name__": "__main__", "__file__": script}}

@@ -175,11 +175,17 @@ def compare(one, other, steps):
     return differences.mean(), differences.std(ddof=1) / len(differences) ** 0.5
 
 
+def word(one, other, steps):
+    """Ahead, behind or level, by the rule of two standard errors."""
+    mean, error = compare(one, other, steps)
+    return "level" if abs(mean) <= 2 * error else "ahead" if mean > 0 else "behind"
+
+
 def verdict(one, other, steps):
     """The difference as text, with a word where it is more than two standard errors."""
     mean, error = compare(one, other, steps)
-    word = "" if abs(mean) <= 2 * error else "ahead" if mean > 0 else "behind"
-    return f"{mean:+.1f} ± {error:.1f} {word:<6}"
+    found = word(one, other, steps).replace("level", "")
+    return f"{mean:+.1f} ± {error:.1f} {found:<6}"
 
 
 table = [["", "", f"{SHORT} steps", f"{LONG} steps"]]
@@ -509,12 +515,6 @@ assert all(ratio < 1.5 for ratio in np.array(weak["value"]["left"]) / chance)
 
 
 # %%
-def word(one, other, steps):
-    """Ahead, behind or level, by the rule of two standard errors."""
-    mean, error = compare(one, other, steps)
-    return "level" if abs(mean) <= 2 * error else "ahead" if mean > 0 else "behind"
-
-
 lora, full = "LoRA r=8", "full fine-tuning"
 half = np.mean([rows[full, LONG][part]["effective rank"] for part in ("query", "value")])
 table = [["paper", "what it says", "letters and text", f"here, {SHORT} steps", f"{LONG} steps"]]

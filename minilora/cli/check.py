@@ -48,9 +48,7 @@ def run(options):
                 raise UsageError(f"{path} answers no exercise: minilora check --list")
         else:
             verdicts = {number: check_file(number, path, seed=options.seed)}
-    except (UnreadableError, ValueError) as error:
-        raise UsageError(str(error)) from None
-    except ImportError as error:
+    except (UnreadableError, ValueError, ImportError) as error:
         raise UsageError(str(error)) from None
     for verdict in verdicts.values():
         print_line(str(verdict))

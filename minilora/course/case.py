@@ -141,7 +141,7 @@ def _what_it_raises(name, function, given, error):
             return f"{name} must take {len(given)} arguments: {error}"
         except ValueError:  # Python cannot look into it
             pass
-    own = [frame for frame in traceback.extract_tb(error.__traceback__)[1:]]
+    own = traceback.extract_tb(error.__traceback__)[1:]
     own = [frame for frame in own if "site-packages" not in frame.filename] or own
     place = f" in line {own[-1].lineno}" if own else ""
     return f"{name} raises {type(error).__name__}{place}: {_text(error)}"

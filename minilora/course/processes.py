@@ -12,11 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from minilora.course.answers import UnreadableError, names_in, parse, run
+from minilora.course.checking import LIMIT, check_exercise
 from minilora.course.exercise import Exercise, all_exercises, find
+from minilora.course.guard import Guard
 from minilora.course.verdict import Verdict, refused
 
 _START = 10.0  # seconds that a process may take to start and to import an answer
-_LIMIT = 5.0 + _START
+_LIMIT = LIMIT + _START
 
 
 def check_file(number, path, *, seed=None):
@@ -76,9 +78,6 @@ def _in_a_process(one, path, seed):
 
 def main(number, path, seed, result):
     """Check one answer in this process, and write the verdict as JSON."""
-    from minilora.course.checking import check_exercise
-    from minilora.course.guard import Guard
-
     one = find(number)
     guard = Guard()
     sys.path.insert(0, str(Path(path).absolute().parent))

@@ -33,10 +33,10 @@ def holding(one, cases):
     return Verdict(one.number, True, cases, one.points, one.points, f"{one.number} holds: {tried}")
 
 
-def refused(one, sentence, cases=0):
+def refused(one, sentence):
     """The verdict on an answer of which there is no more to say than a sentence."""
     text = f"{one.number} does not hold: {sentence}"
-    return Verdict(one.number, False, cases, 0, one.points, text)
+    return Verdict(one.number, False, 0, 0, one.points, text)
 
 
 def failing(one, error, shown, cases):

@@ -52,7 +52,7 @@ def undo(case):
     _, frozen = adapter.init(np.random.default_rng(0), W)
     merged = adapter.merge({"B": B}, frozen)
     keeper = case.use(case.answer, W, cols, plain=False)
-    held = [value for value in getattr(keeper, "__dict__", {}).values()]
+    held = getattr(keeper, "__dict__", {}).values()
     numbers = sum(value.size for value in held if isinstance(value, np.ndarray))
     most = f"it must keep at most {B.size} numbers (r d_out) beside cols"
     case.true(numbers <= B.size, most, got=numbers)
