@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 TESTS = ("tests/test_packaging.py", "tests/test_layout.py", "tests/test_hra.py")
+LESSONS_WITH_DATA = ("14_real_model", "17_peft", "18_speed")
 ADAPTER = '''\
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ def main():
         sdist = work / archive.name.removesuffix(".tar.gz")
         check_complete(sdist)
         python = make_environment(work / "environment")
-        run(python, "-m", "pip", "install", "--quiet", f"{wheel}[test]", folder=work)
+        run(python, "-m", "pip", "install", "--quiet", f"{wheel}[course]", folder=work)
         run(python, "-m", "pytest", "-q", *TESTS, folder=sdist)
 
         empty = work / "empty"
@@ -72,6 +73,10 @@ def main():
         run(python, "-m", "minilora", "count", "llama3-8b", folder=empty)
         (empty / "mine.py").write_text(ADAPTER, encoding="utf-8")
         run(python.with_name("pytest"), "-q", "--adapter", "mine:Mine", folder=empty)
+
+        run(python, "-m", "minilora", "course", "lessons", "--student", folder=empty)
+        for lesson in LESSONS_WITH_DATA:
+            run(python, f"lessons/{lesson}.py", folder=empty)
 
 
 if __name__ == "__main__":

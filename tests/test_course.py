@@ -9,10 +9,11 @@ import pytest
 from minilora.course.answers import parse, run
 from minilora.course.checking import check
 from minilora.course.exercise import Exercise, all_exercises, exercises_of
-from minilora.course.lessons import lesson_files, number_of
+from minilora.course.lessons import lesson_data, lesson_files, number_of
 
 HERE = Path(__file__).parent
 LESSONS = {number_of(script): script for script in lesson_files()}
+ASSIGNMENT = lesson_data("assignment")
 CHECKED = [one for one in all_exercises() if isinstance(one, Exercise)]
 
 
@@ -31,16 +32,19 @@ WRONG = list(wrong_answers())
 every_exercise = pytest.mark.parametrize("one", CHECKED, ids=[one.number for one in CHECKED])
 
 
-def solution_of(one):
-    """The answer that the solutions of a lesson give."""
-    script = LESSONS[int(one.number.partition(".")[0])]
-    path = script.parent / "solutions" / script.name
-    return run(parse(path), path)[one.name]
+def home_of(one):
+    """The file that poses an exercise, and the one that answers it."""
+    lesson = one.number.partition(".")[0]
+    if lesson == "A":
+        return ASSIGNMENT / "lora_and_one_more.py", ASSIGNMENT / "good.py"
+    script = LESSONS[int(lesson)]
+    return script, script.parent / "solutions" / script.name
 
 
 @every_exercise
 def test_the_solution_holds_with_the_usual_cases_and_with_others(one):
-    answer = solution_of(one)
+    _, path = home_of(one)
+    answer = run(parse(path), path)[one.name]
     for seed in (None, 1, 2):
         verdict = check(one.number, answer, seed=seed)
         assert verdict.holds, verdict.text
@@ -62,12 +66,12 @@ def test_an_exercise_has_two_wrong_answers_or_more(one):
 
 @every_exercise
 def test_the_lesson_states_the_signature_of_the_answer(one):
-    text = LESSONS[int(one.number.partition(".")[0])].read_text(encoding="utf-8")
+    text = home_of(one)[0].read_text(encoding="utf-8")
     sections = re.split(r"^# ### Exercise ", text, flags=re.MULTILINE)[1:]
     assert f"`{one.signature}`" in sections[int(one.number[-1]) - 1]
 
 
-@every_exercise
+@pytest.mark.parametrize("one", [one for one in CHECKED if one.number != "A.4"])
 def test_an_answer_that_is_not_written_yet_gets_a_sentence(one):
     def stub(*arguments):
         raise NotImplementedError
@@ -77,8 +81,19 @@ def test_an_answer_that_is_not_written_yet_gets_a_sentence(one):
     assert verdict.text.startswith(f"{one.number} does not hold: stub is not written yet")
 
 
-@pytest.mark.parametrize("lesson", sorted({int(one.number.partition(".")[0]) for one in CHECKED}))
+@pytest.mark.parametrize("lesson", [one for one in LESSONS if exercises_of(one)])
 def test_a_lesson_has_three_exercises_of_which_two_or_more_are_checked(lesson):
     found = exercises_of(lesson)
     assert [one.number for one in found] == [f"{lesson}.{i}" for i in (1, 2, 3)]
     assert sum(isinstance(one, Exercise) for one in found) >= 2
+    assert [one.points for one in found] == [1, 2, 3]
+
+
+def test_the_assignment_is_worth_a_hundred_points_as_its_text_says():
+    text, _ = home_of(CHECKED[-1])
+    stated = re.findall(
+        r"^# ### Exercise \d \((\d+) points\)", text.read_text("utf-8"), re.MULTILINE
+    )
+    points = [one.points for one in exercises_of("A")]
+    assert points == [int(number) for number in stated]
+    assert sum(points) == 100

@@ -326,7 +326,7 @@ def test_heads_and_biases_are_counted(checkpoint, rng):
     "name", ["lora", "rslora", "patterns", "lora_float16", "lora_bfloat16", "hra", "hra_apply_gs"]
 )
 def test_what_peft_wrote_can_be_inspected(name):
-    found, lines = printed(f"tests/data/{name}")
+    found, lines = printed(f"tutorials/checkpoints/{name}")
     assert found
     assert all(np.all(np.isfinite(values)) for values in found.values())
     assert re.search(rf" {len(found)} layers, [\d,]+ trainable parameters\.$", lines[0])

@@ -31,8 +31,8 @@ from minilora.weight import describe
 )
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_a_checkpoint_of_peft_computes_here_what_it_computes_there(name):
-    """The 14 in tests/data: LoRA, rsLoRA, patterns, GPT-2's orientation, HRA even, odd and strict,
-    heads and biases.
+    """The 14 in tutorials/checkpoints: LoRA, rsLoRA, patterns, GPT-2's orientation, HRA even, odd
+    and strict, heads and biases.
 
     They are stored in 64, 32 or 16 bits and computed in float64, on one MLP of three layers, and
     three inputs. The tolerance is a share of the largest output.

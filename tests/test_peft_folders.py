@@ -394,7 +394,7 @@ def run_killed(folder, step, failing):
     """Write a checkpoint in a process that ends at this step, and may fail at one before."""
     code = textwrap.dedent(KILLED)
     arguments = [sys.executable, "-c", code, str(folder), str(step), str(failing)]
-    return subprocess.run(arguments, cwd=DATA.parent, capture_output=True, text=True)
+    return subprocess.run(arguments, cwd=Path(__file__).parent, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("step, failing", [(1, 0), (2, 0), (3, 0), (4, 3), (5, 3), (4, 0)])

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from minilora.course.lessons import lesson_files, number_of, with_links
+
 FOLDER = Path(__file__).parent.parent / "tutorials"
 SITE = FOLDER / "_site"
 
@@ -24,7 +26,7 @@ def load(name):
 
 lessons = load("lessons")
 picture = load("map")
-SCRIPTS = lessons.scripts()
+SCRIPTS = lesson_files()
 PAGES = [*SCRIPTS, *sorted(FOLDER.glob("*.md"))]
 every_lesson = pytest.mark.parametrize("script", SCRIPTS, ids=[path.stem for path in SCRIPTS])
 every_page = pytest.mark.parametrize("page", PAGES, ids=[path.stem for path in PAGES])
@@ -78,7 +80,7 @@ def test_the_start_page_lists_every_lesson():
     assert read(FOLDER / "index.md").count("<!-- lessons -->") == 1
     listed = lessons.contents()
     for script in SCRIPTS:
-        entry = f"{lessons.number(script)}. {lessons.short_title(script)} <{script.stem}>"
+        entry = f"{number_of(script)}. {lessons.short_title(script)} <{script.stem}>"
         assert listed.count(f"]({script.name})") == 1
         assert f"\n{entry}\n" in listed
 
@@ -119,7 +121,7 @@ def test_a_folded_cell_only_draws(script):
 def test_links_of_a_downloaded_notebook_lead_to_notebooks():
     text = "[a](02_lora.py), [b](02_lora.py#one-layer), [c](teaching.md), [d](x.py)"
     expected = "[a](02_lora.ipynb), [b](02_lora.ipynb#one-layer), [c](teaching.md), [d](x.py)"
-    assert lessons.with_links(text, ".ipynb") == expected
+    assert with_links(text, ".ipynb") == expected
 
 
 def test_what_a_lesson_names_and_imports_is_found():

@@ -43,15 +43,15 @@ rng = np.random.default_rng(0)
 import json
 from pathlib import Path
 
+from minilora.course.lessons import lesson_data
 from minilora.data.bert import MINILM, read_bert
 from minilora.data.packages import locate, problem_with
 from minilora.data.reviews import RATINGS, read_ratings, split_by_sentiment
 
-HERE = Path(globals().get("__file__", "14_real_model.py")).absolute().parent
-stored = json.loads((HERE / "results" / "real.json").read_text("utf-8"))
+stored = json.loads(lesson_data("results/real.json").read_text("utf-8"))
 print("stored results of", *stored["machine"].values())
 
-places = (HERE / "real", HERE.parent / "real")
+places = (Path("real"), Path("../real"), lesson_data("../real"))
 files = next((one for one in places if not problem_with(MINILM, one)), None)
 live = files is not None and not problem_with(RATINGS, files)
 print(f"live: the model of {files.name}/" if live else "not live: stored results only")

@@ -194,13 +194,12 @@ assert np.array_equal(again.params["layers.2.W"]["B"], params["layers.2.W"]["B"]
 # %% [markdown]
 # ## Adapters that PEFT made
 #
-# The tests of this package keep a few checkpoints that PEFT itself made and saved, and beside them the outputs that
-# PEFT computed with each. They judge everything above. All of them adapt the same small network, whose numbers are
-# eighths.
+# With the lessons come a few checkpoints that PEFT itself made and saved, and beside them the outputs that PEFT
+# computed with each. They judge everything above. All of them adapt the same small network, whose numbers are eighths.
 
 # %%
-import minilora
 from minilora import describe
+from minilora.course.lessons import lesson_data
 
 
 def eighths(shape, step):
@@ -216,12 +215,7 @@ for i, (d_out, d_in) in enumerate([(4, 5), (4, 4), (3, 4)]):
     )
 inputs = eighths((3, 5), 4)
 
-made_by_peft = Path(minilora.__file__).parent.parent / "tests" / "data"
-if not made_by_peft.exists():
-    raise SystemExit(
-        "From here on you need the folder tests/data of the repository, which a notebook alone does "
-        "not have: clone or unpack the repository, and pip install -e '.[test]' in it."
-    )
+made_by_peft = lesson_data("checkpoints")
 judge = json.loads((made_by_peft / "outputs.json").read_text())
 error = {}
 for name, outputs in judge.items():

@@ -428,17 +428,13 @@ for forward in (build_H, one_by_one, compact):
 
 # %%
 import json
-from pathlib import Path
 
-RESULTS = Path(globals().get("__file__", "18_speed.py")).parent / "results"
+from minilora.course.lessons import lesson_data
 
 
-def results(name, script):
-    """{file name: content} of results/name*.json; says what to do where there is none."""
-    files = sorted(RESULTS.glob(f"{name}*.json"))
-    if not files:
-        print(f"No {name}.json in {RESULTS}: a notebook alone has none. Take this page from a copy")
-        print(f"of the repository, or measure your own there: python tests/bench/{script}.py")
+def results(name):
+    """{file name: content} of results/name*.json."""
+    files = sorted(lesson_data("results").glob(f"{name}*.json"))
     return {file.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
@@ -475,7 +471,7 @@ def print_steps(found):
     print(f"half of all rounds lie within {spreads[len(spreads) // 2]:.0%}\n{machine_of(found)}\n")
 
 
-for file, found in results("steps", "steps").items():
+for file, found in results("steps").items():
     print(file)
     print_steps(found)
     assert max(max(row["loss_gap"], row["gradient_gap"]) for row in found["rows"]) < 1e-9
@@ -493,7 +489,7 @@ for file, found in results("steps", "steps").items():
 # timed alone: the limit for any library with this BLAS.
 
 # %%
-for file, found in results("real_steps", "real").items():
+for file, found in results("real_steps").items():
     print(
         f"{file:22}{'time here / PEFT':>20}{'time here / products':>24}{'memory here / PEFT':>22}"
     )
@@ -511,12 +507,12 @@ for file, found in results("real_steps", "real").items():
 # A whole process is more than its steps. Importing PyTorch and PEFT takes longer than a whole small experiment here.
 
 # %%
-for found in results("process", "process").values():
+for found in results("process").values():
     for name in ("here", "PEFT", "import of minilora", "import of torch and peft"):
         row = found[name]
         print(f"{name:26} {row['cpu']:6.2f} s of processor time {row['megabytes']:6.0f} MB")
     assert found["import of torch and peft"]["cpu"] > 5 * found["here"]["cpu"]
-for found in results("scaling", "scaling").values():
+for found in results("scaling").values():
     print("\ncost ∝ quantity^p:              p, and as expected")
     for row in found:
         print(

@@ -8,12 +8,13 @@ Exit code 0 when what was checked holds, 1 when something does not, 2 for a mist
 """
 
 import json
+import re
 from pathlib import Path
 
 from minilora.cli.arguments import UsageError
 from minilora.cli.output import print_line
 from minilora.course.answers import UnreadableError, names_in, parse
-from minilora.course.exercise import Exercise, OpenExercise, all_exercises, find
+from minilora.course.exercise import Exercise, OpenExercise, all_exercises
 from minilora.course.processes import check_all, check_file
 
 _USAGE = "minilora check 4.2 answers.py, or minilora check answers.py --all"
@@ -64,10 +65,8 @@ def _number_and_path(options):
     number = None
     if words and not options.all and not options.list:
         number = words.pop(0)
-        try:
-            find(number)
-        except ValueError as error:
-            raise UsageError(f"{error}. Write {_USAGE}") from None
+        if not re.fullmatch(r"(\d+|A)\.\d", number):
+            raise UsageError(f"an exercise has a number such as 4.2, got {number!r}: {_USAGE}")
     wanted = (0, 1) if options.list else (1,)
     if len(words) not in wanted:
         raise UsageError(f"one FILE is needed, got {len(words)}: {_USAGE}")

@@ -23,6 +23,7 @@ COMMANDS = {
     "real": "compare all adapters on a pretrained Transformer and sentences of film reviews",
     "count": "count the trainable parameters and the memory of adapters in LLaMA or another model",
     "check": "check answers to the exercises of the lessons, on random cases",
+    "course": "write the course into a folder, for students or for a teacher",
     "inspect": "look into a LoRA or HRA checkpoint of Hugging Face PEFT, beside its base model",
 }
 _DEFAULT = "letters"

@@ -1,7 +1,8 @@
 """What an exercise is, and where to find it by its number.
 
-`exercises/lesson_04.py` holds those of lesson 4. One that a program can check is a function of a
-`Case`, which draws the inputs, calls the answer and compares:
+`exercises/lesson_04.py` holds those of lesson 4, and `exercises/assignment.py` those of the
+assignment, "A.1" and so on. One that a program can check is a function of a `Case`, which draws the
+inputs, calls the answer and compares:
 
     @exercise("4.2", "undo(merged, params, frozen, kept)", hint="merge replaces r columns.")
     def undo(case):
@@ -10,6 +11,7 @@
 One that nobody can check by program says what to hand in, and how to mark it.
 """
 
+import textwrap
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import NamedTuple
@@ -28,6 +30,7 @@ class Exercise(NamedTuple):
     hint: str
     try_case: object  # a function of a Case, which raises RefusedError
     cases: int  # how many are tried, unless time runs out
+    points: int  # what it is worth
 
     @property
     def name(self):
@@ -35,16 +38,13 @@ class Exercise(NamedTuple):
         return self.signature.removeprefix("class ").partition("(")[0]
 
     @property
-    def points(self):
-        """What the exercise is worth: 1, 2 or 3 points."""
-        return _POINTS[self.number[-1]]
-
-    @property
     def stub(self):
         """The beginning of an answer, which raises NotImplementedError."""
-        word = self.signature if self.signature.startswith("class ") else f"def {self.signature}"
-        body = "" if self.signature.startswith("class ") else "\n    raise NotImplementedError"
-        return f'{word}:\n    """{self.says}"""{body}'
+        is_class = self.signature.startswith("class ")
+        head = self.signature if is_class else f"def {self.signature}"
+        says = textwrap.fill(f'"""{self.says}"""', 88, break_on_hyphens=False)
+        body = "" if is_class else "\n    raise NotImplementedError"
+        return f"{head}:\n{textwrap.indent(says, '    ')}{body}"
 
 
 class OpenExercise(NamedTuple):
@@ -60,20 +60,24 @@ class OpenExercise(NamedTuple):
         return sum(points for points, _ in self.rubric)
 
 
-def exercise(number, signature, *, hint, cases=_CASES):
-    """A decorator that makes an `Exercise` of a function of a case; its docstring is `says`."""
+def exercise(number, signature, *, hint, cases=_CASES, points=None):
+    """A decorator that makes an `Exercise` of a function of a case; its docstring is `says`.
+
+    points: of a lesson's three, the easy one has 1, the medium one 2 and the hard one 3.
+    """
+    points = _POINTS[number[-1]] if points is None else points
 
     def make(try_case):
         says = " ".join(try_case.__doc__.split())
-        return Exercise(number, signature, says, hint, try_case, cases)
+        return Exercise(number, signature, says, hint, try_case, cases, points)
 
     return make
 
 
 def exercises_of(lesson):
-    """The exercises of one lesson, in order; () for a lesson that has none."""
-    name = f"lesson_{lesson:02}"
-    if name not in _lessons():
+    """The exercises of one lesson, an integer, or of the assignment, "A", in order; () if none."""
+    name = "assignment" if lesson == "A" else f"lesson_{int(lesson):02}"
+    if name not in _modules():
         return ()
     values = vars(import_module(f"{_PACKAGE}.{name}")).values()
     found = [value for value in values if isinstance(value, (Exercise, OpenExercise))]
@@ -81,8 +85,9 @@ def exercises_of(lesson):
 
 
 def all_exercises():
-    """Every exercise, by lesson and number."""
-    return [one for name in _lessons() for one in exercises_of(int(name[-2:]))]
+    """Every exercise, by lesson and number, and then those of the assignment."""
+    lessons = [int(name[-2:]) for name in _modules() if name != "assignment"]
+    return [one for lesson in [*lessons, "A"] for one in exercises_of(lesson)]
 
 
 def find(number):
@@ -91,7 +96,7 @@ def find(number):
     Raises ValueError with the numbers that there are.
     """
     lesson = str(number).partition(".")[0]
-    found = exercises_of(int(lesson)) if lesson.isdecimal() else ()
+    found = exercises_of(lesson) if lesson.isdecimal() or lesson == "A" else ()
     for one in found:
         if one.number == number:
             if isinstance(one, OpenExercise):
@@ -101,6 +106,6 @@ def find(number):
     raise ValueError(f"number must be one of {', '.join(checked)}, got {number!r}")
 
 
-def _lessons():
+def _modules():
     folder = import_module(_PACKAGE).__path__
     return sorted(module.name for module in iter_modules(folder))

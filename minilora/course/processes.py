@@ -12,13 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from minilora.course.answers import UnreadableError, names_in, parse, run
-from minilora.course.checking import LIMIT, check_exercise
 from minilora.course.exercise import Exercise, all_exercises, find
-from minilora.course.guard import Guard
 from minilora.course.verdict import Verdict, refused
 
-_START = 10.0  # seconds that a process may take to start and to import an answer
-_LIMIT = LIMIT + _START
+_LIMIT = 15.0  # seconds that a process may take to start, to import an answer and to check it
 
 
 def check_file(number, path, *, seed=None):
@@ -27,16 +24,9 @@ def check_file(number, path, *, seed=None):
     Raises ValueError when no program checks such an exercise, and UnreadableError when there is no
     file. What is wrong within the file is part of the verdict.
     """
-    one = find(number)
-    try:
-        tree = parse(path)
-    except UnreadableError as error:
-        if not Path(path).is_file():
-            raise
-        return refused(one, str(error))
-    if one.name not in names_in(tree):
-        return refused(one, f"{path} does not define {one.name}")
-    return _in_a_process(one, path, seed)
+    if not Path(path).is_file():
+        raise UnreadableError(f"cannot read {path}: there is no such file")
+    return _in_a_process(number, path, seed)
 
 
 def check_all(path, *, seed=None):
@@ -45,17 +35,18 @@ def check_all(path, *, seed=None):
     Raises UnreadableError when the file cannot be read or its syntax is wrong.
     """
     names = names_in(parse(path))
-    there = [one for one in all_exercises() if isinstance(one, Exercise) and one.name in names]
+    checked = [one for one in all_exercises() if isinstance(one, Exercise)]
+    numbers = [one.number for one in checked if one.name in names]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        verdicts = pool.map(lambda one: _in_a_process(one, path, seed), there)
-        return {one.number: verdict for one, verdict in zip(there, verdicts)}
+        verdicts = pool.map(lambda number: _in_a_process(number, path, seed), numbers)
+        return dict(zip(numbers, verdicts))
 
 
-def _in_a_process(one, path, seed):
+def _in_a_process(number, path, seed):
     """The verdict of a process of its own; a sentence when it ends without one."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
-        words = [one.number, str(path), json.dumps(seed), str(result)]
+        words = [str(number), str(path), json.dumps(seed), str(result)]
         command = [sys.executable, "-m", "minilora.course.processes", *words]
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
         try:
@@ -68,25 +59,44 @@ def _in_a_process(one, path, seed):
                 timeout=_LIMIT,
             )
         except subprocess.TimeoutExpired:
-            return refused(one, f"{path} or {one.name} is not done after {_LIMIT:g} s")
+            return refused(find(number), f"{path} is not done after {_LIMIT:g} s")
         if result.exists():
-            return Verdict(*json.loads(result.read_text(encoding="utf-8")))
+            found = json.loads(result.read_text(encoding="utf-8"))
+            if isinstance(found, str):
+                raise ValueError(found)
+            return Verdict(*found)
     last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
     reason = f": {last[0][:200]}" if last else ""
-    return refused(one, f"the process ended with code {done.returncode} before its time{reason}")
+    sentence = f"the process ended with code {done.returncode} before its time{reason}"
+    return refused(find(number), sentence)
+
+
+def _verdict(number, path, seed):
+    """The verdict on a file's answer, found in this process; a text when there is no exercise."""
+    from minilora.course.checking import check_exercise  # NumPy, which the other process needs not
+    from minilora.course.guard import Guard
+
+    try:
+        one = find(number)
+    except ValueError as error:
+        return str(error)
+    guard = Guard()
+    sys.path.insert(0, str(Path(path).absolute().parent))
+    try:
+        tree = parse(path)
+        if one.name not in names_in(tree):
+            return refused(one, f"{path} does not define {one.name}")
+        answer = run(tree, path)[one.name]
+    except UnreadableError as error:
+        return refused(one, str(error))
+    except BaseException as error:
+        return refused(one, f"{path} ends with {type(error).__name__}: {str(error)[:300]}")
+    return check_exercise(one, answer, seed=seed, guard=guard)
 
 
 def main(number, path, seed, result):
     """Check one answer in this process, and write the verdict as JSON."""
-    one = find(number)
-    guard = Guard()
-    sys.path.insert(0, str(Path(path).absolute().parent))
-    try:
-        answer = run(parse(path), path)[one.name]
-    except BaseException as error:
-        verdict = refused(one, f"{path} ends with {type(error).__name__}: {str(error)[:300]}")
-    else:
-        verdict = check_exercise(one, answer, seed=json.loads(seed), guard=guard)
+    verdict = _verdict(number, path, json.loads(seed))
     written = Path(f"{result}.part")
     written.write_text(json.dumps(verdict), encoding="utf-8")
     written.replace(result)

@@ -1,4 +1,4 @@
-"""The checkpoints in tests/data, and a reader with none of the package's code."""
+"""The checkpoints in tutorials/checkpoints, and a reader with none of the package's code."""
 
 import json
 import struct

@@ -1,11 +1,11 @@
-"""The base model of the checkpoints in tests/data: an MLP of short binary fractions."""
+"""The base model of the checkpoints in tutorials/checkpoints: an MLP of short binary fractions."""
 
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parent.parent.parent / "tutorials" / "checkpoints"
 
 
 def fractions(shape, step):

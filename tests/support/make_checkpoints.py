@@ -1,4 +1,4 @@
-"""Made the checkpoints in tests/data, with PEFT 0.21.2 and torch 2.13.
+"""Made the checkpoints in tutorials/checkpoints, with PEFT 0.21.2 and torch 2.13.
 
     cd tests && python -m support.make_checkpoints
 

@@ -15,6 +15,8 @@ import ast
 import re
 from pathlib import Path
 
+from minilora.course.lessons import lesson_files, number_of, title_of
+
 FOLDER = Path(__file__).parent.parent
 TITLE_LIMIT = 32
 FOLDS = ("hide-input", "hide-cell")
@@ -26,24 +28,14 @@ def is_lesson(document):
     return _NUMBERED.fullmatch(document) is not None
 
 
-def scripts():
-    """All lessons, in order."""
-    return [path for path in sorted(FOLDER.glob("*.py")) if is_lesson(path.stem)]
-
-
 def text_of(script):
     """The whole script."""
     return script.read_text(encoding="utf-8")
 
 
-def title(script):
-    """The long title, which the page has."""
-    return re.search(r"^# # (.*)$", text_of(script), re.MULTILINE)[1]
-
-
 def short_title(script):
     """The title up to its colon, which the side bar has."""
-    return title(script).partition(": ")[0]
+    return title_of(text_of(script)).partition(": ")[0]
 
 
 def drawn(text):
@@ -68,11 +60,6 @@ def named(text):
     return {file.replace("/", ".") for file in files}
 
 
-def with_links(text, target):
-    """A script whose links to other lessons lead to files of another kind, such as `.ipynb`."""
-    return re.sub(rf"\]\(({_NUMBERED.pattern})\.py\b", rf"](\1{target}", text)
-
-
 def broken_formulas(text):
     r"""Displayed formulas with both `\tag` and a line break.
 
@@ -84,22 +71,17 @@ def broken_formulas(text):
     return [formula for formula in formulas if r"\tag" in formula and r"\\" in formula]
 
 
-def number(script):
-    """The number of a lesson, which its file's name begins with."""
-    return int(script.stem[:2])
-
-
 def numbered_title(script):
     """The short title with the number in front."""
-    return f"{number(script)}. {short_title(script)}"
+    return f"{number_of(script)}. {short_title(script)}"
 
 
 def contents():
     """The list of lessons for the start page, and the toctree that the side bar shows."""
     rows, entries = ["| | lesson | |", "|---|---|---|"], []
-    for script in scripts():
-        head, _, rest = title(script).partition(": ")
-        rows.append(f"| {number(script)} | [{head}]({script.name}) | {rest} |")
+    for script in lesson_files():
+        head, _, rest = title_of(text_of(script)).partition(": ")
+        rows.append(f"| {number_of(script)} | [{head}]({script.name}) | {rest} |")
         entries.append(f"{numbered_title(script)} <{script.stem}>")
     tree = ["```{toctree}", ":caption: Lessons", ":hidden:", "", *entries, "```"]
     return "\n".join([*rows, "", *tree])

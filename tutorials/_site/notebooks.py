@@ -10,16 +10,15 @@ import jupytext
 
 from _site import lessons
 from _site.map import start_page
-from minilora.course.lessons import with_solutions
+from minilora.course.editions import as_notebook, student_text
+from minilora.course.lessons import lesson_files, with_solutions
 
 DOWNLOADS = lessons.FOLDER / "_build" / "notebooks"
-KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 def read(text):
-    """The notebook of a script."""
-    notebook = jupytext.reads(text, fmt="py:percent")
-    notebook.metadata["kernelspec"] = KERNEL
+    """The notebook of a script, for its page."""
+    notebook = as_notebook(text)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             describe(cell)
@@ -40,18 +39,18 @@ def describe(cell):
 
 
 def write_downloads():
-    """Each lesson as a notebook whose links lead to the other notebooks."""
+    """Each lesson as a notebook for students, with room for their answers."""
     DOWNLOADS.mkdir(parents=True, exist_ok=True)
-    for script in lessons.scripts():
-        text = lessons.with_links(lessons.text_of(script), ".ipynb")
-        jupytext.write(read(text), DOWNLOADS / f"{script.stem}.ipynb")
+    for script in lesson_files():
+        notebook = as_notebook(student_text(script))
+        jupytext.write(notebook, DOWNLOADS / f"{script.stem}.ipynb")
 
 
 def prepare_page(app, document, source):
     """Add to a lesson links to its downloads and to the files that it names; list the lessons."""
     if document == "index":
-        texts = {script.stem: lessons.text_of(script) for script in lessons.scripts()}
-        titles = {script.stem: lessons.numbered_title(script) for script in lessons.scripts()}
+        texts = {script.stem: lessons.text_of(script) for script in lesson_files()}
+        titles = {script.stem: lessons.numbered_title(script) for script in lesson_files()}
         source[0] = source[0].replace("<!-- lessons -->", lessons.contents())
         source[0] = source[0].replace("<!-- map -->", start_page(texts, titles))
     if lessons.is_lesson(document):

@@ -11,6 +11,7 @@ from collections import defaultdict
 
 import minilora
 from _site import docstrings, lessons
+from minilora.course.lessons import lesson_files
 
 PAGES = lessons.FOLDER / "api"
 PACKAGE = lessons.FOLDER.parent / "minilora"
@@ -65,7 +66,7 @@ def has_source_page(module):
 def lessons_of_modules():
     """module -> (numbered title, page) of each lesson that names it or imports from it."""
     readers = defaultdict(list)
-    for script in lessons.scripts():
+    for script in lesson_files():
         text = lessons.text_of(script)
         modules = lessons.named(text)
         modules |= {home(module, name) for module, name in lessons.imported(text)}
