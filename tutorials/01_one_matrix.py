@@ -622,6 +622,9 @@ plt.show()
 # the closest to $\Delta W$. That does not make it the best for the loss.
 #
 # ## Exercises
+#
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 1.1
+# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
 
 # %% [markdown]
 # ### Exercise 1 (easy): what leaves the singular values alone?
@@ -629,10 +632,14 @@ plt.show()
 # Take the image of the g. Rotate it by 90°; mirror it; put its rows into a random order; shuffle all its pixels. In
 # which cases do the singular values stay the same? Say why before you run it.
 #
+# Then write `rotated_svd(U, sigma, Vt)`. It gets the three arrays that `np.linalg.svd(W, full_matrices=False)` returns
+# for a matrix $W$ `(d_out, d_in)`, and returns a tuple of three such arrays for `np.rot90(W)`, which is $W$ rotated by
+# 90° counter-clockwise. It needs no other SVD.
+#
 # <details><summary>Hint</summary>
 #
 # To put the rows in another order is to multiply from the left with a permutation matrix, which is orthogonal. What
-# does an orthogonal matrix do to an ellipse?
+# does an orthogonal matrix do to an ellipse? `np.rot90` transposes, and then reverses the order of the rows.
 #
 # </details>
 
@@ -641,16 +648,23 @@ plt.show()
 #
 # Draw a clean letter (an image of $0$ and $1$ such as `W > 0.5` will do) and add to each pixel Gaussian noise with the
 # standard deviation 0.3. Cut the noisy image down to rank $k$ and measure its distance to the *clean* one, for every
-# $k$. Which $k$ is best, and why neither the smallest nor the largest?
+# $k$. Which $k$ is best, and why neither the smallest nor the largest? (For the g, between 3 and 8.)
+#
+# Write `best_rank(noisy, clean)` for this: two matrices of one shape, and the tuple $(k, \lVert N_k - C \rVert_F)$ of a
+# Python integer and a float, where $N_k$ is the noisy matrix cut to rank $k$, $C$ the clean one, and $k$ from 1 up
+# makes the distance smallest.
 
 # %% [markdown]
 # ### Exercise 3 (hard): cut where the data does not look
 #
-# Let $X$ `(n, d_in)` hold the inputs that a layer of the tuned network really sees, in rows. Find, for each layer, the
-# matrix $M$ of rank $k$ for which the *outputs* differ least, that is $\lVert X (\Delta W - M)^\top \rVert_F$ is
-# smallest. If $X^\top X$ were a multiple of the identity (all directions of the input equally strong), this would be
-# the truncated $\Delta W$. It is not. Check on each layer that your $M$ beats the truncated $\Delta W$ in this sense,
-# and measure the accuracy at ranks 1, 4 and 8. Does it reach, at ranks 1 and 4, what training at that rank reached?
+# Let $X$ `(n, d_in)` hold the inputs that a layer of the tuned network really sees, in rows. Which matrix $M$ of rank
+# $k$ changes the *outputs* least, that is, makes $\lVert X (\Delta W - M)^\top \rVert_F$ smallest? If $X^\top X$ were a
+# multiple of the identity (all directions of the input equally strong), this would be the truncated $\Delta W$. It is
+# not.
+#
+# Write `best_for_outputs(X, delta, k)`: such an $M$ `(d_out, d_in)` of rank $k$ at most, for $\Delta W$
+# `(d_out, d_in)`. Check on each layer that it beats the truncated $\Delta W$ in this sense, and measure the accuracy at
+# ranks 1, 4 and 8. Does it reach, at ranks 1 and 4, what training at that rank reached?
 #
 # <details><summary>Hint</summary>
 #

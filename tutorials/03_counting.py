@@ -623,23 +623,34 @@ assert 50 < copies / adapters_too < 70
 # | products after merging | all of them | it is the same network |
 #
 # ## Exercises
+#
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 3.1
+# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
 
 # %% [markdown]
 # ### Exercise 1 (easy): more places, or more rank?
 #
 # On LLaMA 3, rank 32 on five matrices trains 56,623,104 parameters. Somebody suggests all seven matrices instead. Which
 # rank may you take without training more parameters? And which rank if you adapt only q and v?
+#
+# Write `largest_rank(shapes, budget)`: the largest rank of LoRA, an integer, for which the matrices of a dict
+# `{name: (d_out, d_in)}` train at most `budget` parameters together; 0 if not even rank 1 fits. (One answer is near 20,
+# the other above 100.)
 
 # %% [markdown]
 # ### Exercise 2 (medium): merge in every step?
 #
-# In lesson 1 you trained LoRA by making $W' = W + B A$ in each step and using it like any matrix. Write this layer
-# with the counting `product`, check its gradients against `lora_layer`, and compare the costs. When is it the cheaper
-# way?
+# In lesson 1 you trained LoRA by making $W' = W + B A$ in each step and using it like any matrix. Write this layer with
+# the counting `product`, check its gradients against `lora_layer`, and compare the costs. When is it the cheaper way?
+#
+# Then write `multiplications(n, d_out, d_in, r)`. It returns a tuple of two integers, how many multiplications of two
+# numbers the matrix products of one step take for $n$ inputs: by the thin path of `lora_layer`, and by way of $W'$.
+# Each gives $y$ and the gradients for $A$, $B$ and $x$. A product of `(a, b)` and `(b, c)` takes $abc$.
 #
 # <details><summary>Hint</summary>
 #
-# Backward, you first get the gradient $G$ for $W'$, and from it those for $A$ and $B$ by (2) of lesson 2.
+# Backward, you first get the gradient $G$ for $W'$, and from it those for $A$ and $B$ by (2) of lesson 2. Count the
+# products of each way: eight, and six.
 #
 # </details>
 
@@ -648,9 +659,15 @@ assert 50 < copies / adapters_too < 70
 #
 # You have a card of 24 GB and want to train LLaMA 3 8B with QLoRA, rank 32 on the five matrices. How many tokens fit
 # into a step, if you count (2), with the base in four bits, and the 69,632 numbers for each token and layer in float16?
-# How many if you keep only the input of each of the 32 layers, and compute one layer at a time again? What does that do
-# to the ratio (3)? What do the logits, 128,256 numbers for each token, change in your counts? Last, another way to keep
-# less: on the small network, adapt only the last four, two or one layers. How many activations does the tape keep?
+# How many if you keep only the input of each of the 32 layers, and compute one layer at a time again (*checkpointing*)?
+# What does that do to the ratio (3)? What do the logits, 128,256 numbers for each token, change in your counts?
+#
+# Write `tokens_that_fit(free, layers, numbers, d, logits)`. It returns a tuple of two integers, how many tokens fit
+# into `free` bytes without and with checkpointing. `numbers` is how many each layer keeps for a token, `d` how many its
+# input has, `logits` how many the end keeps; each takes two bytes.
+#
+# Last, another way to keep less: on the small network, adapt only the last four, two or one layers. How many
+# activations does the tape keep?
 #
 # <details><summary>Hint</summary>
 #

@@ -849,10 +849,16 @@ assert np.all(shares[2] < free - 1.5)
 #
 # ## Exercises
 #
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 6.1
+# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+#
 # ### Exercise 1 (easy): a quarter turn
 #
 # Find two unit vectors $u_1, u_2$ in the plane such that $H_1H_2$ turns every vector by 90° counter-clockwise. What
 # does $H_2H_1$ do? Use `reflection`.
+#
+# Then for any angle: write `turn_vectors(degrees)`, a tuple of two unit vectors, arrays with two entries each, for
+# which $H_1 H_2$ turns by so many degrees counter-clockwise; a negative angle turns clockwise.
 #
 # <details><summary>Hint</summary>
 #
@@ -864,8 +870,10 @@ assert np.all(shares[2] < free - 1.5)
 # %% [markdown]
 # ### Exercise 2 (medium): take an adapter out again
 #
-# You are given only the merged matrix $W' = WH$ and the trained $U$. Recover $W$ with the tools of the library,
-# without solving a linear system. How exact is it after 50 rounds of merging and taking out, in float32?
+# You are given only the merged matrix $W' = W H_1 \cdots H_r$ and the trained $U$, whose columns, of any length and an
+# even number, are the $u_i$. Write `take_out(merged, U)`, which recovers $W$ with the tools of the library or with
+# NumPy, without solving a linear system, in the dtype of `merged`. How exact is it after 50 rounds of merging and
+# taking out, in float32? (Better than $10^{-5}$.)
 
 # %% [markdown]
 # ### Exercise 3 (hard): upside down, strictly
@@ -874,6 +882,10 @@ assert np.all(shares[2] < free - 1.5)
 # section) is exact, in the first layer, as free HRA was for 90°, and say why the strict variant is not exact for 90°.
 # What is its rank, and which vectors are the $u_i$? Check that the network classifies upside-down letters without
 # training.
+#
+# Then for any such map: write `strict_vectors(H)`. It gets a symmetric orthogonal matrix $H \ne I$, `(d, d)`, and
+# returns $U$ `(d, r)` with $r$ as small as it can be, for which the strict variant multiplies $W$ with $H$:
+# $H = I - 2P$, and $P$ projects onto the columns of $U$.
 #
 # <details><summary>Hint</summary>
 #

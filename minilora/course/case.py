@@ -96,6 +96,20 @@ class Case:
                 raise RefusedError(f"{name} changes its argument number {place}: work on a copy")
         return _plain(name, result) if plain else result
 
+    def parts(self, found, count):
+        """The parts of a result that must be a tuple of so many."""
+        if type(found) is not tuple or len(found) != count:
+            raise RefusedError(f"{self._name} must return a tuple of {count}", got=found)
+        return found
+
+    def array(self, what, got, *shape):
+        """A part of the result that must be a finite array of this shape."""
+        if not isinstance(got, np.ndarray) or got.shape != shape:
+            raise RefusedError(f"{what} must be an array of shape {shape}", got=got)
+        if not np.all(np.isfinite(got)):
+            raise RefusedError(f"{what} must be finite", got=got)
+        return got
+
     def same(self, what, got, expected, within=1e-9):
         """Refuse the answer unless got is expected, up to `within` of the largest entry (or of 1).
 

@@ -181,7 +181,7 @@ def questions(task):
     """{question: {option: Setting}}: what is asked of a task."""
     usual = task.usual
     slow = bool(task.always)  # a large model: fewer questions, and fewer options of each
-    full_lr = usual.lr / (50 if slow else 3)  # as the tables of the commands have them
+    full_lr = usual.lr / (10 if slow else 3)
     few = 32 if slow else 104
     factors = FACTORS[1:-1] if slow else FACTORS
 

@@ -3,6 +3,13 @@
 
 # %% tags=["hide-cell"]
 # Solution 1: sharing divides by the number of layers, so equally many parameters buy 32 times the rank.
+def counts(layers, kinds, d, rank):
+    lora = layers * kinds * rank * 2 * d
+    condlora = kinds * rank * 2 * d
+    return lora, condlora, lora // (kinds * 2 * d)
+
+
+# %% tags=["hide-cell"]
 layers, kinds, d, rank = 32, 2, 4096, 8
 lora_count = layers * kinds * rank * (d + d)
 condlora_count = kinds * rank * (d + d)
@@ -12,9 +19,19 @@ print(
     f"CondLoRA of rank {rank_for_the_same} costs as much as LoRA"
 )
 assert (lora_count, condlora_count, rank_for_the_same) == (4_194_304, 131_072, 256)
+assert counts(layers, kinds, d, rank) == (4_194_304, 131_072, 256)
 
 # %% tags=["hide-cell"]
 # Solution 2: φ compares spaces and is blind to R; one Θ for all must hit the matrices themselves.
+import numpy as np
+
+
+def space_similarity(M1, M2):
+    Q1, Q2 = np.linalg.qr(M1)[0], np.linalg.qr(M2)[0]
+    return float(np.sum((Q1.T @ Q2) ** 2) / M1.shape[1])
+
+
+# %% tags=["hide-cell"]
 R = {name: rng.standard_normal((8, 8)) for name in names}
 old = {name: As["fraktur", name] for name in names}
 for name in names:
@@ -28,6 +45,8 @@ for made, given in (("trained", old), ("planted", {name: shared @ W for name, W 
     ):
         spaces = {name: np.linalg.solve(Ws[name].T, version[name].T) for name in names}
         similarity = np.mean([phi(spaces[one], spaces[two]) for one, two in pairs])
+        alike = np.mean([space_similarity(spaces[one], spaces[two]) for one, two in pairs])
+        assert np.isclose(alike, similarity)
         outcome[made, turned] = (
             similarity,
             one_for_all([W.T for W in Ws.values()], [A.T for A in version.values()]),
@@ -40,6 +59,15 @@ assert outcome["planted", "as it is"][1] < 1e-8 and outcome["planted", "turned b
 
 # %% tags=["hide-cell"]
 # Solution 3: CondLoRA becomes the teacher and finds its very M; a tied pair, with as many parameters, stays far off.
+import numpy as np
+
+
+def one_theta(Ws, As):
+    rows = np.concatenate([W.T for W in Ws])
+    return np.linalg.lstsq(rows, np.concatenate([A.T for A in As]), rcond=None)[0].T
+
+
+# %% tags=["hide-cell"]
 import autograd.numpy as anp
 
 from minilora.data import teacher
@@ -65,3 +93,6 @@ found_matrix = trained["CondLoRA"]["Theta_B"].T @ trained["CondLoRA"]["Theta_A"]
 print(f"relative error of M itself: {np.linalg.norm(found_matrix - M) / np.linalg.norm(M):.1e}")
 assert np.linalg.norm(found_matrix - M) < 1e-4 * np.linalg.norm(M)
 assert errors["CondLoRA"] < 1e-4 and errors["tied LoRA"] > 0.2
+layers = [student[f"layers.{i}.W"] for i in range(3)]
+Theta = rng.standard_normal((2, 12))
+assert np.allclose(one_theta(layers, [Theta @ W for W in layers]), Theta)
