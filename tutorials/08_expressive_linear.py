@@ -658,17 +658,27 @@ assert error < 1e-12
 # %% [markdown]
 # ## Exercises
 #
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
+# `python -m minilora check 8.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+#
 # ### Exercise 1 (easy): what does exactness cost?
 #
 # A stack of $L$ frozen layers of width $D = 12$ is to become an arbitrary matrix. Choose the smallest equal rank that
 # does it, for $L = 1, 2, 3, 5$. How many parameters do the adapters hold, compared with the $D^2$ of the target? For
 # which $L$ is it more than $2 D^2$, and why?
+#
+# Write `price(L, D)` for it: a tuple of two integers, the smallest equal rank with which $L$ generic layers of width
+# $D$ become any generic target, and the number of entries of all $A$ and $B$ together.
 
 # %% [markdown]
 # ### Exercise 2 (medium): a quarter turn from two reflections
 #
 # The construction needed a random $G$ to turn $I \cdot I$ into a rotation by 90° with two adapters of rank 1. Find such
 # adapters with paper and pencil. Then check them, and check that neither $W'_0$ nor $W'_1$ is singular.
+#
+# Then for any angle: write `two_adapters(degrees)`. It returns a tuple $(B_0, A_0, B_1, A_1)$, each $B$ `(2, 1)` and
+# each $A$ `(1, 2)`, with $(I + B_1 A_1)(I + B_0 A_0)$ the rotation by so many degrees counter-clockwise, and both
+# factors invertible.
 #
 # <details><summary>Hint</summary>
 #
@@ -680,8 +690,10 @@ assert error < 1e-12
 # %% [markdown]
 # ### Exercise 3 (hard): the construction for any number of layers
 #
-# Write `by_hand(Ws, target, ranks)` for square, well-behaved layers: the two-layer construction from above in a loop,
-# for any depth and any ranks. Compare with `adapt_product`. Are the products equal? Are the adapters?
+# Write `by_hand(Ws, target, ranks)` for square, well-behaved layers `(D, D)`: the two-layer construction from above in
+# a loop, for any depth and any ranks whose sum is $D$. It returns a list of dicts `{"A": …, "B": …}`, one for each
+# layer, the first layer first, with $A_l$ `(ranks[l], D)` and $B_l$ `(D, ranks[l])`, for which the product of all
+# $W_l + B_l A_l$ is the target. Compare with `adapt_product`. Are the products equal? Are the adapters?
 #
 # <details><summary>Hint</summary>
 #

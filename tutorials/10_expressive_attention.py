@@ -958,10 +958,16 @@ print(aligned(results))
 #
 # ## Exercises
 #
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
+# `python -m minilora check 10.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+#
 # ### Exercise 1 (easy): when queries and keys play no part
 #
 # With one token, $W_Q$ and $W_K$ do not matter. Find another kind of input, with many tokens, for which they do not
 # matter either. Check it on the network `weights` by replacing all its queries and keys by random ones.
+#
+# Write `blind_tokens(rng, n, D)`: such an input of $n \ge 2$ tokens, an array `(n, D)` without a zero row, drawn with
+# `rng`.
 
 # %% [markdown]
 # ### Exercise 2 (medium): queries and values only
@@ -969,6 +975,10 @@ print(aligned(results))
 # LoRA's authors, and many after them, adapt $W_Q$ and $W_V$ and leave $W_K$ and $W_O$ frozen. Which rank does a generic
 # target need then for its $W_K^\top W_Q$, in a single head? Predict the distance at each rank, and compare with the
 # same number of trainable parameters spent on both.
+#
+# Write `least_error(W_Q, W_K, goal, r_Q, r_K)`: a float, the least spectral norm $\lVert W_K'^\top W_Q' - M \rVert_2$
+# that adapters of these ranks can reach, one of them perhaps 0, where $M$ is `goal` and all matrices are $D \times D$
+# and generic.
 #
 # <details><summary>Hint</summary>
 #
@@ -984,6 +994,9 @@ print(aligned(results))
 # which rank is not enough for $H = 1, 2, 4, 8$ heads that share their keys, with adapters on $W_K$ and on every $W_Q$.
 # Is it more or less than for heads with keys of their own? Find a formula for the bound, and say what it tends to with
 # many heads.
+#
+# Write `not_excluded(heads, D)`: the smallest rank, an integer, that this count does not exclude. All adapters have the
+# same rank, and each head alone is still a product of two, which needs rank $D/2$.
 #
 # <details><summary>Hint</summary>
 #

@@ -574,10 +574,16 @@ for sign, Q in ((1, rotation), (-1, rotation * np.where(np.arange(d) == 0, -1, 1
 #
 # ## Exercises
 #
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
+# `python -m minilora check 11.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+#
 # ### Exercise 1 (easy): turn everything round
 #
 # The target is $T = -W$ for a $16 \times 16$ matrix. Before you compute: which adapter reaches it, with how many
 # parameters? How near does LoRA come with as many? Use `best_hra`, `best_hra_strict` and `best_lora`.
+#
+# Then without them: write `lora_to_minus(W, r)`, the distance (1), a float, that the best LoRA of rank $r$ leaves of
+# $T = -W$, for any $W$ `(d_out, d_in)` other than zero and $r \le \min(d_{out}, d_{in})$.
 #
 # <details><summary>Hint</summary>
 #
@@ -593,6 +599,9 @@ for sign, Q in ((1, rotation), (-1, rotation * np.where(np.arange(d) == 0, -1, 1
 # diagonal $D$, and check with `procrustes` and with `best_hra` that HRA gains nothing. (Your number of dimensions is
 # right if it is more than half of $d^2$.)
 #
+# Write `blind_target(rng, W)`: a random such $T$ for an invertible $W$ `(d, d)` with $d \ge 2$, where the entries of
+# $T W^{-1}$ off its diagonal have at least a tenth of its Frobenius norm.
+#
 # <details><summary>Hint</summary>
 #
 # Write $T = SW$ with $S = T W^{-1}$, which is always possible. What does the corollary say about $S$?
@@ -602,9 +611,12 @@ for sign, Q in ((1, rotation), (-1, rotation * np.where(np.arange(d) == 0, -1, 1
 # %% [markdown]
 # ### Exercise 3 (hard): count the wasted parameters
 #
-# How many of an adapter's trainable parameters change $W'$ independently? It is the rank of the derivative of $W'$
-# with respect to all params at once, at a random point. Compute it for LoRA and HRA with $d = 6$ and $r = 2, 4, 6$
-# and find formulas. Which of the two wastes more?
+# How many of an adapter's trainable parameters change $W'$ independently? It is the rank of the derivative of $W'$ with
+# respect to all params at once, at a random point. Compute it for LoRA and HRA with $d = 6$ and $r = 2, 4, 6$ and find
+# formulas. Which of the two wastes more?
+#
+# Write `free_parameters(d, r)` with your formulas: a tuple of two integers, for LoRA and for HRA of $r \le d$
+# reflections, on a generic $W$ `(d, d)`.
 #
 # <details><summary>Hint</summary>
 #

@@ -480,6 +480,9 @@ assert np.max(np.array(ends)[:, 0]) < 0.05 and np.min(np.array(ends)[:, 1]) > 0.
 #
 # ## Exercises
 #
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
+# `python -m minilora check 12.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+#
 # ### Exercise 1 (easy): which of the two failures?
 #
 # On one $16 \times 16$ matrix $W$, three runs end far from their target: LoRA of rank 1 at the learning rate 0.05 on
@@ -487,6 +490,10 @@ assert np.max(np.array(ends)[:, 0]) < 0.05 and np.min(np.array(ends)[:, 1]) > 0.
 # on `teacher.scaled_rows(rng, W, d)`. All have 200 steps. Find out for each whether it is representation or
 # optimisation, and for one of them a change of a single number that gives a distance below 0.05. (You are right if your
 # "possible" is 0 for one of the three.)
+#
+# Write `two_failures(W, T, trained, r)` for LoRA of rank $r$, where `trained` is its merged matrix: a tuple of two
+# floats, the distance that the best LoRA of this rank leaves, and what the training left beyond it, so that their sum
+# is the distance of `trained`. All three are matrices of one shape, and $T \ne W$.
 #
 # <details><summary>Hint</summary>
 #
@@ -500,8 +507,12 @@ assert np.max(np.array(ends)[:, 0]) < 0.05 and np.min(np.array(ends)[:, 1]) > 0.
 #
 # SBoRA-FA draws its columns blindly. Take the task "4 columns" and do better: compute the gradient of the loss with
 # respect to every entry of every $W$ once, at the start, and choose in each layer the four columns in which it is
-# longest. How many of the twelve changed columns do you find, over ten draws of the task? Train one of them with
-# random columns, with yours and with the right ones.
+# longest. How many of the twelve changed columns do you find, over ten draws of the task? Train one of them with random
+# columns, with yours and with the right ones.
+#
+# For one layer, without autograd: write `columns_by_gradient(W, x, y, r)`, where the loss is
+# $\frac1n \lVert x W^\top - y \rVert_F^2$, `x` is `(n, d_in)` and `y` `(n, d_out)`. It returns a tuple of the $r$
+# columns, Python's integers in rising order, in which the gradient with respect to $W$ is longest.
 #
 # <details><summary>Hint</summary>
 #
@@ -516,7 +527,10 @@ assert np.max(np.array(ends)[:, 0]) < 0.05 and np.min(np.array(ends)[:, 1]) > 0.
 #
 # Let $G$ be the gradient of the loss with respect to $W$ before training. Start LoRA of rank $r$ with the $r$ largest
 # right singular vectors of $G$ as rows of $A$, and with $B = 0$. With paper and pencil: on one layer with the identity
-# as its input, which $B$ is then best while $A$ stays, and how near does it come? Then try this start on the task "low
+# as its input, which $B$ is then best while $A$ stays, and how near does it come?
+#
+# Write `informed(G, E, r)`: a tuple $(A, B)$ with this $A$ `(r, d_in)`, and the $B$ `(d_out, r)` for which
+# $\lVert B A - E \rVert_F$ is smallest, where $E$ is any change that is wanted. Then try this start on the task "low
 # rank (2)" against LoRA's own: five draws, 30 and 150 steps, learning rate 0.05. In which of the two is it ahead, and
 # in how many of the draws? (With 30 steps you should see a difference in every draw.)
 #

@@ -750,14 +750,21 @@ assert marks["head only"][:2] == (0, 0)
 #
 # ## Exercises
 #
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
+# `python -m minilora check 13.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+#
 # ### Exercise 1 (easy): fewer seeds
 #
-# Many tables are made from one to three seeds. Take only the first two seeds of the letters and judge the claims by the
-# same rule. How many of the verdicts change? (There are 24 on letters, and six more for each method of yours.)
+# Many tables are made from one to three seeds. Write `verdict(one, other)` for two arrays with an accuracy for each
+# seed: a tuple of the mean paired difference, its standard error (two floats), and a word by the rule of this page,
+# `"ahead"`, `"behind"` or `"noise"`. There are two seeds or more.
+#
+# Then take only the first two seeds of the letters and judge the claims by it. How many of the verdicts change? (There
+# are 24 on letters, and six more for each method of yours; about a third change at most.)
 #
 # <details><summary>Hint</summary>
 #
-# `compare` takes lists of any length from 2. `verdicts` holds the verdicts of five seeds.
+# Half of it stands in `compare`. `verdicts` holds the verdicts of five seeds.
 #
 # </details>
 
@@ -766,12 +773,15 @@ assert marks["head only"][:2] == (0, 0)
 #
 # If two methods were equal, each of the five paired differences could as well have had the other sign. Flip the signs
 # in all 32 ways, and count how often the mean is at least as far from zero as the one that you saw. That share is the
-# $p$-value of the [*sign-flip test*](glossary.md#sign-flip-test). Compute it for the claims of the letters. What is the smallest value it can ever
-# have?
+# $p$-value of the [*sign-flip test*](glossary.md#sign-flip-test).
+#
+# Write `sign_flip(differences)`, which returns it for an array of one to ten differences. Two means count as equally
+# far if they differ by rounding only. Compute it for the claims of the letters. What is the smallest value it can ever
+# have with five seeds?
 #
 # <details><summary>Hint</summary>
 #
-# `itertools.product([-1, 1], repeat=5)` gives the 32 ways.
+# `itertools.product([-1, 1], repeat=n)` gives the $2^n$ ways.
 #
 # </details>
 
@@ -781,6 +791,10 @@ assert marks["head only"][:2] == (0, 0)
 # Full fine-tuning and LoRA were trained at different learning rates, and reached different accuracies. Compare what
 # they forget at *equal* accuracy on rotated letters: train full fine-tuning at 1e-3 and LoRA $r=16$ at 3e-3, five seeds
 # each, then compare both numbers in pairs.
+#
+# Hand in the two paired differences, of the accuracy and of the source accuracy, each with its standard error; the
+# lines that computed them; and one sentence with your verdict. (The accuracies should differ by less than three
+# points.)
 #
 # <details><summary>Hint</summary>
 #

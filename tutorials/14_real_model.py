@@ -604,11 +604,14 @@ assert in_peft["difference"] < 1e-5
 # %% [markdown]
 # ## Exercises
 #
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
+# `python -m minilora check 14.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+#
 # ### Exercise 1 (easy): how many test sentences?
 #
-# Two methods have the accuracies 0.83 and 0.84, and each is tested on $n$ sentences of its own. How large must $n$ be
-# for the difference to be twice its standard error? Why do 2,000 sentences suffice for smaller differences on this
-# page?
+# Two methods have the accuracies $p$ and $q$, and each is tested on $n$ sentences of its own. Write `sentences(p, q)`:
+# the $n$, a float, for which $|q - p|$ is twice its standard error; $p \ne q$. How large is it for 0.83 and 0.84?
+# (Above ten thousand.) Why do 2,000 sentences suffice for smaller differences on this page?
 #
 # <details><summary>Hint</summary>
 #
@@ -619,8 +622,11 @@ assert in_peft["difference"] < 1e-5
 # %% [markdown]
 # ### Exercise 2 (medium): equal numbers
 #
-# Compute, from the width 384 and the 6 layers, the ranks at which SBoRA, HRA and CondLoRA on query and value have as
-# many trainable parameters as LoRA of rank $r$, and check all `trainable` of the table.
+# Write `equal_ranks(layers, r)`: a tuple of three integers, the ranks of SBoRA, of HRA and of CondLoRA with which each
+# trains as many parameters as LoRA of rank $r$, on matrices of $d \times d$, one of each kind in each of `layers`
+# layers.
+#
+# Then compute, from the width 384 and the 6 layers, all `trainable` of the table.
 #
 # <details><summary>Hint</summary>
 #
@@ -631,10 +637,12 @@ assert in_peft["difference"] < 1e-5
 # %% [markdown]
 # ### Exercise 3 (hard): alike without having learned
 #
-# Build a case in which the conversion matrices of two layers are alike although nothing was learned. Draw two random
-# $W_1, W_2$ (64 × 64) that have nothing in common but their weakest right singular vector, and independent random
-# $B_1, B_2$ (64 × 4). Show that $\varphi(1, 1)$ of $W_1^{-1} B_1$ and $W_2^{-1} B_2$ is near 1, with each other's $W$ too,
-# and that it is at chance once the vectors differ.
+# Build a case in which the conversion matrices of two layers are alike although nothing was learned.
+#
+# Write `alike(rng, d)` for $16 \le d \le 64$: a tuple of two random matrices $W_1, W_2$ `(d, d)` that have nothing in
+# common but their weakest right singular vector. For independent random $B_1, B_2$ `(d, 4)`, $\varphi(1, 1)$ of
+# $W_1^{-1} B_1$ and $W_2^{-1} B_2$ is above 0.9 nearly always. Show with $d = 64$ that it is near 1, with each other's
+# $W$ too, and that it is at chance once the vectors differ.
 #
 # <details><summary>Hint</summary>
 #

@@ -433,23 +433,28 @@ assert failing(verdicts) == ["P16"]
 #
 # ## Exercises
 #
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
+# `python -m minilora check 16.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+#
 # ### Exercise 1 (easy): the short way
 #
-# Write `Lazy`, a DoRA whose `forward` is one line: `linear(self.merge(params, frozen), x)`. Before you run the
-# referee: which promises fail? Which one can no longer fail, and is therefore worth nothing?
+# Write `class Lazy`: LoRA with the library's rank and scale, whose `forward` is one line,
+# `linear(self.merge(params, frozen), x)`. Before you run the referee: which promises fail? Which one can no longer
+# fail, and is therefore worth nothing? Is it the same for a DoRA whose `forward` merges?
 #
 # <details><summary>Hint</summary>
 #
-# Read P2, P11 and P12 again.
+# `class Lazy(LoRA)` inherits the rest. Read P2, P11 and P12 again.
 #
 # </details>
 
 # %% [markdown]
 # ### Exercise 2 (medium): the authors' shortcut
 #
-# The authors of DoRA treat the lengths $\lVert V\rVert$ as constants when they differentiate. That saves memory.
-# Write `Held` so, with `getval` from `autograd.tracer`, which takes a number off the tape. Which promise fails, and
-# is that a bug? Train it on Fraktur. Does it learn?
+# The authors of DoRA treat the lengths $\lVert V\rVert$ as constants when they differentiate. That saves memory. Write
+# `class Held` so, a DoRA with the params `"A"`, `"B"` and `"m"` of this page, with `getval` from `autograd.tracer`,
+# which takes a number off the tape. Which promise fails, and is that a bug? (The check wants this one to fail, and all
+# others to hold.) Train it on Fraktur. Does it learn?
 #
 # <details><summary>Hint</summary>
 #
@@ -460,14 +465,15 @@ assert failing(verdicts) == ["P16"]
 # %% [markdown]
 # ### Exercise 3 (hard): another paper
 #
-# VeRA ([Kopiczko et al., 2023](https://arxiv.org/abs/2310.11454)) draws $A$ and $B$ at random and never trains them.
-# It trains two vectors, $d$ with $r$ entries and $b$ with one entry for each output:
+# VeRA ([Kopiczko et al., 2023](https://arxiv.org/abs/2310.11454)) draws $A$ and $B$ at random and never trains them. It
+# trains two vectors, $d$ with $r$ entries and $b$ with one entry for each output:
 #
 # $$W' = W + \operatorname{diag}(b)\, B \operatorname{diag}(d)\, A$$
 #
-# Write it from this line, with $b = 0$ and $d = 0.1$ at the start, and let the referee read it. (The authors draw one
-# $A$ and one $B$ for all layers; here each layer may draw its own.) How many parameters does it train with $r = 64$ on
-# the four hidden layers, and how far does it get on Fraktur?
+# Write `class VeRA` from this line, with `rank`, the params `"b"` and `"d"`, and `"A"` and `"B"` in `frozen`; $b = 0$
+# and $d = 0.1$ at the start; and let the referee read it: all promises hold. (The authors draw one $A$ and one $B$ for
+# all layers; here each layer may draw its own.) How many parameters does it train with $r = 64$ on the four hidden
+# layers, and how far does it get on Fraktur? (By more than 20 points.)
 #
 # <details><summary>Hint</summary>
 #

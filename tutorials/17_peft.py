@@ -635,18 +635,25 @@ for title, lie in lies.items():
 #
 # ## Exercises
 #
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
+# `python -m minilora check 17.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+#
 # ### Exercise 1 (easy): rsLoRA by hand
 #
+# Write `merged(W, A, B, settings)`: the merged weight of one layer of a LoRA checkpoint, where `settings` is its
+# `adapter_config.json` as a dict, of which `"r"`, `"lora_alpha"` and `"use_rslora"` count; the last may be missing and
+# is then false.
+#
 # The checkpoint `rslora` of PEFT adapts `layers.0` and `layers.2` of the network `base`. Take its two files apart with
-# `json` and `unpack`, build the merged weights with a formula of your own, and compare with PEFT's outputs. What do
-# you get if you forget the square root?
+# `json` and `unpack`, merge both layers, and compare with PEFT's outputs. (They agree to $10^{-12}$.) What do you get
+# if you forget the square root?
 
 # %% [markdown]
 # ### Exercise 2 (medium): two adapters in one
 #
-# You have two adapters of one matrix, and somebody asks for one file with the effect of both. LoRA of rank $r_1$ and
-# of rank $r_2$ add up to LoRA of rank $r_1 + r_2$. Build its $A$ and $B$, for different scales $s_1$ and $s_2$, write
-# it, read it, and check the merged weights.
+# You have two adapters of one matrix, and somebody asks for one file with the effect of both. LoRA of rank $r_1$ and of
+# rank $r_2$ add up to LoRA of rank $r_1 + r_2$. Write `stacked(A1, B1, s1, A2, B2, s2)`: a tuple $(A, B)$ of this rank
+# with $B A = s_1 B_1 A_1 + s_2 B_2 A_2$. Then write a checkpoint, read it, and check the merged weights.
 #
 # <details><summary>Hint</summary>
 #
@@ -659,8 +666,11 @@ for title, lie in lies.items():
 # ### Exercise 3 (hard): write bfloat16
 #
 # A bfloat16 is the upper half of a float32: 8 bits of precision, but the range of a float32. `pack` does not write it.
-# Write the arrays of our adapter in bfloat16, rounded to the nearest (and not cut off), as a file that `unpack` reads.
-# Compare what float16 and bfloat16 cost. Why does anybody use bfloat16?
+#
+# Write `as_bfloat16(array)` for a float32 array of any shape: an array of the same shape and of the dtype uint16, each
+# entry the upper half of the float32 that is nearest among those whose lower half is zero; of two that are equally
+# near, either. All entries are finite and far from the largest float32. Then write the arrays of our adapter as a file
+# that `unpack` reads. Compare what float16 and bfloat16 cost. Why does anybody use bfloat16?
 #
 # <details><summary>Hint</summary>
 #

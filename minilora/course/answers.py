@@ -1,7 +1,8 @@
 """Read answers from a file: a script, a notebook, or a lesson with answers written into it.
 
 A plain script is run as it is. Of a notebook, and of a script in cells (`# %%`), only imports,
-functions, classes and constants are taken, so that nothing is trained again.
+functions, classes, constants and the derivatives of primitives (autograd's `defvjp`) are taken, so
+that nothing is trained again.
 """
 
 import ast
@@ -61,12 +62,16 @@ def parse(path):
         reason = getattr(error, "msg", None) or error
         raise UnreadableError(f"{path}{line}: {type(error).__name__}: {reason}") from None
     if in_cells:
-        tree.body = [node for node in tree.body if isinstance(node, _KEPT) or _is_constant(node)]
+        tree.body = [node for node in tree.body if _is_definition(node)]
     return tree
 
 
-def _is_constant(node):
-    """Whether a statement gives a name to a literal, such as `RANK = 4`."""
+def _is_definition(node):
+    """Whether a statement is an import, a function, a class, `RANK = 4` or `defvjp(…)`."""
+    if isinstance(node, _KEPT):
+        return True
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        return isinstance(node.value.func, ast.Name) and node.value.func.id == "defvjp"
     if not isinstance(node, ast.Assign):
         return False
     try:

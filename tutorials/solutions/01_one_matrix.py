@@ -25,7 +25,7 @@ assert np.allclose(U * sigma @ Vt, np.rot90(W))
 
 # %% tags=["hide-cell"]
 # Solution 2: the first terms hold most of the letter, the later ones mostly noise, so the best k lies in between.
-import numpy as np
+import autograd.numpy as np
 
 
 def best_rank(noisy, clean):
@@ -52,7 +52,7 @@ assert 3 <= best <= 8 and gaps[best] < 0.75 * min(gaps[1], gaps[48])
 
 # %% tags=["hide-cell"]
 # Solution 3: M = VᵀV ΔW, with V from Y = X ΔWᵀ. It helps at ranks 4 and 8, but it does not use the loss.
-import numpy as np
+import autograd.numpy as np
 
 
 def best_for_outputs(X, delta, k):

@@ -3,6 +3,15 @@
 
 # %% tags=["hide-cell"]
 # Solution 1: with r = d strict HRA is −W, its only choice; free HRA gets there too; LoRA with as many misses.
+import autograd.numpy as np
+
+
+def lora_to_minus(W, r):
+    squares = np.linalg.svd(W, compute_uv=False) ** 2  # the change is −2W, and the 2 cancels
+    return float(np.sqrt(np.sum(squares[r:]) / np.sum(squares)))
+
+
+# %% tags=["hide-cell"]
 W = rng.standard_normal((d, d)) / d**0.5
 for adapter, params, frozen in (
     reachable.best_hra_strict(W, -W, d),
@@ -14,10 +23,21 @@ for adapter, params, frozen in (
     print(f"{type(adapter).__name__:<10} {count} parameters, distance {found:.1e}")
     assert count == d * d
     assert found > 0.1 if isinstance(adapter, LoRA) else found < 1e-7
+assert np.isclose(found, lora_to_minus(W, d // 2))
 
 # %% tags=["hide-cell"]
 # Solution 2: Wᵀ S W is symmetric without negative eigenvalues exactly if S is. So the targets are S W with such an S,
 # of d (d + 1) / 2 dimensions; a diagonal D has d of them.
+import autograd.numpy as np
+
+
+def blind_target(rng, W):
+    signs = rng.choice([-1.0, 1.0], len(W))
+    S = np.diag(rng.uniform(1, 2, len(W))) + np.outer(signs, signs)  # no negative eigenvalue
+    return S @ W
+
+
+# %% tags=["hide-cell"]
 root = rng.standard_normal((d, d)) / d**0.5
 S = root @ root.T
 T = S @ W
@@ -38,9 +58,15 @@ print(f"with three negative eigenvalues HRA comes to {seen:.2f}")
 print(f"{d * (d + 1) // 2} of {d * d} dimensions")
 assert seen < 0.9
 
+
 # %% tags=["hide-cell"]
 # Solution 3: LoRA has r (2d − r) free parameters and wastes r²; HRA has r (d − r) + r (r − 1)/2, the choices of
 # Q, and wastes r (r + 1)/2: less than LoRA of the same rank, more than LoRA with as many parameters.
+def free_parameters(d, r):
+    return r * (2 * d - r), r * (d - r) + r * (r - 1) // 2
+
+
+# %% tags=["hide-cell"]
 from autograd import jacobian
 
 from minilora import HRA
@@ -65,4 +91,4 @@ for adapter in (LoRA(2), LoRA(4), LoRA(6), HRA(2), HRA(4), HRA(6)):
     r = adapter.rank
     formula = r * (2 * side - r) if isinstance(adapter, LoRA) else r * (side - r) + r * (r - 1) // 2
     print(f"{type(adapter).__name__} r={r}: {somewhere.size:>2} trainable, {free:>2} free")
-    assert free == formula
+    assert free == formula == free_parameters(side, r)[isinstance(adapter, HRA)]

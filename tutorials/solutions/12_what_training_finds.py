@@ -3,6 +3,17 @@
 
 # %% tags=["hide-cell"]
 # Solution 1: representation, optimisation, representation. A learning rate of 0.05 mends the second.
+import autograd.numpy as np
+
+
+def two_failures(W, T, trained, r):
+    squares = np.linalg.svd(T - W, compute_uv=False) ** 2
+    possible = np.sqrt(np.sum(squares[r:]) / np.sum(squares))
+    reached = np.sqrt(np.sum((trained - T) ** 2) / np.sum(squares))
+    return float(possible), float(reached - possible)
+
+
+# %% tags=["hide-cell"]
 W = rng.standard_normal((d, d)) / d**0.5
 low, scaled = teacher.low_rank(rng, W, 2), teacher.scaled_rows(rng, W, d)
 for adapter, best, T, lr, failure in (
@@ -15,6 +26,9 @@ for adapter, best, T, lr, failure in (
     print(f"{adapter}, lr {lr}: possible {possible:.2f}, trained {trained:.2f}, so {failure}")
     assert (possible > 0.3 and trained - possible < 0.02) == (failure == "representation")
     assert (possible < 1e-9 and trained > 0.3) == (failure == "optimisation")
+possible, more = two_failures(W, low, W, 1)  # W itself, not trained at all
+assert np.isclose(possible, best_possible(reachable.best_lora, W, low, 1)[1])
+assert np.isclose(possible + more, 1)
 mended, _ = trained_distance(LoRA(2), W, low, rng, 200, lr=0.05)
 print(f"LoRA of rank 2 with lr 0.05: {mended:.3f}")
 assert mended < 0.05
@@ -22,6 +36,16 @@ assert mended < 0.05
 # %% tags=["hide-cell"]
 # Solution 2: over ten tasks the first gradient finds three times as many of the columns as chance does, and in the
 # task that we train the error falls with them.
+import autograd.numpy as np
+
+
+def columns_by_gradient(W, x, y, r):
+    gradient = 2 / len(x) * (x @ W.T - y).T @ x
+    longest = np.argsort(-np.linalg.norm(gradient, axis=0))[:r]
+    return tuple(sorted(longest.tolist()))
+
+
+# %% tags=["hide-cell"]
 from minilora.train import value_and_grad
 
 
@@ -56,10 +80,19 @@ assert outcome["the right ones"] < outcome["by gradient"] < outcome["random"]
 # %% tags=["hide-cell"]
 # Solution 3: the best B is E Aᵀ, and B A = E Aᵀ A = E_r: with this A the best LoRA is a linear problem. In the network
 # it is ahead after 30 steps in every draw, and after 150 neither is ahead in all draws.
+import autograd.numpy as np
+
+
+def informed(G, E, r):
+    A = np.linalg.svd(G)[2][:r]
+    return A, E @ A.T
+
+
+# %% tags=["hide-cell"]
 E, size = rng.standard_normal((d, d)), 2
-A = np.linalg.svd(-E)[2][:size]
+A, B = informed(-E, E, size)
 tail = np.linalg.svd(E, compute_uv=False)[size:]
-assert abs(np.linalg.norm(E @ A.T @ A - E) - np.linalg.norm(tail)) < 1e-10
+assert abs(np.linalg.norm(B @ A - E) - np.linalg.norm(tail)) < 1e-10
 
 ratios = {30: [], 150: []}
 for seed in range(5):

@@ -3,6 +3,11 @@
 
 # %% tags=["hide-cell"]
 # Solution 1: seven nodes a layer; the first has five, for its W x is not traced and no ReLU stands before it.
+def nodes(layers):
+    return 5 + 7 * (layers - 1) + 1
+
+
+# %% tags=["hide-cell"]
 counts = {}
 for depth in (2, 4, 8):
     deep = init_mlp(rng, (16,) * (depth + 1))
@@ -17,12 +22,17 @@ for depth in (2, 4, 8):
     )
 print(counts)
 # A x, s ·, B h, W x, +, + b and the ReLU before; and one node for cross-entropy.
-assert all(count == 5 + 7 * (depth - 1) + 1 for depth, count in counts.items())
+assert all(count == nodes(depth) for depth, count in counts.items())
+
 
 # %% tags=["hide-cell"]
 # Solution 2: r = n d / (2 n − d), about d / 2 for a large batch; the times cross between r = 16 and r = d too.
+def crossing(n, d):
+    return n * d / (2 * n - d) if 2 * n > d else None
+
+
+# %% tags=["hide-cell"]
 d, n = 128, 512
-crossing = n * d / (2 * n - d)
 wide = rng.standard_normal((n, d)).astype(np.float32)
 found = {}
 for r in (4, 16, 64, 128):
@@ -37,13 +47,13 @@ for r in (4, 16, 64, 128):
         f"r = {r:3}: thin path / product first {found[r]:.2f}, "
         f"by count {2 * n * r / (r * d + n * d):.2f}"
     )
-print(f"the counts are equal at r = {crossing:.0f}; for n ≤ d / 2 never")
+print(f"the counts are equal at r = {crossing(n, d):.0f}; for n ≤ d / 2 never")
+assert crossing(64, 128) is None
 assert max(found[4], found[16]) < 0.8 and found[128] > 1.1
 
 # %% tags=["hide-cell"]
 # Solution 3: 12 nodes in place of 27, and less time; but LoRA's formula is now written four times.
 from autograd.extend import defvjp, primitive
-from autograd.test_util import check_grads
 
 
 @primitive
@@ -57,6 +67,10 @@ defvjp(
     lambda y, A, B, x, W: lambda g: g.T @ (x @ A.T),
     lambda y, A, B, x, W: lambda g: g @ W + (g @ B) @ A,
 )
+
+
+# %% tags=["hide-cell"]
+from autograd.test_util import check_grads
 
 
 class InOneNode:

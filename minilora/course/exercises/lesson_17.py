@@ -1,0 +1,78 @@
+"""Lesson 17: a checkpoint's scale, two adapters in one, numbers in bfloat16."""
+
+import numpy as np
+
+from minilora.course.exercise import exercise
+
+
+@exercise(
+    "17.1",
+    "merged(W, A, B, settings)",
+    hint="the scale is α/r, and α/√r for rsLoRA.",
+)
+def merged(case):
+    """Returns W + s B A with s = lora_alpha / r, or lora_alpha / √r if use_rslora is true."""
+    d_out, d_in = case.integer("d_out", 1, 4), case.integer("d_in", 1, 4)
+    r = case.integer("r", 1, 5)
+    settings = {"peft_type": "LORA", "r": r, "lora_alpha": case.integer("lora_alpha", 1, 9)}
+    use_rslora = case.choice("use_rslora", [None, False, True])
+    if use_rslora is not None:
+        settings["use_rslora"] = use_rslora
+    W, A, B = case.matrix("W", d_out, d_in), case.matrix("A", r, d_in), case.matrix("B", d_out, r)
+    found = case.call(W, A, B, case.show("settings", settings))
+    scale = settings["lora_alpha"] / (r**0.5 if use_rslora else r)
+    expected = W.copy()
+    for i, j in np.ndindex(d_out, d_in):
+        expected[i, j] = W[i, j] + scale * sum(B[i, k] * A[k, j] for k in range(r))
+    case.same("the merged weight", found, expected)
+
+
+@exercise(
+    "17.2",
+    "stacked(A1, B1, s1, A2, B2, s2)",
+    hint="put the A on top of each other, the B side by side, and the scales into B.",
+)
+def stacked(case):
+    """Returns (A, B) of rank r1 + r2 with B A = s1 B1 A1 + s2 B2 A2."""
+    d_out, d_in = case.integer("d_out", 1, 4), case.integer("d_in", 1, 4)
+    given, expected, total = [], np.zeros((d_out, d_in)), 0
+    for i in (1, 2):
+        r = case.integer(f"r{i}", 1, 3)
+        A, B = case.matrix(f"A{i}", r, d_in), case.matrix(f"B{i}", d_out, r)
+        s = case.show(f"s{i}", case.integer(f"2 s{i}", 1, 9) / 2)
+        given += [A, B, s]
+        total += r
+        for row, column in np.ndindex(d_out, d_in):
+            update = sum(B[row, k] * A[k, column] for k in range(r))
+            expected[row, column] += s * update
+    A, B = case.parts(case.call(*given), 2)
+    case.array("A", A, total, d_in)
+    case.array("B", B, d_out, total)
+    case.same("B A", B @ A, expected)
+
+
+def _widened(upper):
+    """The float32 numbers with these upper halves."""
+    return (upper.astype(np.uint32) << 16).view(np.float32)
+
+
+@exercise(
+    "17.3",
+    "as_bfloat16(array)",
+    hint="view the numbers as uint32, and add half of the last place that stays before the shift.",
+)
+def as_bfloat16(case):
+    """Returns an array of uint16 of the same shape: the upper half of the nearest float32 whose
+    lower half is zero."""
+    shape = tuple(case.integer(name, 1, 3) for name in ("rows", "columns"))
+    size = case.choice("size", [1.0, 1e-9, 1e30])
+    numbers = case.rng("array").standard_normal(shape) * size
+    array = case.show("array", numbers.astype(np.float32))
+    found = case.array("the result", case.call(array), *shape)
+    case.true(found.dtype == np.uint16, "the dtype must be uint16", got=found)
+    down = array.view(np.uint32) >> 16  # towards zero; the next one is away from it
+    gaps = [np.abs(_widened(half).astype(np.float64) - array) for half in (down, down + 1)]
+    best = np.minimum(*gaps)
+    gap = np.abs(_widened(found).astype(np.float64) - array)
+    wide = case.show("the result as float32", _widened(found))
+    case.true(np.all(gap <= best), "an entry is not the nearest", got=wide)
