@@ -97,3 +97,10 @@ def test_the_assignment_is_worth_a_hundred_points_as_its_text_says():
     points = [one.points for one in exercises_of("A")]
     assert points == [int(number) for number in stated]
     assert sum(points) == 100
+
+
+def test_no_two_exercises_ask_for_one_name():
+    """A file may answer all of them, and an answer is found by its name."""
+    names = [one.name for one in CHECKED]
+    assert sorted(set(names)) == sorted(names)
+    assert len(names) >= 50

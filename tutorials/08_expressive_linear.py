@@ -658,8 +658,8 @@ assert error < 1e-12
 # %% [markdown]
 # ## Exercises
 #
-# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
-# `python -m minilora check 8.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 8.1
+# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
 #
 # ### Exercise 1 (easy): what does exactness cost?
 #
@@ -667,7 +667,7 @@ assert error < 1e-12
 # does it, for $L = 1, 2, 3, 5$. How many parameters do the adapters hold, compared with the $D^2$ of the target? For
 # which $L$ is it more than $2 D^2$, and why?
 #
-# Write `price(L, D)` for it: a tuple of two integers, the smallest equal rank with which $L$ generic layers of width
+# Write `stack_price(L, D)` for it: a tuple of two integers, the smallest equal rank with which $L$ generic layers of width
 # $D$ become any generic target, and the number of entries of all $A$ and $B$ together.
 
 # %% [markdown]

@@ -717,8 +717,8 @@ assert radius > 0.3
 # %% [markdown]
 # ## Exercises
 #
-# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
-# `python -m minilora check 9.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 9.1
+# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
 #
 # ### Exercise 1 (easy): offsets that are a little too small
 #
@@ -736,8 +736,8 @@ assert radius > 0.3
 # the adapters and biases hold, and how many does the target itself have? What does that say about this theorem as a way
 # to save memory?
 #
-# Write `price(width, depth, target_width, target_depth)` for it. All layers of either network are square, the frozen
-# network is at least as wide and as deep as the target, and a run of $k$ layers needs rank $\lceil$target
+# Write `network_price(width, depth, target_width, target_depth)` for it. All layers of either network are square, the
+# frozen network is at least as wide and as deep as the target, and a run of $k$ layers needs rank $\lceil$target
 # width$/k\rceil$. It returns a tuple of three integers: the smallest rank, over all ways to cut the frozen layers into
 # one run for each layer of the target; the number of entries of adapters of that rank on every layer, and of all
 # biases; and the number of entries of the target, with its biases.

@@ -480,8 +480,8 @@ assert np.max(np.array(ends)[:, 0]) < 0.05 and np.min(np.array(ends)[:, 1]) > 0.
 #
 # ## Exercises
 #
-# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
-# `python -m minilora check 12.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 12.1
+# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
 #
 # ### Exercise 1 (easy): which of the two failures?
 #

@@ -750,8 +750,8 @@ assert marks["head only"][:2] == (0, 0)
 #
 # ## Exercises
 #
-# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
-# `python -m minilora check 13.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 13.1
+# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
 #
 # ### Exercise 1 (easy): fewer seeds
 #

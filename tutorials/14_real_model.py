@@ -604,8 +604,8 @@ assert in_peft["difference"] < 1e-5
 # %% [markdown]
 # ## Exercises
 #
-# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
-# `python -m minilora check 14.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 14.1
+# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
 #
 # ### Exercise 1 (easy): how many test sentences?
 #

@@ -635,12 +635,12 @@ for title, lie in lies.items():
 #
 # ## Exercises
 #
-# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
-# `python -m minilora check 17.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 17.1
+# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
 #
 # ### Exercise 1 (easy): rsLoRA by hand
 #
-# Write `merged(W, A, B, settings)`: the merged weight of one layer of a LoRA checkpoint, where `settings` is its
+# Write `merged_layer(W, A, B, settings)`: the merged weight of one layer of a LoRA checkpoint, where `settings` is its
 # `adapter_config.json` as a dict, of which `"r"`, `"lora_alpha"` and `"use_rslora"` count; the last may be missing and
 # is then false.
 #

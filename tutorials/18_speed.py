@@ -536,8 +536,8 @@ for found in results("scaling").values():
 #
 # ## Exercises
 #
-# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
-# `python -m minilora check 18.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 18.1
+# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
 #
 # ### Exercise 1 (easy): how many nodes does a layer add?
 #

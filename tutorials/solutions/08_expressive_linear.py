@@ -3,7 +3,7 @@
 
 # %% tags=["hide-cell"]
 # Solution 1: R = ⌈D / L⌉ costs 2 D · L · ⌈D / L⌉ parameters: twice the target's if L divides D, otherwise more.
-def price(L, D):
+def stack_price(L, D):
     rank = -(-D // L)
     return rank, L * rank * 2 * D
 
@@ -17,7 +17,7 @@ for L in (1, 2, 3, 5):
     print(f"L = {L}: rank {R:2}, {held} parameters = {held / D**2:.2f} D²")
     assert np.linalg.norm(chain_product(add_adapters(frozen, params)) - goal, 2) < 1e-8
     assert predicted_error(frozen, goal, ranks=R - 1)[0] > 0
-    assert (R, held) == price(L, D)
+    assert (R, held) == stack_price(L, D)
     assert (held > 2 * D**2) == (D % L > 0)
 
 # %% tags=["hide-cell"]

@@ -28,7 +28,7 @@ assert np.all(np.linalg.norm(at_lowest, axis=1) > 1e-3)
 # %% tags=["hide-cell"]
 # Solution 2: rank ⌈4/3⌉ = 2 with runs of 3 and 3, and no less with others: one of two runs has 3 layers at most. That
 # is far more parameters than the target has: the theorem is about rank, not about saving.
-def price(width, depth, target_width, target_depth):
+def network_price(width, depth, target_width, target_depth):
     shortest = depth // target_depth  # of the runs, when they are as equal as they can be
     rank = -(-target_width // shortest)
     trained = depth * (rank * 2 * width + width)
@@ -46,7 +46,7 @@ print(f"partition {partition}, rank {rank}: {trained} parameters trained, the ta
 assert rank == 2
 assert trained == 6 * (2 * rank * 12 + 12)
 assert trained > 5 * size
-assert price(12, 6, 4, 2) == (rank, trained, size)
+assert network_price(12, 6, 4, 2) == (rank, trained, size)
 
 # %% tags=["hide-cell"]
 # Solution 3: on the box max −g·x is the sum of the negative entries of g, made positive; each corner in turn is tested.

@@ -3,7 +3,7 @@
 
 # %% tags=["hide-cell"]
 # Solution 1: s = α/√r; with α/r the outputs are wrong by more than a fifth, and nothing else gives it away.
-def merged(W, A, B, settings):
+def merged_layer(W, A, B, settings):
     power = 0.5 if settings.get("use_rslora") else 1
     return W + settings["lora_alpha"] / settings["r"] ** power * B @ A
 
@@ -19,7 +19,7 @@ for use_rslora in (True, False):
             tensors[f"base_model.model.{layer}.lora_{letter}.weight"].astype(np.float64)
             for letter in "AB"
         )
-        by_hand[f"{layer}.W"] = merged(
+        by_hand[f"{layer}.W"] = merged_layer(
             base[f"{layer}.W"], A, B, settings | {"use_rslora": use_rslora}
         )
     results[use_rslora] = distance(mlp(by_hand, inputs), np.array(judge["rslora"]))

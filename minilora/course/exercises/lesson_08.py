@@ -7,10 +7,10 @@ from minilora.course.exercise import exercise
 
 @exercise(
     "8.1",
-    "price(L, D)",
+    "stack_price(L, D)",
     hint="the ranks of the layers add up, and have to reach D.",
 )
-def price(case):
+def stack_price(case):
     """Returns (rank, parameters): the smallest equal rank with which L generic layers of width D
     become any generic target, and the number of entries of all A and B."""
     L, D = case.integer("L", 1, 9), case.integer("D", 1, 20)

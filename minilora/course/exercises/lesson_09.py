@@ -37,10 +37,10 @@ def _runs(depth, count):
 
 @exercise(
     "9.2",
-    "price(width, depth, target_width, target_depth)",
+    "network_price(width, depth, target_width, target_depth)",
     hint="the longest way to do it badly is one short run; make the runs as equal as you can.",
 )
-def price(case):
+def network_price(case):
     """Returns (rank, trained, target): the smallest rank over all cuts into runs, the entries of
     adapters of that rank on every layer with all biases, and the entries of the target."""
     target_width, target_depth = case.integer("target width", 1, 5), case.integer("its depth", 1, 3)

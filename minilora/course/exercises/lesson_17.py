@@ -7,10 +7,10 @@ from minilora.course.exercise import exercise
 
 @exercise(
     "17.1",
-    "merged(W, A, B, settings)",
+    "merged_layer(W, A, B, settings)",
     hint="the scale is α/r, and α/√r for rsLoRA.",
 )
-def merged(case):
+def merged_layer(case):
     """Returns W + s B A with s = lora_alpha / r, or lora_alpha / √r if use_rslora is true."""
     d_out, d_in = case.integer("d_out", 1, 4), case.integer("d_in", 1, 4)
     r = case.integer("r", 1, 5)
