@@ -567,8 +567,8 @@ assert np.all(placed["rank 16 in layer 0"] > placed["rank 16 in layer 3"] + 0.08
 # %% [markdown]
 # (c): with these three draws a little in every layer beats much in one, and if it is to be one layer, the first is
 # better than the last. The first two rows are too close to each other to tell. That the first layer is the better one
-# is no law: rotated letters change what the *first* layer sees. In a language model (lesson 3) you would ask the same
-# of its kinds of matrices, in early and in late layers.
+# is no law: rotated letters change what the *first* layer sees. [Lesson 15](15_what_to_set.py) asks the
+# same of a language model and of a pretrained one, and asks for rates, data and dropout as well.
 #
 # ## Merged and unmerged differ: bug or rounding?
 #

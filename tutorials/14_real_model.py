@@ -655,7 +655,7 @@ assert in_peft["difference"] < 1e-5
 #
 # Run it yourself: `python -m minilora real --fast` takes half a minute once the two packages are there, and `python -m
 # minilora inspect FOLDER` looks into any adapter of PEFT in the same way as this page looked into ours. [Lesson
-# 16](16_your_own_adapter.py) adds a method of your own.
+# 15](15_what_to_set.py) asks what to set, and [lesson 16](16_your_own_adapter.py) adds a method of your own.
 #
 # ## References
 #
