@@ -45,7 +45,7 @@ def home_of(one):
 def test_the_solution_holds_with_the_usual_cases_and_with_others(one):
     _, path = home_of(one)
     answer = run(parse(path), path)[one.name]
-    for seed in (None, 1, 2):
+    for seed in (None, 1):
         verdict = check(one.number, answer, seed=seed)
         assert verdict.holds, verdict.text
         assert verdict.cases >= min(one.cases, 10)
@@ -53,10 +53,9 @@ def test_the_solution_holds_with_the_usual_cases_and_with_others(one):
 
 @pytest.mark.parametrize(("number", "answer", "words"), WRONG)
 def test_a_wrong_answer_is_refused_for_its_reason(number, answer, words):
-    for seed in (None, 1):
-        verdict = check(number, answer, seed=seed)
-        assert not verdict.holds
-        assert words in verdict.text
+    verdict = check(number, answer)
+    assert not verdict.holds
+    assert words in verdict.text
 
 
 @every_exercise
@@ -71,7 +70,8 @@ def test_the_lesson_states_the_signature_of_the_answer(one):
     assert f"`{one.signature}`" in sections[int(one.number[-1]) - 1]
 
 
-@pytest.mark.parametrize("one", [one for one in CHECKED if one.number != "A.4"])
+# An adapter, which the referee judges once, has no single function that is missing.
+@pytest.mark.parametrize("one", [one for one in CHECKED if one.cases > 1])
 def test_an_answer_that_is_not_written_yet_gets_a_sentence(one):
     def stub(*arguments):
         raise NotImplementedError
@@ -81,7 +81,7 @@ def test_an_answer_that_is_not_written_yet_gets_a_sentence(one):
     assert verdict.text.startswith(f"{one.number} does not hold: stub is not written yet")
 
 
-@pytest.mark.parametrize("lesson", [one for one in LESSONS if exercises_of(one)])
+@pytest.mark.parametrize("lesson", LESSONS)
 def test_a_lesson_has_three_exercises_of_which_two_or_more_are_checked(lesson):
     found = exercises_of(lesson)
     assert [one.number for one in found] == [f"{lesson}.{i}" for i in (1, 2, 3)]

@@ -39,6 +39,14 @@ def squared(noisy, clean):
     return 1 + gaps.index(min(gaps)), min(gaps)
 
 
+def at_the_first_rise(noisy, clean):
+    gaps = [float(np.linalg.norm(cut(noisy, k) - clean)) for k in range(1, min(noisy.shape) + 1)]
+    k = 1
+    while k < len(gaps) and gaps[k] < gaps[k - 1]:
+        k += 1
+    return k, gaps[k - 1]
+
+
 def truncated(X, delta, k):
     return cut(delta, k)
 
@@ -63,6 +71,7 @@ WRONG = {
         (against_itself, "the distance is wrong"),
         (counted_from_zero, "k must be an integer from 1"),
         (squared, "the distance is wrong"),
+        (at_the_first_rise, "the distance is wrong"),
     ),
     "1.3": (
         (truncated, "the distance ‖X (delta − M)ᵀ‖ is wrong"),

@@ -57,6 +57,10 @@ def columns_of_h(H):
     return (np.eye(len(H)) + H)[:, : np.sum(values < 0)]
 
 
+def first_columns(H):
+    return (np.eye(len(H)) - H)[:, : np.sum(np.linalg.eigvalsh(H) < 0)]
+
+
 WRONG = {
     "6.1": (
         (whole_angle, "where (1, 0) and (0, 1) go is wrong"),
@@ -73,5 +77,6 @@ WRONG = {
         (positive_ones, "U must be an array of shape"),
         (all_of_them, "U must be an array of shape"),
         (columns_of_h, "the columns of U must be independent"),
+        (first_columns, "the columns of U must be independent"),
     ),
 }

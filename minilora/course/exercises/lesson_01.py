@@ -37,9 +37,11 @@ def rotated_svd(case):
 )
 def best_rank(case):
     """Returns (k, distance): cut to rank k, the noisy matrix is nearest to the clean one."""
-    d_out, d_in = case.integer("d_out", 1, 4), case.integer("d_in", 1, 4)
+    d_out, d_in = case.integer("d_out", 1, 6), case.integer("d_in", 1, 6)
+    size = case.choice("size of the noise", [1.0, 3.0])  # with 3, there are several local minima
     clean = case.matrix("clean", d_out, d_in)
-    noisy = case.show("noisy", clean + case.rng("noise").standard_normal((d_out, d_in)).round(2))
+    noise = size * case.rng("noise").standard_normal((d_out, d_in))
+    noisy = case.show("noisy", clean + noise.round(2))
     k, distance = case.parts(case.call(noisy, clean), 2)
     _, vectors = np.linalg.eigh(noisy.T @ noisy)  # ascending: the strongest come last
     most = min(d_out, d_in)
@@ -64,8 +66,10 @@ def best_for_outputs(case):
     k = case.integer("k", 1, min(d_out, d_in))
     X, delta = case.normal("X", n, d_in), case.normal("delta", d_out, d_in)
     M = case.array("M", case.call(X, delta, k), d_out, d_in)
-    beyond = np.linalg.svd(M, compute_uv=False)[k:]
-    case.true(np.all(beyond < 1e-9), f"M must have rank {k} at most", got=M)
+    sigma = np.linalg.svd(M, compute_uv=False)
+    small = np.all(sigma[k:] <= 1e-9 * max(1.0, sigma[0]))
+    case.true(small, f"M must have rank {k} at most", got=M)
+    case.show("M, as returned", M)
     outputs = X @ delta.T
     squares = np.clip(np.linalg.eigvalsh(outputs.T @ outputs), 0, None)  # ascending
     least = float(np.sqrt(np.sum(squares[: d_out - k])))

@@ -13,8 +13,10 @@ def largest_rank(case):
     most budget parameters together; 0 if not even rank 1 fits."""
     shapes = {}
     for i in range(case.integer("matrices", 1, 3)):
-        shapes[f"W{i}"] = case.integer("d_out", 1, 9), case.integer("d_in", 1, 9)
-    case.show("shapes", shapes)
+        shapes[f"W{i}"] = (
+            case.integer(f"d_out of W{i}", 1, 9),
+            case.integer(f"d_in of W{i}", 1, 9),
+        )
     budget = case.integer("budget", 0, 200)
     rank = 0
     while sum((rank + 1) * (d_out + d_in) for d_out, d_in in shapes.values()) <= budget:
@@ -31,7 +33,7 @@ def _product(counts, left, right):
 @exercise(
     "3.2",
     "multiplications(n, d_out, d_in, r)",
-    hint="the thin way has eight products, the other six, of which three have the shape of W.",
+    hint="write down the shapes of all products: the thin way has eight, the other six.",
 )
 def multiplications(case):
     """Returns (thin, merging): the multiplications of one step of LoRA for n inputs by the thin

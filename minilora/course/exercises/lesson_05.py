@@ -15,6 +15,14 @@ def _rounded(run):
     return [absmax * min(LEVELS, key=lambda level: abs(entry / absmax - level)) for entry in run]
 
 
+def _some_zero(case, W, count):
+    """W, with the first `count` entries of its last row set to zero in half of the cases."""
+    W = W.copy()
+    if case.choice("zeros", [False, True]) and len(W) > 1:
+        W[-1, :count] = 0
+    return W
+
+
 @exercise(
     "5.1",
     "bits_and_error(W, block)",
@@ -25,7 +33,7 @@ def bits_and_error(case):
     this length, and the relative error ‖W − Ŵ‖ / ‖W‖ in the Frobenius norm."""
     d_out, d_in = case.integer("d_out", 1, 4), case.integer("d_in", 2, 8)
     block = case.integer("block", 1, 8)
-    W = case.normal("W", d_out, d_in)
+    W = case.show("W", _some_zero(case, case.normal("W", d_out, d_in), d_in))
     if not np.any(W):
         return
     bits, error = case.parts(case.call(W, block), 2)
@@ -37,7 +45,7 @@ def bits_and_error(case):
     codes = (W.size + 1) // 2  # bytes: two codes in each
     case.same("the number of bits", bits, 8 * (codes + 4 * blocks) / W.size)
     missed = sum((a - b) ** 2 for a, b in zip(entries, stored))
-    expected = (missed / sum(a**2 for a in entries)) ** 0.5
+    expected = float(missed / sum(a**2 for a in entries)) ** 0.5
     case.same("the relative error", error, expected, within=1e-6)
 
 
@@ -51,7 +59,7 @@ def through_four_bits(case):
     block in four bits; so untouched columns stay when it is done again."""
     block = case.integer("block", 2, 4)
     d_out, d_in = block * case.integer("blocks in a column", 1, 2), case.integer("d_in", 1, 4)
-    W = case.normal("W", d_out, d_in)
+    W = case.show("W", _some_zero(case, case.normal("W", d_out, d_in).T, block).T)
     expected = np.empty_like(W)
     for j in range(d_in):
         for i in range(0, d_out, block):
@@ -82,6 +90,7 @@ def nearer_start(case):
     case.same("Ŵ", W_hat, stored, within=1e-6)
     case.array("A", A, r, d_in)
     case.array("B", B, d_out, r)
+    case.show("B A, as returned", B @ A)
     error = W - stored
     squares = np.clip(np.linalg.eigvalsh(error.T @ error), 0, None)  # ascending
     least = float(np.sqrt(np.sum(squares[: d_in - r])))

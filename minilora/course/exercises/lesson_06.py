@@ -64,11 +64,15 @@ def strict_vectors(case):
     small as it can be, for a symmetric orthogonal H that is not I."""
     d = case.integer("d", 1, 5)
     r = case.integer("eigenvalues −1", 1, d)
-    basis, _ = np.linalg.qr(case.rng("H").standard_normal((d, d)))
-    if case.choice("H", ["a reversed order", "random"]) == "random" or d == 1:
-        H = case.show("H", np.eye(d) - 2 * basis[:, :r] @ basis[:, :r].T)
+    kind = case.choice("kind of H", ["signs", "reversed order", "random"])
+    if kind == "reversed order" and d > 1:
+        H, r = np.eye(d)[::-1].copy(), d // 2
+    elif kind == "random":
+        basis, _ = np.linalg.qr(case.rng("H").standard_normal((d, d)))
+        H = np.eye(d) - 2 * basis[:, :r] @ basis[:, :r].T
     else:
-        H, r = case.show("H", np.eye(d)[::-1].copy()), d // 2
+        H = np.diag([1.0] * (d - r) + [-1.0] * r)
+    case.show("H", H)
     U = case.array("U", case.call(H), d, r)
     case.true(np.linalg.matrix_rank(U) == r, "the columns of U must be independent", got=U)
     P = U @ np.linalg.pinv(U)

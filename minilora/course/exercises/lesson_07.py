@@ -37,7 +37,7 @@ def space_similarity(case):
     k = case.integer("k", 1, 3)
     d = case.integer("d", k, 6)
     M1, M2 = (case.show(name, case.rng(name).standard_normal((d, k))) for name in ("M1", "M2"))
-    if case.choice("M2", ["another space", "the same space"]) == "the same space":
+    if case.choice("spaces", ["two", "one"]) == "one":
         M2 = case.show("M2", M1 @ (np.eye(k) + np.triu(np.ones((k, k)))))
     P1, P2 = M1 @ np.linalg.pinv(M1), M2 @ np.linalg.pinv(M2)
     case.same("the similarity", case.call(M1, M2), float(np.trace(P1 @ P2)) / k, within=1e-7)
@@ -56,6 +56,7 @@ def one_theta(case):
     Ws = [case.normal(f"W_{i}", d_out, d_in) for i in layers]
     As = [case.normal(f"A_{i}", r, d_in) for i in layers]
     Theta = case.array("Θ", case.call(Ws, As), r, d_out)
+    case.show("Θ, as returned", Theta)
     slope = sum((Theta @ W - A) @ W.T for W, A in zip(Ws, As))  # 0 exactly where it is smallest
     size = sum(float(np.sum(W**2)) for W in Ws) + 1
     case.same("the gradient of the sum at Θ", slope / size, np.zeros((r, d_out)), within=1e-7)

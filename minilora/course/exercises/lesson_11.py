@@ -56,7 +56,7 @@ def _hra(W, params, d, r):
     return W
 
 
-def _free(merge, W, count, d, r, rng):
+def _free(merge, W, count, d, r, *, rng):
     """The rank of the derivative at a random point, by central differences."""
     params, step = rng.standard_normal(count), 1e-5
     columns = []
@@ -82,6 +82,6 @@ def free_parameters(case):
     lora, hra = case.parts(case.call(d, r), 2)
     rng = case.rng()
     W = rng.standard_normal((d, d))
-    case.same("LoRA's number", lora, _free(_lora, W, 2 * r * d, d, r, rng))
+    case.same("LoRA's number", lora, _free(_lora, W, 2 * r * d, d, r, rng=rng))
     if d > 1:  # a reflection of one number has nothing to choose
-        case.same("HRA's number", hra, _free(_hra, W, r * d, d, r, rng))
+        case.same("HRA's number", hra, _free(_hra, W, r * d, d, r, rng=rng))
