@@ -17,6 +17,8 @@ ORDER = """
     checks ops weight tables
     adapters.scaling adapters.full adapters.lora adapters.sbora adapters.hra adapters.hra_strict
     adapters.condlora adapters
+    family.bias family.gains family.frozen_factors family.pissa family.products family.orthogonal
+    family.sparse family
     quantization matching attachment
     architectures.table architectures.counting architectures.names architectures.families
     architectures.entries architectures.from_config architectures.released architectures
@@ -49,6 +51,7 @@ BUDGETS = {
     "peft": ("peft", 790),
     "testing": ("testing", 800),
     "data": ("data", 450),
+    "family": ("family", 340),
 }
 FILE_LIMIT = 200
 ADAPTER_LIMIT = 60

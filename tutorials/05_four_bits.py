@@ -434,9 +434,9 @@ assert max(list(ways.values())[:3]) < 1.06 * 4.5
 # Quantise the normal matrix `large` with blocks of 16, 64, 256 and 1024 entries. Print the bits for each entry and the
 # relative error. What do you pay for a smaller error, and why does a long block have a larger one?
 #
-# Write `bits_and_error(W, block)` for it, with the library's `quantize`: a tuple of two floats, how many bits of memory
-# an entry takes and $\lVert W - \hat W \rVert_F / \lVert W \rVert_F$. (The error is near 10 %, and grows by about 3
-# points from the shortest to the longest block.)
+# Write `bits_and_error(W, block)` for it, with the library's `quantize` and $W \ne 0$: a tuple of two floats, how many
+# bits of memory an entry takes and $\lVert W - \hat W \rVert_F / \lVert W \rVert_F$. (The error is near 10 %, and grows
+# by about 3 points from the shortest to the longest block.)
 
 # %% [markdown]
 # ### Exercise 2 (medium): protect the other columns
@@ -445,9 +445,10 @@ assert max(list(ways.values())[:3]) < 1.06 * 4.5
 # that SBoRA-FA of rank 4 leaves all other columns of $\hat W$ unchanged when $\hat W + \Delta W$ is quantised again.
 #
 # Write `through_four_bits(W, block)`: the dense matrix that your way gives back, where `block` divides `d_out`. A block
-# is `block` entries of one column, one below the other, each the nearest level times the block's absmax. Check it on
-# `large`, with an update of entries of size 2. Does your way also work with double quantisation? And what does it do to
-# SBoRA-FB?
+# is `block` entries of one column, one below the other, each the nearest level times the block's absmax; a block
+# of zeros stays zero. Check it on `large`, with an update of entries of size 2. Does your way also work with double
+# quantisation? And what does it do to SBoRA-FB? (In three of the four cases, more than 5 % of the untouched entries
+# change.)
 #
 # <details><summary>Hint</summary>
 #
@@ -463,10 +464,10 @@ assert max(list(ways.values())[:3]) < 1.06 * 4.5
 #
 # Write `nearer_start(W, r)`: a tuple $(\hat W, A, B)$ of dense arrays, with $\hat W$ as `quantize` has it with its
 # usual block, $A$ `(r, d_in)`, $B$ `(d_out, r)`, and $\lVert W - (\hat W + BA) \rVert_F$ as small as it can be. For
-# `layers.1.W` of the first network and rank 8, by how much does the error fall? Is the error of quantisation nearer to
-# a matrix of rank 8 than its own entries in random order are? Then choose $\hat W$ and $BA$ by turns, five times:
-# quantise $W - BA$, cut $W - \hat W$ to rank 8. Last, what does a block length of 16 do instead, and what does each
-# cost in bits, with $B$ and $A$ in float16?
+# `layers.1.W` of the first network and rank 8, by how much does the error fall? (By 7 to 13 %.) Is the error of
+# quantisation nearer to a matrix of rank 8 than its own entries in random order are? Then choose $\hat W$ and $BA$ by
+# turns, five times: quantise $W - BA$, cut $W - \hat W$ to rank 8. Last, what does a block length of 16 do instead, and
+# what does each cost in bits, with $B$ and $A$ in float16?
 #
 # <details><summary>Hint</summary>
 #

@@ -881,7 +881,7 @@ assert np.all(shares[2] < free - 1.5)
 # `ROTATED._replace(angle=180.0)` draws letters upside down. Show that for this task the *strict* variant (the optional
 # section) is exact, in the first layer, as free HRA was for 90°, and say why the strict variant is not exact for 90°.
 # What is its rank, and which vectors are the $u_i$? Check that the network classifies upside-down letters without
-# training.
+# training. (Within two points of its accuracy on upright ones.)
 #
 # Then for any such map: write `strict_vectors(H)`. It gets a symmetric orthogonal matrix $H \ne I$, `(d, d)`, and
 # returns $U$ `(d, r)` with $r$ as small as it can be, for which the strict variant multiplies $W$ with $H$:

@@ -785,7 +785,7 @@ assert (wide @ M @ wide.T).shape == (5, 5) != wide.shape  # cannot be added to W
 # ### Exercise 1 (easy): spend the savings
 #
 # A model has 32 layers with a query and a value matrix of 4096 × 4096 each. LoRA of rank 8 trains how many parameters?
-# And CondLoRA of rank 8? With LoRA's budget, what rank could CondLoRA have?
+# And CondLoRA of rank 8? With LoRA's budget, what rank could CondLoRA have? (Between 100 and 1,000.)
 #
 # Write `counts(layers, kinds, d, rank)` for `layers` layers, each with a $d \times d$ matrix of each of `kinds` kinds:
 # a tuple of three integers, LoRA's number, CondLoRA's with the same rank, and the largest rank with which CondLoRA
@@ -794,27 +794,32 @@ assert (wide @ M @ wide.T).shape == (5, 5) != wide.shape  # cannot be added to W
 # %% [markdown]
 # ### Exercise 2 (medium): what φ ignores and the fit does not
 #
-# Replace the trained $A_l$ by $R_l A_l$ and $B_l$ by $B_l R_l^{-1}$, with a random invertible $R_l$ for each layer.
-# Show that the adapted network stays the same, that $\varphi$ between conversion matrices stays the same, and that the
-# residual (3) does not. Which of the two questions is the more demanding one? Try it on planted adapters
-# $A_l = \Theta W_l$ too.
+# Is $\varphi = 1$ enough for one $\Theta$? Write `alike_without_recipe(Ws, r)`. It gets a list of two to four
+# well-conditioned matrices $W_l$ `(d, d)` and a rank $r < d$. It returns a list of as many $A_l$ `(r, d)`, each of rank
+# $r$, for which $\varphi$ of any two conversion matrices $A_l W_l^{-1}$ is 1, but the residual (3) is at least 0.5.
 #
-# $\varphi$ compares spaces. Write `space_similarity(M1, M2)` for two matrices `(d, k)` of independent columns: a float,
-# $\lVert Q_1^\top Q_2 \rVert_F^2 / k$, where the columns of $Q_i$ are an orthonormal basis of the space that the
-# columns of $M_i$ span. It is 1 for two bases of one space, and 0 for orthogonal spaces.
+# Then replace the trained $A_l$ by $R_l A_l$ and $B_l$ by $B_l R_l^{-1}$, with a random invertible $R_l$ for each
+# layer. Show that the adapted network stays the same, that $\varphi$ between conversion matrices stays the same, and
+# that the residual (3) does not. Which of the two questions is the more demanding one? Try it on planted adapters
+# $A_l = \Theta W_l$ too. (Their residual rises from 0 to more than 0.5.)
 
 # %% [markdown]
 # ### Exercise 3 (hard): recover a recipe that is there
 #
-# `teacher.shared_conversion` makes a teacher with $W_l + W_l M W_l$, one $M$ of rank $k$ for all layers. Train CondLoRA
-# of rank 2 with `key=kind` on `teacher_task(rng, teacher.shared_conversion, 2, widths=(12, 12, 12, 12))`, and tied LoRA
-# with as many parameters, both for 1,000 steps of 64 points at the rate 0.03. Which one gets near? Does CondLoRA find
-# the *same* $M$, or another one that does as well?
+# `teacher.shared_conversion` makes a teacher with $W_l + W_l M W_l$, one $M$ of rank $k$ for all layers. Write
+# `shared_recipe(Ws, deltas)`, which finds $M$ without training. It gets two lists, $W_l$ and $\Delta W_l$, both
+# `(d_out, d_in)`, and returns the matrix $M$ `(d_in, d_out)`, of any rank, for which
+# $\sum_l \lVert W_l M W_l - \Delta W_l \rVert_F^2$ is smallest; if several are, any of them. Use NumPy only. The
+# library's `solve_shared_conversion` will tell you whether you are right.
 #
-# And without training: write `one_theta(Ws, As)`. It gets two lists, $W_l$ `(d_out, d_in)` and $A_l$ `(r, d_in)`, and
-# returns a $\Theta$ `(r, d_out)` for which $\sum_l \lVert \Theta W_l - A_l \rVert_F^2$ is smallest.
+# Then see whether training finds it. Train CondLoRA of rank 2 with `key=kind` on
+# `teacher_task(rng, teacher.shared_conversion, 2, widths=(12, 12, 12, 12))`, and tied LoRA with as many parameters,
+# both for 1,000 steps of 64 points at the rate 0.03. Which one gets near, to a relative error below $10^{-4}$? Does
+# CondLoRA find the *same* $M$, or another one that does as well?
 #
 # <details><summary>Hint</summary>
+#
+# $W M W$ is linear in $M$. Which matrix maps `M.ravel()` to `(W @ M @ W).ravel()`? `np.kron` makes it.
 #
 # The true $M$ is $W^{-1}(W' - W)W^{-1}$ in any layer, and the trained one is $\Theta_B^{\mathsf T}\Theta_A$. Compare
 # them entry by entry: here nothing is free, because $\Theta_B^{\mathsf T}R^{-1}R\,\Theta_A$ is the same $M$.

@@ -17,30 +17,49 @@ def not_shared(layers, kinds, d, rank):
     return lora, lora, rank
 
 
-def cosines(M1, M2):
-    return float(np.sum((M1.T @ M2) ** 2) / np.sum(M1**2) / np.sum(M2**2))
+def shared(Ws, r):
+    return [np.eye(r, len(W)) @ W for W in Ws]
 
 
-def not_divided(M1, M2):
-    return float(np.sum((np.linalg.qr(M1)[0].T @ np.linalg.qr(M2)[0]) ** 2))
+def one_r_for_all(Ws, r):
+    R = np.random.default_rng(0).standard_normal((r, r))
+    return [R @ np.eye(r, len(W)) @ W for W in Ws]
 
 
-def normalised_columns(M1, M2):
-    U1, U2 = M1 / np.linalg.norm(M1, axis=0), M2 / np.linalg.norm(M2, axis=0)
-    return float(np.sum((U1.T @ U2) ** 2) / M1.shape[1])
+def random_factors(Ws, r):
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal((r, len(W))) for W in Ws]
 
 
-def mean_of_thetas(Ws, As):
-    return np.mean([A @ np.linalg.pinv(W) for W, A in zip(Ws, As)], axis=0)
+def not_times_w(Ws, r):
+    return [(-1) ** i * np.eye(r, len(W)) for i, W in enumerate(Ws)]
 
 
-def first_layer(Ws, As):
-    return As[0] @ np.linalg.pinv(Ws[0])
+def one_layer_counts(Ws, r):
+    return [np.eye(r, len(W)) @ W * (-0.001 if i else 1) for i, W in enumerate(Ws)]
 
 
-def transposed(Ws, As):
-    rows = np.concatenate([W.T for W in Ws])
-    return np.linalg.lstsq(rows, np.concatenate([A.T for A in As]), rcond=None)[0]
+def zeros(Ws, r):
+    return [np.zeros((r, len(W))) for W in Ws]
+
+
+def mean_of_layers(Ws, deltas):
+    layers = zip(Ws, deltas)
+    return np.mean([np.linalg.pinv(W) @ delta @ np.linalg.pinv(W) for W, delta in layers], axis=0)
+
+
+def first_layer(Ws, deltas):
+    return np.linalg.pinv(Ws[0]) @ deltas[0] @ np.linalg.pinv(Ws[0])
+
+
+def kron_exchanged(Ws, deltas):
+    rows = np.concatenate([np.kron(W.T, W) for W in Ws])
+    wanted = np.concatenate([delta.ravel() for delta in deltas])
+    return np.linalg.lstsq(rows, wanted, rcond=None)[0].reshape(Ws[0].T.shape)
+
+
+def one_sided(Ws, deltas):
+    return np.linalg.lstsq(np.concatenate(Ws), np.concatenate(deltas), rcond=None)[0]
 
 
 WRONG = {
@@ -50,13 +69,17 @@ WRONG = {
         (not_shared, "CondLoRA's number is wrong"),
     ),
     "7.2": (
-        (cosines, "the similarity is wrong"),
-        (not_divided, "the similarity is wrong"),
-        (normalised_columns, "the similarity is wrong"),
+        (shared, "one Θ fits all layers too well"),
+        (one_r_for_all, "one Θ fits all layers too well"),
+        (one_layer_counts, "one Θ fits all layers too well"),
+        (random_factors, "φ of A_0 W_0⁻¹ and A_1 W_1⁻¹ is wrong"),
+        (not_times_w, "⁻¹ is wrong"),
+        (zeros, "A_0 must have rank 1"),
     ),
     "7.3": (
-        (mean_of_thetas, "the gradient of the sum at Θ is wrong"),
-        (first_layer, "the gradient of the sum at Θ is wrong"),
-        (transposed, "Θ must be an array of shape"),
+        (mean_of_layers, "the gradient of the sum at M is wrong"),
+        (first_layer, "the gradient of the sum at M is wrong"),
+        (kron_exchanged, "the gradient of the sum at M is wrong"),
+        (one_sided, "the gradient of the sum at M is wrong"),
     ),
 }

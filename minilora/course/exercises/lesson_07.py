@@ -1,4 +1,6 @@
-"""Lesson 7: what sharing saves, the similarity of two spaces, one Θ for all layers."""
+"""Lesson 7: what sharing saves, spaces alike without one Θ, the M that all layers share."""
+
+from itertools import combinations
 
 import numpy as np
 
@@ -28,35 +30,55 @@ def counts(case):
 
 @exercise(
     "7.2",
-    "space_similarity(M1, M2)",
-    hint="np.linalg.qr has an orthonormal basis of the columns.",
+    "alike_without_recipe(Ws, r)",
+    hint="φ is the same for R_l A_l, for any invertible R_l. Even a number will do for R_l.",
 )
-def space_similarity(case):
-    """Returns ‖Q1ᵀ Q2‖² / k, where the columns of Q1 and Q2 are orthonormal bases of the spaces of
-    the k columns of M1 and of M2."""
-    k = case.integer("k", 1, 3)
-    d = case.integer("d", k, 6)
-    M1, M2 = (case.show(name, case.rng(name).standard_normal((d, k))) for name in ("M1", "M2"))
-    if case.choice("spaces", ["two", "one"]) == "one":
-        M2 = case.show("M2", M1 @ (np.eye(k) + np.triu(np.ones((k, k)))))
-    P1, P2 = M1 @ np.linalg.pinv(M1), M2 @ np.linalg.pinv(M2)
-    case.same("the similarity", case.call(M1, M2), float(np.trace(P1 @ P2)) / k, within=1e-7)
+def alike_without_recipe(case):
+    """Returns a list of A_l (r, d) of rank r, one for each W_l (d, d), for which φ of any two of
+    the A_l W_l⁻¹ is 1, but the best Θ for all layers leaves a residual (3) of at least 0.5."""
+    d = case.integer("d", 2, 4)
+    r = case.integer("r", 1, d - 1)
+    Ws = []
+    for i in range(case.integer("layers", 2, 4)):
+        W = case.rng(f"W_{i}").integers(-1, 2, (d, d)) + (d + 1.0) * np.eye(d)
+        Ws.append(case.show(f"W_{i}", W))  # the diagonal is large, so W is well-conditioned
+    As = case.call(Ws, r)
+    case.true(type(As) is list and len(As) == len(Ws), f"it must return a list of {len(Ws)}")
+    spaces = []
+    for i, (W, A) in enumerate(zip(Ws, As)):
+        case.show(f"A_{i}, as returned", case.array(f"A_{i}", A, r, d))
+        sigma = np.linalg.svd(A, compute_uv=False)
+        case.true(sigma[-1] > 1e-6 * sigma[0], f"A_{i} must have rank {r}")
+        Theta = A @ np.linalg.inv(W)
+        spaces.append(np.linalg.pinv(Theta) @ Theta)  # the projection onto its rows
+    for one, two in combinations(range(len(Ws)), 2):
+        phi = float(np.sum(spaces[one] * spaces[two])) / r
+        case.same(f"φ of A_{one} W_{one}⁻¹ and A_{two} W_{two}⁻¹", phi, 1.0, within=1e-6)
+    # The best Θ, from the condition that the gradient is zero.
+    best = np.linalg.solve(sum(W @ W.T for W in Ws), sum(W @ A.T for W, A in zip(Ws, As))).T
+    missed = sum(np.sum((A - best @ W) ** 2) for W, A in zip(Ws, As))
+    residual = float(np.sqrt(missed / sum(np.sum(A**2) for A in As)))
+    sentence = "one Θ fits all layers too well: the residual must be at least 0.5"
+    case.true(residual >= 0.5, sentence, got=residual)
 
 
 @exercise(
     "7.3",
-    "one_theta(Ws, As)",
-    hint="transpose, put the layers below each other, and solve one least-squares problem.",
+    "shared_recipe(Ws, deltas)",
+    hint="W M W is linear in M: np.kron makes the matrix that maps M.ravel() to (W M W).ravel().",
 )
-def one_theta(case):
-    """Returns Θ (r, d_out) for which the sum of ‖Θ W_l − A_l‖² over the layers is smallest."""
-    d_out, d_in = case.integer("d_out", 1, 4), case.integer("d_in", 1, 4)
-    r = case.integer("r", 1, 2)
+def shared_recipe(case):
+    """Returns an M (d_in, d_out) for which the sum of ‖W_l M W_l − delta_l‖² over the layers is
+    smallest."""
+    d_out, d_in = case.integer("d_out", 1, 3), case.integer("d_in", 1, 3)
     layers = range(case.integer("layers", 1, 3))
     Ws = [case.normal(f"W_{i}", d_out, d_in) for i in layers]
-    As = [case.normal(f"A_{i}", r, d_in) for i in layers]
-    Theta = case.array("Θ", case.call(Ws, As), r, d_out)
-    case.show("Θ, as returned", Theta)
-    slope = sum((Theta @ W - A) @ W.T for W, A in zip(Ws, As))  # 0 exactly where it is smallest
-    size = sum(float(np.sum(W**2)) for W in Ws) + 1
-    case.same("the gradient of the sum at Θ", slope / size, np.zeros((r, d_out)), within=1e-7)
+    deltas = [case.normal(f"delta_{i}", d_out, d_in) for i in layers]
+    if case.choice("one M fits all", [False, True]):
+        M = case.normal("M", d_in, d_out)
+        deltas = [case.show(f"delta_{i}", W @ M @ W) for i, W in enumerate(Ws)]
+    found = case.show("M, as returned", case.array("M", case.call(Ws, deltas), d_in, d_out))
+    # A convex function is smallest just where its gradient is zero.
+    slope = sum(W.T @ (W @ found @ W - delta) @ W.T for W, delta in zip(Ws, deltas))
+    size = 1 + sum(float(np.sum(W**2)) ** 2 for W in Ws)
+    case.same("the gradient of the sum at M", slope / size, np.zeros((d_in, d_out)), within=1e-7)

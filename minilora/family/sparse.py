@@ -1,0 +1,51 @@
+"""A sparse update: SHiRA trains a few entries of W that a mask has chosen.
+
+W' = W + s M,  M zero except at the chosen entries
+"""
+
+from dataclasses import dataclass
+
+import autograd.numpy as np
+
+from minilora.checks import check_matrix, check_rank
+from minilora.weight import dense, describe, linear
+
+
+@dataclass(frozen=True)
+class SHiRA:
+    """SHiRA, W' = W + M with M at random entries: as many as LoRA of this rank has parameters.
+
+    rank: r; each row of W gets ⌊r (d_out + d_in) / d_out⌋ entries, at most d_in. M has full rank in
+    general, and the updates of two tasks rarely meet.
+
+    Bhardwaj et al., 2024, arXiv 2406.13175. Departure: their random mask may give one row more
+    entries than another; theirs by weight or gradient is none of this.
+    """
+
+    rank: int
+
+    __repr__ = describe
+
+    def __post_init__(self):
+        check_rank(self.rank)
+
+    def init(self, rng, W):
+        """params: v (d_out, k) = 0. frozen: W, cols (d_out, k), without repeats in a row.
+
+        Raises ValueError when W is not a finite matrix.
+        """
+        d_out, d_in = check_matrix("W", W)
+        k = min(d_in, self.rank * (d_out + d_in) // d_out)
+        cols = np.argsort(rng.random((d_out, d_in)), axis=1)[:, :k]
+        return {"v": np.zeros((d_out, k), W.dtype)}, {"W": W, "cols": cols}
+
+    def forward(self, params, frozen, x):
+        """y_i = W_i x + Σ_k v_ik x[cols_ik]."""
+        return linear(frozen["W"], x) + np.sum(params["v"] * x[..., frozen["cols"]], axis=-1)
+
+    def merge(self, params, frozen):
+        """W' is a copy of W with v_ik added at (i, cols_ik); all other entries stay bitwise."""
+        merged = np.array(dense(frozen["W"]))
+        rows = np.arange(len(merged))[:, None]
+        merged[rows, frozen["cols"]] += params["v"]
+        return merged

@@ -1,0 +1,236 @@
+"""The family keeps the contract, and each merge is its paper's equation, written in loops."""
+
+import inspect
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_layout import code_lines
+
+import minilora.family as family
+from minilora import attach, init_mlp
+from minilora.adapters import LoRA
+from minilora.testing import check_adapter
+
+CLASS_LIMIT = 25  # lines of code: no docstrings, comments or blank lines
+ADAPTERS = [name for name in family.__all__ if name != "BitFit"]
+
+
+def product(*matrices):
+    """A product of matrices, entry by entry."""
+    result = matrices[0]
+    for other in matrices[1:]:
+        entries = np.zeros((len(result), other.shape[1]), result.dtype)
+        for i, j in np.ndindex(entries.shape):
+            entries[i, j] = sum(result[i, k] * other[k, j] for k in range(len(other)))
+        result = entries
+    return result
+
+
+def ia3(adapter, W, params, frozen):
+    return np.array([l * row for l, row in zip(params["l"], W)])  # noqa: E741
+
+
+def dora(adapter, W, params, frozen):
+    V = W + adapter.scale * product(params["B"], params["A"])
+    return np.array([m * row / np.sqrt(sum(row * row)) for m, row in zip(params["m"], V)])
+
+
+def svf(adapter, W, params, frozen):
+    """The eigenvectors of WᵀW are the right singular vectors: W v is σ u."""
+    changed = W.copy()
+    for z, v in zip(params["z"], frozen["Vt"]):
+        changed = changed + (z - 1) * np.outer(W @ v, v)
+    return changed
+
+
+def lora_fa(adapter, W, params, frozen):
+    return W + adapter.scale * product(params["B"], frozen["A"])
+
+
+def lora_xs(adapter, W, params, frozen):
+    """U_r diag(σ_r) is W V_r, so B R A is W V_r R V_rᵀ."""
+    A = frozen["A"]
+    return W + adapter.scale * product(W, A.T, params["R"], A)
+
+
+def vera(adapter, W, params, frozen):
+    changed = W.copy()
+    for i, j in np.ndindex(W.shape):
+        for k in range(adapter.rank):
+            low = params["d"][k] * frozen["A"][k, j]
+            changed[i, j] += params["b"][i] * frozen["B"][i, k] * low
+    return changed
+
+
+def randlora(adapter, W, params, frozen):
+    tall = W if W.shape[0] >= W.shape[1] else W.T
+    changed = tall.copy()
+    for B, own, gamma in zip(frozen["B"], params["lambda"], params["gamma"]):
+        for i, j in np.ndindex(tall.shape):
+            terms = (B[i, k] * own[k] * frozen["A"][k, j] for k in range(adapter.rank))
+            changed[i, j] += adapter.scale * gamma[j] * sum(terms)
+    return changed if tall is W else changed.T
+
+
+def pissa(adapter, W, params, frozen):
+    """The frozen part is what the first r singular values leave of W."""
+    _, vectors = np.linalg.eigh(W.T @ W)
+    last = vectors[:, ::-1][:, adapter.rank :]
+    update = adapter.scale * product(params["B"], params["A"])
+    return W @ last @ last.T + update
+
+
+def loha(adapter, W, params, frozen):
+    factors = [product(params[f"B{i}"], params[f"A{i}"]) for i in (1, 2)]
+    return W + adapter.scale * factors[0] * factors[1]
+
+
+def lokr(adapter, W, params, frozen):
+    C, D = params["C"], product(params["B"], params["A"])
+    changed = W.copy()
+    for a, b in np.ndindex(C.shape):
+        for i, j in np.ndindex(D.shape):
+            changed[a * len(D) + i, b * D.shape[1] + j] += adapter.scale * C[a, b] * D[i, j]
+    return changed
+
+
+def cayley(q, b):
+    """(I − Q)⁻¹ (I + Q), where q fills Q above the diagonal row by row."""
+    Q, entries = np.zeros((b, b)), iter(q)
+    for i in range(b):
+        for j in range(i + 1, b):
+            Q[i, j] = next(entries)
+            Q[j, i] = -Q[i, j]
+    return np.linalg.inv(np.eye(b) - Q) @ (np.eye(b) + Q)
+
+
+def rotation(Q, order, b):
+    """The whole matrix R of one factor."""
+    R = np.eye(len(order))
+    for block, q in enumerate(Q):
+        own = order[block * b : (block + 1) * b]
+        small = cayley(q, b)
+        for i, j in np.ndindex(b, b):
+            R[own[i], own[j]] = small[i, j]
+    return R
+
+
+def oft(adapter, W, params, frozen):
+    d_in = W.shape[1]
+    return W @ rotation(params["Q"], range(d_in), min(adapter.block, d_in))
+
+
+def boft(adapter, W, params, frozen):
+    d_in = W.shape[1]
+    b = min(adapter.block, d_in)
+    for k, Q in enumerate(params["Q"]):
+        order = sorted(range(d_in), key=lambda i, k=k: (i % b**k, i))
+        W = W @ rotation(Q, order, b)
+    return W
+
+
+def shira(adapter, W, params, frozen):
+    changed = W.copy()
+    for i, row in enumerate(frozen["cols"]):
+        for column, v in zip(row, params["v"][i]):
+            changed[i, column] += v
+    return changed
+
+
+FORMULAS = {
+    "IA3": ia3,
+    "DoRA": dora,
+    "SVF": svf,
+    "LoRAFA": lora_fa,
+    "LoRAXS": lora_xs,
+    "VeRA": vera,
+    "RandLoRA": randlora,
+    "PiSSA": pissa,
+    "LoHa": loha,
+    "LoKr": lokr,
+    "OFT": oft,
+    "BOFT": boft,
+    "SHiRA": shira,
+}
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_every_promise_is_kept_and_merge_is_the_formula(name):
+    report = check_adapter(getattr(family, name), formula=FORMULAS[name])
+    assert report.lines[-1].number == "P16"
+    broken = [line.number for line in report.lines if line.verdict != "holds"]
+    assert broken == (["P12"] if name == "PiSSA" else [])
+
+
+@pytest.mark.parametrize("name", family.__all__)
+def test_a_class_fits_on_a_screen_and_names_its_paper(name, tmp_path):
+    cls = getattr(family, name)
+    file = tmp_path / "cls.py"
+    file.write_text(inspect.getsource(cls), encoding="utf-8")
+    assert code_lines(file) <= CLASS_LIMIT, "a class is one idea: split it, or leave it out"
+    assert "arXiv" in cls.__doc__
+
+
+def test_bitfit_trains_biases_and_refuses_a_matrix(rng):
+    weights = init_mlp(rng, widths=(4, 5, 3))
+    attached = attach(weights, {"*.b": family.BitFit()}, rng=rng)
+    assert attached.trainable == 5 + 3
+    moved = {name: {"W": own["W"] + 1} for name, own in attached.params.items()}
+    merged = attached.merge(moved)
+    assert np.array_equal(merged["layers.0.b"], weights["layers.0.b"] + 1)
+    assert np.array_equal(merged["layers.0.W"], weights["layers.0.W"])
+    with pytest.raises(ValueError, match=r"^W must be a bias \(d_out,\), got shape \(5, 4\)"):
+        family.BitFit().init(rng, weights["layers.0.W"])
+
+
+@pytest.mark.parametrize(
+    ("make", "start"),
+    [
+        (lambda: family.OFT(block=1), "block must be an integer from 2"),
+        (lambda: family.BOFT(factors=0), "factors must be an integer from 1"),
+        (lambda: family.VeRA(rank=0), "rank must be an integer from 1"),
+        (lambda: family.SHiRA(rank=1.5), "rank must be an integer from 1"),
+        (lambda: family.LoKr(rank=2, alpha=-1), "alpha must be a positive number"),
+    ],
+)
+def test_an_impossible_setting_is_refused(make, start):
+    with pytest.raises(ValueError, match=f"^{start}"):
+        make()
+
+
+@pytest.mark.parametrize("name", ["LoRAXS", "PiSSA"])
+def test_a_rank_beyond_the_matrix_is_refused(name, rng):
+    with pytest.raises(ValueError, match=r"^rank must be an integer from 1 to 3, got 4"):
+        getattr(family, name)(4).init(rng, np.ones((5, 3)))
+
+
+def test_the_orthogonal_ones_keep_the_singular_values_and_the_lengths_of_rows(rng):
+    W = rng.standard_normal((5, 9))
+    for adapter in (family.OFT(block=4), family.BOFT(block=2, factors=3)):
+        params, frozen = adapter.init(rng, W)
+        merged = adapter.merge({"Q": rng.standard_normal(params["Q"].shape)}, frozen)
+        assert np.linalg.norm(merged - W) > 1
+        before, after = (np.linalg.svd(M, compute_uv=False) for M in (W, merged))
+        np.testing.assert_allclose(after, before, rtol=1e-12)
+        np.testing.assert_allclose(np.sum(merged**2, axis=1), np.sum(W**2, axis=1), rtol=1e-12)
+
+
+def test_loha_reaches_a_rank_above_its_own_and_lora_does_not(rng):
+    W = np.zeros((9, 9))
+    ranks = {}
+    for adapter in (family.LoHa(2), LoRA(4)):  # as many trainable parameters
+        params, frozen = adapter.init(rng, W)
+        moved = {name: rng.standard_normal(array.shape) for name, array in params.items()}
+        ranks[type(adapter).__name__] = np.linalg.matrix_rank(adapter.merge(moved, frozen))
+    assert ranks == {"LoHa": 4, "LoRA": 4}
+    params, frozen = family.LoHa(3).init(rng, W)
+    moved = {name: rng.standard_normal(array.shape) for name, array in params.items()}
+    assert np.linalg.matrix_rank(family.LoHa(3).merge(moved, frozen)) == 9
+
+
+def test_importing_the_library_imports_no_member_of_the_family():
+    code = "import sys, minilora.adapters, minilora.family; "
+    code += "sys.exit(any(name.startswith('minilora.family.') for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
