@@ -756,8 +756,9 @@ assert marks["head only"][:2] == (0, 0)
 # ### Exercise 1 (easy): fewer seeds
 #
 # Many tables are made from one to three seeds. Write `verdict(one, other)` for two arrays with an accuracy for each
-# seed: a tuple of the mean paired difference, its standard error (two floats), and a word by the rule of this page,
-# `"ahead"`, `"behind"` or `"noise"`. There are two seeds or more.
+# seed: a tuple of the mean paired difference `one` − `other`, its standard error (two floats), and a word by the rule
+# of this page: `"ahead"` or `"behind"` if the mean is more than two standard errors from 0, else `"noise"`. There are
+# two seeds or more.
 #
 # Then take only the first two seeds of the letters and judge the claims by it. How many of the verdicts change? (There
 # are 24 on letters, and six more for each method of yours; about a third change at most.)
@@ -777,7 +778,7 @@ assert marks["head only"][:2] == (0, 0)
 #
 # Write `sign_flip(differences)`, which returns it for an array of one to ten differences. Two means count as equally
 # far if they differ by rounding only. Compute it for the claims of the letters. What is the smallest value it can ever
-# have with five seeds?
+# have with five seeds? (It is above 0.05.)
 #
 # <details><summary>Hint</summary>
 #
@@ -794,7 +795,7 @@ assert marks["head only"][:2] == (0, 0)
 #
 # Hand in the two paired differences, of the accuracy and of the source accuracy, each with its standard error; the
 # lines that computed them; and one sentence with your verdict. (The accuracies should differ by less than three
-# points.)
+# points, the source accuracies by more than ten.)
 #
 # <details><summary>Hint</summary>
 #

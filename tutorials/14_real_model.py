@@ -626,7 +626,7 @@ assert in_peft["difference"] < 1e-5
 # trains as many parameters as LoRA of rank $r$, on matrices of $d \times d$, one of each kind in each of `layers`
 # layers.
 #
-# Then compute, from the width 384 and the 6 layers, all `trainable` of the table.
+# Then compute, from the width 384 and the 6 layers, all `trainable` of the table. (Every one comes out exactly.)
 #
 # <details><summary>Hint</summary>
 #
@@ -639,14 +639,15 @@ assert in_peft["difference"] < 1e-5
 #
 # Build a case in which the conversion matrices of two layers are alike although nothing was learned.
 #
-# Write `alike(rng, d)` for $16 \le d \le 64$: a tuple of two random matrices $W_1, W_2$ `(d, d)` that have nothing in
-# common but their weakest right singular vector. For independent random $B_1, B_2$ `(d, 4)`, $\varphi(1, 1)$ of
-# $W_1^{-1} B_1$ and $W_2^{-1} B_2$ is above 0.9 nearly always. Show with $d = 64$ that it is near 1, with each other's
-# $W$ too, and that it is at chance once the vectors differ.
+# Write `alike(rng, d)` for $16 \le d \le 64$: a tuple of two invertible matrices $W_1, W_2$ `(d, d)`, drawn with `rng`,
+# that have no singular vector in common, left or right, but their weakest right one. For independent random $B_1, B_2$
+# `(d, 4)`, $\varphi(1, 1)$ of $W_1^{-1} B_1$ and $W_2^{-1} B_2$ is above 0.9 nearly always. Show with $d = 64$ that it
+# is near 1, with each other's $W$ too, and that it is at chance once the vectors differ.
 #
 # <details><summary>Hint</summary>
 #
-# $W^{-1} = \sum_i v_i u_i^\top / \sigma_i$: the weakest direction counts most. Make $\sigma_{64}$ a hundredth of the others.
+# $W^{-1} = \sum_i v_i u_i^\top / \sigma_i$: the weakest direction counts most. Make the smallest $\sigma$ a hundredth of
+# the others.
 #
 # </details>
 

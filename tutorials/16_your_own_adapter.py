@@ -434,12 +434,12 @@ assert failing(verdicts) == ["P16"]
 # ## Exercises
 #
 # Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 16.1
-# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+# answers.py`. It lets the referee judge them, and says which promise is broken and where.
 #
 # ### Exercise 1 (easy): the short way
 #
 # Write `class Lazy`: LoRA with the library's rank and scale, whose `forward` is one line,
-# `linear(self.merge(params, frozen), x)`. Before you run the referee: which promises fail? Which one can no longer
+# `linear(self.merge(params, frozen), x)`. Before you run the referee: which two promises fail? Which one can no longer
 # fail, and is therefore worth nothing? Is it the same for a DoRA whose `forward` merges?
 #
 # <details><summary>Hint</summary>
@@ -454,7 +454,7 @@ assert failing(verdicts) == ["P16"]
 # The authors of DoRA treat the lengths $\lVert V\rVert$ as constants when they differentiate. That saves memory. Write
 # `class Held` so, a DoRA with the params `"A"`, `"B"` and `"m"` of this page, with `getval` from `autograd.tracer`,
 # which takes a number off the tape. Which promise fails, and is that a bug? (The check wants this one to fail, and all
-# others to hold.) Train it on Fraktur. Does it learn?
+# others to hold.) Train it on Fraktur. Does it learn? (It comes within five points of DoRA.)
 #
 # <details><summary>Hint</summary>
 #

@@ -646,7 +646,7 @@ for title, lie in lies.items():
 #
 # The checkpoint `rslora` of PEFT adapts `layers.0` and `layers.2` of the network `base`. Take its two files apart with
 # `json` and `unpack`, merge both layers, and compare with PEFT's outputs. (They agree to $10^{-12}$.) What do you get
-# if you forget the square root?
+# if you forget the square root? (Outputs that differ by more than a fifth of their size.)
 
 # %% [markdown]
 # ### Exercise 2 (medium): two adapters in one
@@ -667,10 +667,12 @@ for title, lie in lies.items():
 #
 # A bfloat16 is the upper half of a float32: 8 bits of precision, but the range of a float32. `pack` does not write it.
 #
-# Write `as_bfloat16(array)` for a float32 array of any shape: an array of the same shape and of the dtype uint16, each
-# entry the upper half of the float32 that is nearest among those whose lower half is zero; of two that are equally
-# near, either. All entries are finite and far from the largest float32. Then write the arrays of our adapter as a file
-# that `unpack` reads. Compare what float16 and bfloat16 cost. Why does anybody use bfloat16?
+# Write `as_bfloat16(array)` for a float32 array of one axis or more: an array of the same shape and of the dtype
+# uint16, each entry the upper half of the float32 that is nearest among those whose lower half is zero; of two that
+# are equally near, either. All entries are finite and far from the largest float32.
+#
+# Then write the arrays of our adapter as a file that `unpack` reads. Compare the relative errors of float16 and
+# bfloat16. (At most $2^{-11}$ and $2^{-8}$, for the entries above $10^{-4}$.) Why does anybody use bfloat16?
 #
 # <details><summary>Hint</summary>
 #

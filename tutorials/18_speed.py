@@ -542,7 +542,7 @@ for found in results("scaling").values():
 # ### Exercise 1 (easy): how many nodes does a layer add?
 #
 # Count the nodes of the LoRA step for 2, 4 and 8 layers. How many does each layer add, and which operations are they?
-# Why does the first layer have fewer?
+# (Fewer than ten.) Why does the first layer have fewer?
 #
 # Write `nodes(layers)`: the number for any MLP of so many layers, one or more, with LoRA on each, and cross-entropy at
 # the end.
@@ -559,8 +559,8 @@ for found in results("scaling").values():
 # $B (A x)$ costs $2 n r d$ multiplications, $(B A)\,x$ costs $r d^2 + n d^2$. Write `crossing(n, d)`: the rank, a
 # float, from which on the second takes fewer, or `None` if it never does for any rank.
 #
-# Compute it for $d = 128$ and $n = 512$, and then measure both orders, without gradients, for ranks up to $d$. Do the
-# times cross where the counts do?
+# Compute it for $d = 128$ and $n = 512$ (it is above $d / 2$), and then measure both orders, without gradients, for
+# ranks up to $d$. Do the times cross where the counts do?
 #
 # <details><summary>Hint</summary>
 #
@@ -573,7 +573,8 @@ for found in results("scaling").values():
 #
 # Write `lora(A, B, x, W)`: $W x + B A x$ for every row of `x` `(n, d_in)`, as one `@primitive` of $A$, $B$ and $x$ with
 # the derivatives of equation (1), so that it is a single node on the tape. Check it with `check_grads`. How many nodes
-# has the step now, and how much of its time is gone at $d = 64$? Then say why the library does not do it.
+# has the step now, and how much of its time is gone at $d = 64$? (More than half of the nodes, and more than a tenth of
+# the time.) Then say why the library does not do it.
 #
 # <details><summary>Hint</summary>
 #

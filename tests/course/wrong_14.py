@@ -31,40 +31,47 @@ def orthogonal(rng, d):
     return np.linalg.qr(rng.standard_normal((d, d)))[0]
 
 
+def drawn(rng, v, weakest):
+    """A random matrix with the right singular vector v and its value; the others are 1 to 2."""
+    d = len(v)
+    V = np.linalg.qr(np.column_stack([v, rng.standard_normal((d, d - 1))]))[0]
+    return orthogonal(rng, d) * np.append(weakest, np.linspace(1, 2, d - 1)) @ V.T
+
+
 def shared_left(rng, d):
-    u = rng.standard_normal((d, 1))
-    values = np.append(0.01, np.linspace(1, 2, d - 1))
-    found = []
-    for _ in range(2):
-        U = np.linalg.qr(np.hstack([u, rng.standard_normal((d, d - 1))]))[0]
-        found.append(U * values @ orthogonal(rng, d))
-    return tuple(found)
+    u = rng.standard_normal(d)
+    return tuple(drawn(rng, u, 0.01).T for _ in range(2))
 
 
 def strongest(rng, d):
-    v = rng.standard_normal((d, 1))
-    values = np.append(100.0, np.linspace(1, 2, d - 1))
-    found = []
-    for _ in range(2):
-        V = np.linalg.qr(np.hstack([v, rng.standard_normal((d, d - 1))]))[0]
-        found.append(orthogonal(rng, d) * values @ V.T)
-    return tuple(found)
+    v = rng.standard_normal(d)
+    return tuple(drawn(rng, v, 100) for _ in range(2))
 
 
 def the_same_matrix(rng, d):
-    values = np.append(0.01, np.linspace(1, 2, d - 1))
-    W = orthogonal(rng, d) * values @ orthogonal(rng, d)
+    W = drawn(rng, rng.standard_normal(d), 0.01)
     return W, W.copy()
 
 
+def all_right_vectors(rng, d):
+    V, values = orthogonal(rng, d), np.append(0.01, np.linspace(1, 2, d - 1))
+    return orthogonal(rng, d) * values @ V.T, orthogonal(rng, d) * values @ V.T
+
+
 def not_weak_enough(rng, d):
-    v = rng.standard_normal((d, 1))
-    values = np.append(0.9, np.linspace(1, 2, d - 1))
-    found = []
-    for _ in range(2):
-        V = np.linalg.qr(np.hstack([v, rng.standard_normal((d, d - 1))]))[0]
-        found.append(orthogonal(rng, d) * values @ V.T)
-    return tuple(found)
+    v = rng.standard_normal(d)
+    return tuple(drawn(rng, v, 0.9) for _ in range(2))
+
+
+def not_random(rng, d):
+    rng = np.random.default_rng(0)
+    v = rng.standard_normal(d)
+    return tuple(drawn(rng, v, 0.01) for _ in range(2))
+
+
+def singular(rng, d):
+    v = rng.standard_normal(d)
+    return tuple(drawn(rng, v, 0) for _ in range(2))
 
 
 WRONG = {
@@ -81,7 +88,10 @@ WRONG = {
     "14.3": (
         (shared_left, "|cos| of the weakest right singular vectors is wrong"),
         (strongest, "|cos| of the weakest right singular vectors is wrong"),
-        (the_same_matrix, "W1 and W2 have more in common than a direction"),
+        (the_same_matrix, "W1 and W2 have a left singular vector in common"),
+        (all_right_vectors, "W1 and W2 have another right singular vector in common"),
         (not_weak_enough, "φ(1, 1) must be above 0.9"),
+        (not_random, "W1 is the same for two generators"),
+        (singular, "W1 must be invertible"),
     ),
 }

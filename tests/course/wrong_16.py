@@ -76,6 +76,22 @@ class OldLengths(DoRA):
 
 
 @dataclass(frozen=True)
+class HalfHeld(DoRA):
+    """B is held in the lengths, and A is not."""
+
+    def forward(self, params, frozen, x):
+        A, B, fixed = params["A"], params["B"], getval(params["B"])
+        change = fixed * (2.0 * linear(frozen["W"], A).T + fixed @ (A @ A.T))
+        squares = frozen["squares"] + np.sum(change, axis=1)
+        y = linear(frozen["W"], x) + linear(B, linear(A, x))
+        return params["m"] / np.sqrt(squares) * y
+
+
+class Unfinished:
+    """The class as it is handed out."""
+
+
+@dataclass(frozen=True)
 class TrainedVeRA:
     """A and B are trained too."""
 
@@ -102,21 +118,42 @@ class TrainedVeRA:
 
 
 @dataclass(frozen=True)
-class Swapped(TrainedVeRA):
+class FrozenVeRA(TrainedVeRA):
+    """VeRA."""
+
+    def init(self, rng, W):
+        params, frozen = super().init(rng, W)
+        return {name: params[name] for name in "bd"}, frozen | {n: params[n] for n in "AB"}
+
+    def forward(self, params, frozen, x):
+        return super().forward({**params, **frozen}, frozen, x)
+
+    def merge(self, params, frozen):
+        return super().merge({**params, **frozen}, frozen)
+
+
+class NotDrawn(FrozenVeRA):
+    """B is drawn, A is the same each time."""
+
+    def init(self, rng, W):
+        params, frozen = super().init(rng, W)
+        return params, frozen | {"A": np.ones_like(frozen["A"])}
+
+
+class Exchanged(FrozenVeRA):
+    """A is stored as B."""
+
+    def init(self, rng, W):
+        params, frozen = super().init(rng, W)
+        return params, frozen | {"A": frozen["B"], "B": frozen["A"]}
+
+
+class Swapped(FrozenVeRA):
     """d starts where b should."""
 
     def init(self, rng, W):
         params, frozen = super().init(rng, W)
-        frozen |= {"A": params["A"], "B": params["B"]}
         return {"b": params["b"] + np.asarray(0.1, W.dtype), "d": 0 * params["d"]}, frozen
-
-    def forward(self, params, frozen, x):
-        low = params["d"] * linear(frozen["A"], x)
-        return linear(frozen["W"], x) + params["b"] * linear(frozen["B"], low)
-
-    def merge(self, params, frozen):
-        update = (params["b"][:, None] * frozen["B"] * params["d"]) @ frozen["A"]
-        return dense(frozen["W"]) + update
 
 
 WRONG = {
@@ -124,15 +161,18 @@ WRONG = {
         (NotLazy, "keeps P11, P12, which this class cannot keep"),
         (LazyInit, "16.1 does not hold"),
         (OtherScale, "OtherScale breaks P2"),
+        (Unfinished, "takes no arguments"),
     ),
     "16.2": (
         (DoRA, "DoRA keeps P3"),
         (AllHeld, "AllHeld breaks P4"),
+        (HalfHeld, "the gradient for A with the lengths held is wrong"),
         (OldLengths, "OldLengths breaks P2"),
     ),
     "16.3": (
-        (TrainedVeRA, "16.3 does not hold"),
+        (TrainedVeRA, "frozen at rank 2, with W (3, 4), must have A (2, 4)"),
         (Swapped, "d at the start is wrong"),
-        (LoRA, "LoRA breaks P16"),
+        (NotDrawn, "A must be drawn with rng"),
+        (Exchanged, "must have A (2, 4)"),
     ),
 }

@@ -51,6 +51,16 @@ def not_narrowed(array):
     return (array.view(np.uint32) + np.uint32(0x8000)) >> 16
 
 
+def no_carry(array):
+    bits = array.view(np.uint32)
+    upper, place = bits >> 16, (bits >> 15) & 1
+    return ((upper & 0xFF80) | ((upper + place) & 0x7F)).astype(np.uint16)
+
+
+def one_row(array):
+    return ((array.ravel().view(np.uint32) + np.uint32(0x8000)) >> 16).astype(np.uint16)
+
+
 def always_up(array):
     return ((array.view(np.uint32) + np.uint32(0xFFFF)) >> 16).astype(np.uint16)
 
@@ -73,5 +83,7 @@ WRONG = {
         (as_float16, "an entry is not the nearest"),
         (not_narrowed, "the dtype must be uint16"),
         (always_up, "an entry is not the nearest"),
+        (no_carry, "an entry is not the nearest"),
+        (one_row, "the result must be an array of shape (2, 2)"),
     ),
 }

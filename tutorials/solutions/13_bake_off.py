@@ -66,7 +66,7 @@ for name, lr in (("full fine-tuning", 1e-3), ("LoRA r=16", 3e-3)):
     print(f"{name:<18}" + "".join(f"{title:>17} {m:.1f} ± {e:.1f}" for title, (m, e) in columns))
 full, low = result["full fine-tuning"], result["LoRA r=16"]
 for title, one, other in zip(("accuracy", "source accuracy"), full, low):
-    mean, error, verdict = compare(one, other)
-    print(f"full fine-tuning − LoRA, {title}: {mean:+.1f} ± {error:.1f} points, {verdict}")
+    mean, error, word = compare(one, other)
+    print(f"full fine-tuning − LoRA, {title}: {mean:+.1f} ± {error:.1f} points, {word}")
 assert abs(np.mean(full[0] - low[0])) < 3
 assert np.min(full[1] - low[1]) > 10

@@ -1,5 +1,5 @@
-# Solutions to the exercises of lesson 16, "Your own adapter". Each answer comes first; what it shows in the lesson's own
-# networks follows, in cells that continue the lesson.
+# Solutions to the exercises of lesson 16, "Your own adapter". Each answer comes first; what it shows in the lesson's
+# own networks follows, in cells that continue the lesson.
 
 # %% tags=["hide-cell"]
 # Solution 1: P11 and P12 fail, and P2 is empty, for it compares merge with itself. DoRA fails in the same way.

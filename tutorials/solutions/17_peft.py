@@ -1,5 +1,5 @@
-# Solutions to the exercises of lesson 17, "From NumPy to PEFT and back". Each answer comes first; what it shows in the lesson's own
-# networks follows, in cells that continue the lesson.
+# Solutions to the exercises of lesson 17, "From NumPy to PEFT and back". Each answer comes first; what it shows in
+# the lesson's own networks follows, in cells that continue the lesson.
 
 # %% tags=["hide-cell"]
 # Solution 1: s = α/√r; with α/r the outputs are wrong by more than a fifth, and nothing else gives it away.

@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 from minilora.course.exercise import OpenExercise, exercise
 
 
@@ -16,9 +14,9 @@ def verdict(case):
     """Returns (mean, standard error, word) of the paired differences of two arrays, with the word
     "ahead" or "behind" if the mean is more than two standard errors from 0, else "noise"."""
     n = case.integer("seeds", 2, 6)
-    one, other = case.normal("one", n), case.normal("other", n)
-    if case.choice("a constant is added to one", [0, 2, -2]):
-        one = case.show("one", one + 3 * np.sign(one[0]))
+    apart = case.choice("how far they are apart", [0.0, 3.0, -3.0])
+    other = case.normal("other", n)
+    one = case.show("one", case.rng("one").standard_normal(n).round(2) + apart)
     mean, error, word = case.parts(case.call(one, other), 3)
     differences = [a - b for a, b in zip(one.tolist(), other.tolist())]
     expected = sum(differences) / n

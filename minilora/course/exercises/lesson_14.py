@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 
-from minilora.course.case import RefusedError
 from minilora.course.exercise import exercise
 
 
@@ -46,10 +45,17 @@ def equal_ranks(case):
         case.same(f"the rank of {name}", rank, expected)
 
 
-def _weakest(W):
-    """Singular values, rising, and the right singular vector of the smallest."""
-    _, sigma, Vt = np.linalg.svd(W)
-    return sigma[::-1], Vt[-1]
+def _nearest(U, V):
+    """The largest |cos| between a column of U and one of V."""
+    return max(abs(float(u @ v)) for u in U.T for v in V.T)
+
+
+def _overlap(W1, W2):
+    """Largest |cos| of the weakest right singular vectors, of the other right ones, of the left."""
+    U1, _, Vt1 = np.linalg.svd(W1)
+    U2, _, Vt2 = np.linalg.svd(W2)
+    weakest = abs(float(Vt1[-1] @ Vt2[-1]))
+    return weakest, _nearest(Vt1[:-1].T, Vt2[:-1].T), _nearest(U1, U2)
 
 
 @exercise(
@@ -65,13 +71,14 @@ def alike(case):
     W1, W2 = case.parts(case.call(case.rng(), d), 2)
     for name, W in (("W1", W1), ("W2", W2)):
         case.array(name, W, d, d)
-    sigma, v1 = _weakest(W1)
-    other, v2 = _weakest(W2)
-    if min(sigma[0], other[0]) <= 0:
-        raise RefusedError("both matrices must be invertible")
-    case.same("|cos| of the weakest right singular vectors", abs(float(v1 @ v2)), 1.0, within=1e-6)
-    common = abs(float(np.sum(W1 * W2))) / float(np.linalg.norm(W1) * np.linalg.norm(W2))
-    case.true(common < 0.5, "W1 and W2 have more in common than a direction", got=common)
+        sigma = np.linalg.svd(W, compute_uv=False)
+        case.true(sigma[-1] > 1e-9 * sigma[0], f"{name} must be invertible, up to rounding")
+    again, _ = case.parts(case.call(case.rng("other generator"), d), 2)
+    case.true(not np.array_equal(W1, again), "W1 is the same for two generators")
+    weakest, right, left = _overlap(W1, W2)
+    case.same("|cos| of the weakest right singular vectors", weakest, 1.0, within=1e-6)
+    case.true(left < 0.98, "W1 and W2 have a left singular vector in common", got=left)
+    case.true(right < 0.98, "W1 and W2 have another right singular vector in common", got=right)
     draw = case.rng("B").standard_normal
     similar = []
     for _ in range(20):
