@@ -64,7 +64,7 @@ def main():
         sdist = work / archive.name.removesuffix(".tar.gz")
         check_complete(sdist)
         python = make_environment(work / "environment")
-        run(python, "-m", "pip", "install", "--quiet", f"{wheel}[course]", folder=work)
+        run(python, "-m", "pip", "install", "--quiet", f"{wheel}[test]", "jupytext", folder=work)
         run(python, "-m", "pytest", "-q", *TESTS, folder=sdist)
 
         empty = work / "empty"

@@ -1,6 +1,7 @@
 """The shape of the package: imports run one way, names mean one thing, files stay short."""
 
 import ast
+import configparser
 import io
 import subprocess
 import sys
@@ -238,7 +239,8 @@ def test_rng_is_first_or_given_by_name():
 
 
 def test_the_packages_are_listed_for_installation():
-    setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
-    listed = setup.split("packages =")[1].split("# The lessons")[0]
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    listed = setup["options"]["packages"]
     on_disk = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("*.py")}
     assert set(listed.split()) == on_disk | {"minilora.lessons"}
