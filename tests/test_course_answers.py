@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from minilora.course.case import Case, RefusedError
 from minilora.course.checking import check
 from minilora.course.processes import check_all, check_file
 
@@ -155,3 +156,31 @@ def test_the_list_shows_what_is_there_and_how_far_a_file_is(tmp_path):
     assert "4.1  1 p.  cheaper_side(shapes, budget)" in listed
     progress = command("--list", "answers.py", folder=tmp_path).stdout
     assert "4.1  holds 1 p." in progress and "4.2  -     2 p." in progress
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "words"),
+    [
+        (np.array([np.nan]), np.array([1.0]), "x is wrong"),
+        (np.array([np.inf]), np.array([1.0]), "x is wrong"),
+        (np.ones((2, 1)), np.ones((1, 2)), r"x must have the shape \(1, 2\)"),
+        (np.array(1.0), 1.0, "x must be a number"),
+        (float("nan"), 1.0, "x must be finite"),
+        (True, 1, "x must be a number"),
+        (1.0 + 1e-6, 1.0, "x is wrong"),
+    ],
+)
+def test_what_is_nearly_equal_is_refused(got, expected, words):
+    case = Case(None, None, None, "f")
+    with pytest.raises(RefusedError, match=f"^{words}"):
+        case.same("x", got, expected)
+    case.same("x", expected, expected)
+
+
+def test_bits_are_compared_with_shape_and_dtype():
+    case = Case(None, None, None, "f")
+    ones = np.ones(2, np.float32)
+    with pytest.raises(RefusedError, match="^x must be float32, and is float64"):
+        case.bitwise("x", ones.astype(np.float64), ones)
+    with pytest.raises(RefusedError, match="^x must be bitwise identical"):
+        case.bitwise("x", -0 * ones, 0 * -ones)

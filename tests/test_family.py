@@ -164,6 +164,20 @@ def test_every_promise_is_kept_and_merge_is_the_formula(name):
     assert broken == (["P12"] if name == "PiSSA" else [])
 
 
+SCALED = [name for name in ADAPTERS if "alpha" in getattr(family, name).__dataclass_fields__]
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_the_scale_is_alpha_over_r_in_forward_and_in_merge(name):
+    check_adapter(getattr(family, name), args={"alpha": 5.0}, formula=FORMULAS[name])
+
+
+def test_randlora_has_bases_enough_for_full_rank(rng):
+    params, frozen = family.RandLoRA(2).init(rng, np.zeros((7, 5)))
+    moved = {name: rng.standard_normal(array.shape) for name, array in params.items()}
+    assert np.linalg.matrix_rank(family.RandLoRA(2).merge(moved, frozen)) == 5
+
+
 @pytest.mark.parametrize("name", family.__all__)
 def test_a_class_fits_on_a_screen_and_names_its_paper(name, tmp_path):
     cls = getattr(family, name)

@@ -37,7 +37,7 @@ ORDER = """
     course.processes course.exercises EXERCISES course.lessons course.otter course.editions course
     cli cli.output cli.lesson cli.slider cli.arguments cli.comparison cli.plots cli.letters cli.text
     cli.reviews cli.real cli.count cli.layers cli.beside_base cli.inspect
-    cli.check cli.course cli.main __main__
+    cli.check cli.course cli.family cli.main __main__
 """.split()  # noqa: SIM905
 EXERCISES = sorted(path.stem for path in (PACKAGE / "course" / "exercises").glob("[a-z]*.py"))
 # The checks of the lessons and of the assignment do not import each other.

@@ -24,6 +24,7 @@ COMMANDS = {
     "count": "count the trainable parameters and the memory of adapters in LLaMA or another model",
     "check": "check answers to the exercises of the lessons, on random cases",
     "course": "write the course into a folder, for students or for a teacher",
+    "family": "show the map of twenty adapters: what each trains, reaches, keeps and costs",
     "inspect": "look into a LoRA or HRA checkpoint of Hugging Face PEFT, beside its base model",
 }
 _DEFAULT = "letters"

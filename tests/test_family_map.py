@@ -1,0 +1,86 @@
+"""The map of adapters: every class has its row, and the columns say what is known of some."""
+
+import re
+
+import pytest
+
+import minilora.family as family
+from minilora.cli import family as command
+from minilora.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory):
+    """What the command prints, as blocks of lines."""
+    import contextlib
+    import io
+
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        assert main(["family"]) == 0
+    return [block.splitlines() for block in output.getvalue().split("\n\n")]
+
+
+def row(block, name):
+    """The cells of a row, which stand two or more blanks apart."""
+    (line,) = (line for line in block if re.match(rf"{re.escape(name)}  ", line))
+    return re.split(r"  +", line.strip())[1:]
+
+
+def test_every_class_of_the_family_has_a_row_and_there_are_twenty_and_more(printed):
+    assert len(printed) == 4
+    shown = set(command.CLASSES.values())
+    assert {getattr(family, name) for name in family.__all__ if name != "BitFit"} <= shown
+    for block in printed[:3]:
+        assert len(block) == 1 + len(command.CLASSES)
+    assert len(command.CLASSES) + len(printed[3]) - 1 >= 28
+
+
+@pytest.mark.parametrize(
+    ("name", "equation"),
+    [
+        ("LoRA", "W + s B A"),
+        ("SBoRA-FB", "W + s I[:, rows] A"),
+        ("VeRA", "W + diag(b) B diag(d) A"),
+        ("HRA", "W H₁ … H_r"),
+        ("full", "trained itself"),
+    ],
+)
+def test_the_equation_is_that_of_the_docstring(printed, name, equation):
+    assert row(printed[0], name) == [equation]
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("LoRA", ["A, B", "–", "4", "W", "–"]),
+        ("PiSSA", ["A, B", "R", "8", "W, rounded", "–"]),
+        ("LoHa", ["A1, A2, B1, B2", "–", "16", "W", "–"]),
+        ("IA3", ["l", "–", "16", "W", "–"]),
+        ("OFT", ["Q", "skew", "16", "W", "singular values"]),
+        ("HRA strict", ["U", "–", "4", "not W", "singular values"]),
+    ],
+)
+def test_what_is_trained_reached_and_kept(printed, name, cells):
+    assert row(printed[1], name) == cells
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("LoRA", [f"{8 * 1024:,}", "8", "13 of 13"]),
+        ("LoRA-XS", ["64", "90", "13 of 13"]),  # 90² = 8,100 of 8,192
+        ("VeRA", ["520", "512, its most", "13 of 13"]),
+        ("PiSSA", [f"{8 * 1024:,}", "8", "12 of 13"]),
+        ("RandLoRA", [f"{64 * (8 + 512):,}", "none", "13 of 13"]),
+        ("SVF", ["512", "–", "13 of 13"]),
+        ("full", [f"{512 * 512:,}", "–", "11 of 13"]),
+    ],
+)
+def test_what_is_counted(printed, name, cells):
+    assert row(printed[2], name)[:-1] == cells
+
+
+def test_times_are_ratios_to_lora(printed):
+    assert row(printed[2], "LoRA")[-1] == "1.00"
+    assert all(float(line.split()[-1]) > 0 for line in printed[2][1:])
