@@ -180,7 +180,7 @@ def test_what_is_nearly_equal_is_refused(got, expected, words):
 def test_bits_are_compared_with_shape_and_dtype():
     case = Case(None, None, None, "f")
     ones = np.ones(2, np.float32)
-    with pytest.raises(RefusedError, match="^x must be float32, and is float64"):
+    with pytest.raises(RefusedError, match=r"^x must be float32, and is float64"):
         case.bitwise("x", ones.astype(np.float64), ones)
-    with pytest.raises(RefusedError, match="^x must be bitwise identical"):
+    with pytest.raises(RefusedError, match=r"^x must be bitwise identical"):
         case.bitwise("x", -0 * ones, 0 * -ones)

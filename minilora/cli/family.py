@@ -85,7 +85,7 @@ def run(options):
     """Run the command."""
     rng = np.random.default_rng(0)
     times = _times(rng)
-    rows = [_facts(name, cls, times[name], rng) for name, cls in CLASSES.items()]
+    rows = [_facts(rng, name, cls, times[name]) for name, cls in CLASSES.items()]
     print_line(_listed([("", "W'"), *((row.name, row.equation) for row in rows)]))
     size, counted = "×".join(map(str, _SHAPE)), "×".join(map(str, _COUNTED))
     head = ("", "trained", "frozen", f"rank of ΔW, {size}, r={_RANK}", "start", "keeps")
@@ -111,7 +111,7 @@ def _make(cls, rank):
     return cls(rank) if "rank" in getattr(cls, "__dataclass_fields__", ()) else cls()
 
 
-def _facts(name, cls, ratio, rng):
+def _facts(rng, name, cls, ratio):
     """What running a class shows."""
     W = rng.standard_normal(_SHAPE)
     adapter = _make(cls, _RANK)
