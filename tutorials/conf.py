@@ -31,7 +31,7 @@ extensions = [
     "_site.boxes",
     "_site.reference",
 ]
-exclude_patterns = ["_build", "_site", "conf.py", "figures", "solutions"]
+exclude_patterns = ["_build", "_site", "assignment", "conf.py", "figures", "solutions"]
 
 smartquotes = False
 html_theme = "furo"
