@@ -9,6 +9,8 @@ import pytest
 
 from minilora.course.case import Case, RefusedError
 from minilora.course.checking import check
+from minilora.course.exercise import Exercise, exercises_of
+from minilora.course.lessons import lesson_files, number_of, with_solutions
 from minilora.course.processes import check_all, check_file
 
 RIGHT = """
@@ -184,3 +186,20 @@ def test_bits_are_compared_with_shape_and_dtype():
         case.bitwise("x", ones.astype(np.float64), ones)
     with pytest.raises(RefusedError, match=r"^x must be bitwise identical"):
         case.bitwise("x", -0 * ones, 0 * -ones)
+
+
+@pytest.mark.parametrize("script", lesson_files(), ids=lambda script: script.stem)
+def test_a_lesson_with_answers_in_it_is_a_hand_in(script, tmp_path):
+    """The lesson's own definitions, which may need what is not run, do no harm."""
+    lesson = number_of(script)
+    path = file_of(tmp_path, with_solutions(script), script.name)
+    first = next(one for one in exercises_of(lesson) if isinstance(one, Exercise))
+    verdict = check_file(first.number, path)
+    assert verdict.holds, verdict.text
+
+
+def test_in_cells_an_answer_that_cannot_be_defined_says_why(tmp_path):
+    text = "# %%\ndef cheaper_side(shapes, budget=unknown):\n    return 1, 2\n" + RIGHT
+    path = file_of(tmp_path, text.replace("def cheaper_side(shapes, budget):", "def other(s, b):"))
+    assert "NameError: name 'unknown' is not defined" in check_file("4.1", path).text
+    assert check_file("4.3", path).holds

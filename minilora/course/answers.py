@@ -61,6 +61,7 @@ def parse(path):
         line = f", line {error.lineno}" if getattr(error, "lineno", None) else ""
         reason = getattr(error, "msg", None) or error
         raise UnreadableError(f"{path}{line}: {type(error).__name__}: {reason}") from None
+    tree.in_cells = in_cells
     if in_cells:
         tree.body = [node for node in tree.body if _is_definition(node)]
     return tree
@@ -94,8 +95,21 @@ def names_in(tree):
     return found
 
 
-def run(tree, path):
-    """What a file defines, {name: value}; whatever the file raises is raised."""
+def run(tree, path, wanted=None):
+    """What a file defines, {name: value}; whatever the file raises is raised.
+
+    Of a notebook, and of a script in cells, a definition that needs what is not run is left out;
+    what it raises is raised if it is the wanted name.
+    """
     namespace = {"__name__": Path(path).stem, "__file__": str(path)}
-    exec(compile(tree, str(path), "exec"), namespace)
+    if not tree.in_cells:
+        exec(compile(tree, str(path), "exec"), namespace)
+        return namespace
+    for node in tree.body:
+        one = ast.Module([node], type_ignores=[])
+        try:
+            exec(compile(one, str(path), "exec"), namespace)
+        except Exception:
+            if wanted in names_in(one):
+                raise
     return namespace

@@ -86,7 +86,7 @@ def _verdict(number, path, seed):
         tree = parse(path)
         if one.name not in names_in(tree):
             return refused(one, f"{path} does not define {one.name}")
-        answer = run(tree, path)[one.name]
+        answer = run(tree, path, one.name)[one.name]
     except UnreadableError as error:
         return refused(one, str(error))
     except BaseException as error:
