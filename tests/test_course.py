@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minilora.course.answers import parse, run
+from minilora.course.answers import names_in, parse, run
 from minilora.course.checking import check
 from minilora.course.exercise import Exercise, all_exercises, exercises_of
 from minilora.course.lessons import lesson_data, lesson_files, number_of
@@ -104,3 +104,10 @@ def test_no_two_exercises_ask_for_one_name():
     names = [one.name for one in CHECKED]
     assert sorted(set(names)) == sorted(names)
     assert len(names) >= 50
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_a_lesson_defines_no_name_that_an_exercise_asks_for(lesson):
+    """A lesson with answers in it may be handed in, and is no answer by itself."""
+    tree = parse(LESSONS[lesson])
+    assert names_in(tree) & {one.name for one in CHECKED} == set()

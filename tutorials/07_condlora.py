@@ -787,9 +787,9 @@ assert (wide @ M @ wide.T).shape == (5, 5) != wide.shape  # cannot be added to W
 # A model has 32 layers with a query and a value matrix of 4096 × 4096 each. LoRA of rank 8 trains how many parameters?
 # And CondLoRA of rank 8? With LoRA's budget, what rank could CondLoRA have? (Between 100 and 1,000.)
 #
-# Write `counts(layers, kinds, d, rank)` for `layers` layers, each with a $d \times d$ matrix of each of `kinds` kinds:
-# a tuple of three integers, LoRA's number, CondLoRA's with the same rank, and the largest rank with which CondLoRA
-# trains no more than LoRA.
+# Write `sharing_counts(layers, kinds, d, rank)` for `layers` layers, each with a $d \times d$ matrix of each of `kinds`
+# kinds: a tuple of three integers, LoRA's number, CondLoRA's with the same rank, and the largest rank with which
+# CondLoRA trains no more than LoRA.
 
 # %% [markdown]
 # ### Exercise 2 (medium): what φ ignores and the fit does not

@@ -690,7 +690,7 @@ assert error < 1e-12
 # %% [markdown]
 # ### Exercise 3 (hard): the construction for any number of layers
 #
-# Write `by_hand(Ws, target, ranks)` for square, well-behaved layers `(D, D)`: the two-layer construction from above in
+# Write `build_by_hand(Ws, target, ranks)` for square, well-behaved layers `(D, D)`: the two-layer construction from above in
 # a loop, for any depth and any ranks whose sum is $D$. It returns a list of dicts `{"A": …, "B": …}`, one for each
 # layer, the first layer first, with $A_l$ `(ranks[l], D)` and $B_l$ `(D, ranks[l])`, for which the product of all
 # $W_l + B_l A_l$ is the target. Compare with `adapt_product`. Are the products equal? Are the adapters?

@@ -755,10 +755,10 @@ assert marks["head only"][:2] == (0, 0)
 #
 # ### Exercise 1 (easy): fewer seeds
 #
-# Many tables are made from one to three seeds. Write `verdict(one, other)` for two arrays with an accuracy for each
-# seed: a tuple of the mean paired difference `one` − `other`, its standard error (two floats), and a word by the rule
-# of this page: `"ahead"` or `"behind"` if the mean is more than two standard errors from 0, else `"noise"`. There are
-# two seeds or more.
+# Many tables are made from one to three seeds. Write `paired_verdict(one, other)` for two arrays with an accuracy for
+# each seed: a tuple of the mean paired difference `one` − `other`, its standard error (two floats), and a word by the
+# rule of this page: `"ahead"` or `"behind"` if the mean is more than two standard errors from 0, else `"noise"`. There
+# are two seeds or more.
 #
 # Then take only the first two seeds of the letters and judge the claims by it. How many of the verdicts change? (There
 # are 24 on letters, and six more for each method of yours; about a third change at most.)

@@ -639,7 +639,7 @@ assert in_peft["difference"] < 1e-5
 #
 # Build a case in which the conversion matrices of two layers are alike although nothing was learned.
 #
-# Write `alike(rng, d)` for $16 \le d \le 64$: a tuple of two invertible matrices $W_1, W_2$ `(d, d)`, drawn with `rng`,
+# Write `alike_pair(rng, d)` for $16 \le d \le 64$: a tuple of two invertible matrices $W_1, W_2$ `(d, d)`, drawn with `rng`,
 # that have no singular vector in common, left or right, but their weakest right one. For independent random $B_1, B_2$
 # `(d, 4)`, $\varphi(1, 1)$ of $W_1^{-1} B_1$ and $W_2^{-1} B_2$ is above 0.9 nearly always. Show with $d = 64$ that it
 # is near 1, with each other's $W$ too, and that it is at chance once the vectors differ.

@@ -13,7 +13,7 @@ def merged(W, A, B, alpha):
     return W + np.asarray(alpha / len(A), W.dtype) * (B @ A)
 
 
-def gradients(x, W, A, B, s, g):
+def lora_gradients(x, W, A, B, s, g):
     back = g @ B
     return s * back.T @ x, s * g.T @ (x @ A.T), g @ W + s * back @ A
 

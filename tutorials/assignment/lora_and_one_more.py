@@ -36,7 +36,7 @@
 # ### Exercise 2 (20 points): gradients by hand
 #
 # The layer computes $y = x W^\top + s \, (x A^\top) B^\top$ for inputs `x` `(n, d_in)`. A loss $L$ has the gradient
-# $g = \partial L / \partial y$, `(n, d_out)`. Write `gradients(x, W, A, B, s, g)`: it returns the tuple
+# $g = \partial L / \partial y$, `(n, d_out)`. Write `lora_gradients(x, W, A, B, s, g)`: it returns the tuple
 # $(\partial L / \partial A, \partial L / \partial B, \partial L / \partial x)$, each with the shape of what it belongs
 # to. Build no array of the shape of $W$ other than $W$ itself.
 

@@ -11,7 +11,7 @@ def merged(W, A, B, alpha):
     return (W + alpha / A.shape[0] * B @ A).astype(W.dtype)
 
 
-def gradients(x, W, A, B, s, g):
+def lora_gradients(x, W, A, B, s, g):
     dA = s * (g @ B).T @ x
     dB = s * g.T @ (x @ A.T)
     dx = g @ W + g @ B @ A

@@ -3,7 +3,7 @@
 
 # %% tags=["hide-cell"]
 # Solution 1: sharing divides by the number of layers, so equally many parameters buy 32 times the rank.
-def counts(layers, kinds, d, rank):
+def sharing_counts(layers, kinds, d, rank):
     lora = layers * kinds * rank * 2 * d
     condlora = kinds * rank * 2 * d
     return lora, condlora, lora // (kinds * 2 * d)
@@ -19,7 +19,7 @@ print(
     f"CondLoRA of rank {rank_for_the_same} costs as much as LoRA"
 )
 assert (lora_count, condlora_count, rank_for_the_same) == (4_194_304, 131_072, 256)
-assert counts(layers, kinds, d, rank) == (4_194_304, 131_072, 256)
+assert sharing_counts(layers, kinds, d, rank) == (4_194_304, 131_072, 256)
 
 # %% tags=["hide-cell"]
 # Solution 2: φ compares spaces and is blind to R; one Θ for all must hit the matrices themselves.

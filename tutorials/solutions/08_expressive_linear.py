@@ -51,7 +51,7 @@ import autograd.numpy as np
 from minilora.theorems.chain import chain_product
 
 
-def by_hand(Ws, target, ranks):
+def build_by_hand(Ws, target, ranks):
     left, values, right = np.linalg.svd(target - chain_product(Ws))
     params, X, used = [], np.eye(len(target)), 0
     for number, (W, R) in enumerate(zip(Ws, ranks)):
@@ -66,7 +66,7 @@ def by_hand(Ws, target, ranks):
 
 # %% tags=["hide-cell"]
 ranks = [1, 3, 2]
-ours, library = by_hand(Ws, target, ranks), adapt_product(Ws, target, ranks)
+ours, library = build_by_hand(Ws, target, ranks), adapt_product(Ws, target, ranks)
 assert np.allclose(
     chain_product(add_adapters(Ws, ours)), chain_product(add_adapters(Ws, library)), atol=1e-8
 )

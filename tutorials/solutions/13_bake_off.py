@@ -6,7 +6,7 @@
 import numpy as np
 
 
-def verdict(one, other):
+def paired_verdict(one, other):
     differences = np.asarray(one) - np.asarray(other)
     mean = float(np.mean(differences))
     error = float(np.std(differences, ddof=1) / np.sqrt(len(differences)))
@@ -18,8 +18,8 @@ def verdict(one, other):
 changed = []
 for _, one, other, _, _ in CLAIMS:
     for name in tests:
-        _, _, word = verdict(gained[one, name][:2], gained[other, name][:2])
-        _, _, word_of_five = verdict(gained[one, name], gained[other, name])
+        _, _, word = paired_verdict(gained[one, name][:2], gained[other, name][:2])
+        _, _, word_of_five = paired_verdict(gained[one, name], gained[other, name])
         assert word_of_five == verdicts[one, other, name]
         if word != word_of_five:
             changed.append(f"{one} against {other} on {name}: {word_of_five} -> {word}")

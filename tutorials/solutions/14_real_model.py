@@ -60,7 +60,7 @@ def with_weakest(rng, v, spread=100):
     return U * values @ V.T
 
 
-def alike(rng, d):
+def alike_pair(rng, d):
     v = rng.standard_normal(d)
     return with_weakest(rng, v), with_weakest(rng, v)
 
@@ -77,14 +77,14 @@ def similarity(W1, W2):
     return subspace_similarity(np.linalg.solve(W1, B1), np.linalg.solve(W2, B2), 1, 1)
 
 
-shared = [similarity(*alike(rng, d)) for _ in range(200)]
+shared = [similarity(*alike_pair(rng, d)) for _ in range(200)]
 vectors = rng.standard_normal((200, 2, d))
 apart = [similarity(with_weakest(rng, v), with_weakest(rng, other)) for v, other in vectors]
 chance_1, _ = random_similarity(d, 1, 1)
 print(
     f"shared weakest vector {np.mean(shared):.3f}, not shared {np.mean(apart):.3f}, chance {chance_1:.3f}"
 )
-W1, W2 = alike(rng, d)
+W1, W2 = alike_pair(rng, d)
 B1, B2 = rng.standard_normal((2, d, 4))
 swapped = subspace_similarity(np.linalg.solve(W2, B1), np.linalg.solve(W1, B2), 1, 1)
 assert np.mean(shared) > 0.95 and swapped > 0.9 and np.mean(apart) < 2 * chance_1

@@ -40,11 +40,11 @@ def merged(case):
 
 @exercise(
     "A.2",
-    "gradients(x, W, A, B, s, g)",
+    "lora_gradients(x, W, A, B, s, g)",
     hint="x enters twice: through W and through A.",
     points=20,
 )
-def gradients(case):
+def lora_gradients(case):
     """Returns (dL/dA, dL/dB, dL/dx) of y = x Wᵀ + s (x Aᵀ) Bᵀ, where g = dL/dy."""
     n, r = case.integer("n", 1, 3), case.integer("r", 1, 3)
     d_out, d_in = case.integer("d_out", 1, 4), case.integer("d_in", 1, 4)

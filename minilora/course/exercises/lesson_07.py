@@ -9,10 +9,10 @@ from minilora.course.exercise import exercise
 
 @exercise(
     "7.1",
-    "counts(layers, kinds, d, rank)",
+    "sharing_counts(layers, kinds, d, rank)",
     hint="LoRA has a pair of factors for each layer and kind, CondLoRA one pair for each kind.",
 )
-def counts(case):
+def sharing_counts(case):
     """Returns (LoRA's parameters, CondLoRA's, the largest rank with which CondLoRA trains no more
     than LoRA) for d × d matrices, one of each kind in each layer."""
     layers, kinds = case.integer("layers", 1, 6), case.integer("kinds", 1, 3)

@@ -46,11 +46,11 @@ def two_adapters(case):
 
 @exercise(
     "8.3",
-    "by_hand(Ws, target, ranks)",
+    "build_by_hand(Ws, target, ranks)",
     hint="layer l solves with the product S of the layers after it, and with X of those before.",
     cases=100,
 )
-def by_hand(case):
+def build_by_hand(case):
     """Returns [{"A": A_l (ranks[l], D), "B": B_l (D, ranks[l])}, …], the first layer first, for
     which the product of all W_l + B_l A_l is the target."""
     D, depth = case.integer("D", 1, 4), case.integer("layers", 1, 3)

@@ -7,10 +7,10 @@ from minilora.course.exercise import OpenExercise, exercise
 
 @exercise(
     "13.1",
-    "verdict(one, other)",
+    "paired_verdict(one, other)",
     hint="subtract seed by seed first; the standard error is the deviation over √n.",
 )
-def verdict(case):
+def paired_verdict(case):
     """Returns (mean, standard error, word) of the paired differences of two arrays, with the word
     "ahead" or "behind" if the mean is more than two standard errors from 0, else "noise"."""
     n = case.integer("seeds", 2, 6)

@@ -60,11 +60,11 @@ def _overlap(W1, W2):
 
 @exercise(
     "14.3",
-    "alike(rng, d)",
+    "alike_pair(rng, d)",
     hint="build W from its singular value decomposition, with one shared right vector.",
     cases=30,
 )
-def alike(case):
+def alike_pair(case):
     """Returns two random W1, W2 (d, d) with nothing in common but their weakest right singular
     vector, for which W1⁻¹ B1 and W2⁻¹ B2 are alike whatever B1 and B2 are."""
     d = case.integer("d", 16, 32)
