@@ -81,6 +81,7 @@ TOPICS = {
     "F": "what each adapter reaches on one matrix",
     "G": "LoRA and rsLoRA: equations, starts, first steps and weight decay",
     "H": "checkpoints on disk",
+    "I": "what five other methods reach on one matrix",
 }
 INTRODUCTION = """\
 # Claims

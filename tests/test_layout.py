@@ -19,7 +19,7 @@ ORDER = """
     adapters.scaling adapters.full adapters.lora adapters.sbora adapters.hra adapters.hra_strict
     adapters.condlora adapters
     family.bias family.gains family.frozen_factors family.pissa family.products family.orthogonal
-    family.sparse family
+    family.sparse family.reach family
     quantization matching attachment
     architectures.table architectures.counting architectures.names architectures.families
     architectures.entries architectures.from_config architectures.released architectures
@@ -52,7 +52,7 @@ BUDGETS = {
     "peft": ("peft", 790),
     "testing": ("testing", 800),
     "data": ("data", 450),
-    "family": ("family", 340),
+    "family": ("family", 400),
 }
 FILE_LIMIT = 200
 ADAPTER_LIMIT = 60
