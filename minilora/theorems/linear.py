@@ -193,7 +193,7 @@ def _truncated(M, k):
 def _miss_allowed(Ws, target):
     """By how much, in the spectral norm, a product may miss its goal and count as equal."""
     share = 1e-3 if any(W.dtype == np.float32 for W in Ws) else 1e-6
-    P = chain_product([dense(W) for W in Ws])
+    P = chain_product(Ws)
     return share * max(np.linalg.norm(target, 2), np.linalg.norm(P, 2))
 
 
