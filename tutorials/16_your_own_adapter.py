@@ -490,6 +490,9 @@ assert failing(verdicts) == ["P16"]
 # 17](17_peft.py). If all promises hold and it belongs into this library, `.github/CONTRIBUTING.md` lists what else an
 # adapter needs.
 #
+# Fourteen more methods are in `minilora.family`, the DoRA of this page among them. `python -m minilora family` prints
+# what each trains, reaches, keeps and costs, found by running it.
+#
 # ## References
 #
 # - Liu et al., 2024, *DoRA: Weight-Decomposed Low-Rank Adaptation*, [arXiv
