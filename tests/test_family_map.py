@@ -7,6 +7,7 @@ import pytest
 import minilora.family as family
 from minilora.cli import family as command
 from minilora.cli.main import main
+from minilora.course.lessons import lesson_data
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +85,14 @@ def test_what_is_counted(printed, name, cells):
 def test_times_are_ratios_to_lora(printed):
     assert row(printed[2], "LoRA")[-1] == "1.00"
     assert all(float(line.split()[-1]) > 0 for line in printed[2][1:])
+
+
+def test_the_page_of_the_family_shows_what_the_command_prints(printed):
+    """But for the times, which are one machine's."""
+    page = lesson_data("family.md").read_text(encoding="utf-8")
+    shown = page.partition("```text\n")[2].partition("\n```")[0].split("\n\n")
+    for number, (stored, block) in enumerate(zip(shown, printed, strict=True)):
+        fresh, stored = [line for line in block if line], stored.splitlines()
+        if number == 2:
+            fresh, stored = ([line.split()[:-1] for line in lines] for lines in (fresh, stored))
+        assert stored == fresh
