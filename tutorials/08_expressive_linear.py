@@ -658,42 +658,49 @@ assert error < 1e-12
 # %% [markdown]
 # ## Exercises
 #
-# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 8.1
-# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
+# `python -m minilora check 8.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
 #
 # ### Exercise 1 (easy): what does exactness cost?
 #
-# A stack of $L$ frozen layers of width $D = 12$ is to become an arbitrary matrix. Choose the smallest equal rank that
-# does it, for $L = 1, 2, 3, 5$. How many parameters do the adapters hold, compared with the $D^2$ of the target? For
-# which $L$ is it more than $2 D^2$, and why?
+# A stack of $L$ frozen layers, generic matrices of width $D$, is to become any generic target, with adapters of one
+# rank on all layers. Write `stack_price(L, D)`: a tuple of two integers, the smallest such rank, and the number of
+# entries of all $A$ and $B$ together.
 #
-# Write `stack_price(L, D)` for it: a tuple of two integers, the smallest equal rank with which $L$ generic layers of width
-# $D$ become any generic target, and the number of entries of all $A$ and $B$ together.
+# Then take $D = 12$ and $L = 1, 2, 3, 5$, and check each rank with `adapt_product`, and the rank below it with
+# `predicted_error`. How many parameters do the adapters hold, compared with the $D^2$ of the target? For which $L$ is
+# it more than $2 D^2$, and why? (For none of the four is it more than $3 D^2$.)
 
 # %% [markdown]
 # ### Exercise 2 (medium): a quarter turn from two reflections
 #
 # The construction needed a random $G$ to turn $I \cdot I$ into a rotation by 90° with two adapters of rank 1. Find such
-# adapters with paper and pencil. Then check them, and check that neither $W'_0$ nor $W'_1$ is singular.
+# adapters with paper and pencil, for any angle. Write `two_adapters(degrees)` for an integer from −180 to 180: a tuple
+# $(B_0, A_0, B_1, A_1)$, each $B$ `(2, 1)` and each $A$ `(1, 2)`, for which $(I + B_1 A_1)(I + B_0 A_0)$ is the
+# rotation by so many degrees counter-clockwise.
 #
-# Then for any angle: write `two_adapters(degrees)`. It returns a tuple $(B_0, A_0, B_1, A_1)$, each $B$ `(2, 1)` and
-# each $A$ `(1, 2)`, with $(I + B_1 A_1)(I + B_0 A_0)$ the rotation by so many degrees counter-clockwise, and both
-# factors invertible.
+# Then compare the product for 90° with `turn`, and compute the determinants of both factors. Can one of them ever be
+# singular, as $W'_0$ was above? (For two reflections the determinants are equal.)
 #
 # <details><summary>Hint</summary>
 #
-# A reflection $I - 2 u u^\top$ with a unit vector $u$ is the identity plus a matrix of rank 1 ([lesson
-# 6](06_hra.py)), and two reflections along vectors at 45° to each other make a rotation by 90°.
+# A reflection $I - 2 u u^\top$ with a unit vector $u$ is the identity plus a matrix of rank 1 ([lesson 6](06_hra.py)),
+# and two reflections along vectors at 45° to each other make a rotation by 90°.
 #
 # </details>
 
 # %% [markdown]
 # ### Exercise 3 (hard): the construction for any number of layers
 #
-# Write `build_by_hand(Ws, target, ranks)` for square, well-behaved layers `(D, D)`: the two-layer construction from above in
-# a loop, for any depth and any ranks whose sum is $D$. It returns a list of dicts `{"A": …, "B": …}`, one for each
-# layer, the first layer first, with $A_l$ `(ranks[l], D)` and $B_l$ `(D, ranks[l])`, for which the product of all
-# $W_l + B_l A_l$ is the target. Compare with `adapt_product`. Are the products equal? Are the adapters?
+# Write `build_by_hand(Ws, target, ranks)`: the two-layer construction from above in a loop. `Ws` is a list of one or
+# more matrices `(D, D)`, the first layer first, and `target` another; all are random with singular values between ½ and
+# 2, as on this page. `ranks` has an integer for each layer; their sum is $D$, and some may be 0. The answer is a list
+# of dicts `{"A": …, "B": …}`, the first layer first, with $A_l$ `(ranks[l], D)` and $B_l$ `(D, ranks[l])`, for which
+# the product of all $W_l + B_l A_l$ is the target.
+#
+# Then compare with `adapt_product`, for the three layers `Ws` and the `target` of the beginning, and the ranks 1, 4 and
+# 3. Are the products equal? Are the changes of the first layer, $B_0 A_0$? (One of the two differs by rounding only,
+# the other by more than 1 in the Frobenius norm.)
 #
 # <details><summary>Hint</summary>
 #

@@ -717,40 +717,43 @@ assert radius > 0.3
 # %% [markdown]
 # ## Exercises
 #
-# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 9.1
-# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
+# `python -m minilora check 9.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
 #
 # ### Exercise 1 (easy): offsets that are a little too small
 #
-# Take `by_hand` from above, and make its offsets 1 % smaller, in both biases. At how many of 2,000 random inputs of the
-# ball does it differ from the target? At which input is it certain to differ from $\bar W x + \bar b$ before the last
-# ReLU?
-#
 # Write `lowest_points(W, radius)`: a matrix `(d_out, d_in)` whose row $i$ is the point $x$ of the ball
 # $\lVert x \rVert \le$ `radius` at which unit $i$, row $i$ of $W$ times $x$, is lowest. No row of $W$ is zero.
+#
+# Then take the matrices of `by_hand` from above, whose ball has radius 1, and make the offsets `layers.0.b` 1 %
+# smaller, in both biases. At how many of 2,000 random inputs of the ball is a unit clipped? And at how many of the six
+# lowest points of the first layer? (At fewer than 20 of the random ones.)
 
 # %% [markdown]
 # ### Exercise 2 (medium): the adapters against the target
 #
-# A frozen network of width 12 and depth 6, a target of width 4 and depth 2. Which rank suffices? How many parameters do
-# the adapters and biases hold, and how many does the target itself have? What does that say about this theorem as a way
-# to save memory?
+# All layers of a frozen ReLU network are square and of one `width`, and there are `depth` of them. The target has
+# `target_depth` square layers of `target_width`; it is no wider and no deeper. Cut the frozen layers into one run for
+# each layer of the target: a run of $k$ layers needs rank $\lceil$target width$/k\rceil$. Write
+# `network_price(width, depth, target_width, target_depth)`: a tuple of three integers. The first is the smallest rank
+# for all runs, over all ways to cut. The second is the number of entries of adapters of that rank on every frozen
+# layer, and of all its biases. The third is the number of entries of the target, with its biases.
 #
-# Write `network_price(width, depth, target_width, target_depth)` for it. All layers of either network are square, the
-# frozen network is at least as wide and as deep as the target, and a run of $k$ layers needs rank $\lceil$target
-# width$/k\rceil$. It returns a tuple of three integers: the smallest rank, over all ways to cut the frozen layers into
-# one run for each layer of the target; the number of entries of adapters of that rank on every layer, and of all
-# biases; and the number of entries of the target, with its biases.
+# Then take width 12 and depth 6, and a target of width 4 and depth 2. Compare with `best_partition`, with
+# `sufficient_rank`, and with the `trainable` of `attach`. (The adapters and biases have between 5 and 10 times the
+# entries of the target.) What does that say about this theorem as a way to save memory?
 
 # %% [markdown]
 # ### Exercise 3 (hard): pixels
 #
-# Pixels lie between 0 and 1. The smallest ball that holds all such inputs has radius $\sqrt D$, but the *box*
-# $[0, 1]^D$ is much smaller than this ball. Find the smallest offsets that clip no input of the box, and build the
-# two-layer network `by_hand` with them. By what factor are they smaller, on average?
+# Pixels lie between 0 and 1. The smallest ball around 0 that holds all such inputs has radius $\sqrt D$, but the *box*
+# $[0, 1]^D$ is much smaller than this ball. Write `box_biases(W0, W1, b)`, with $W_0$ `(units, D)`, $W_1$
+# `(outputs, units)` and $b$ `(outputs,)`: a tuple of two vectors $(c_0, c_1)$. The offsets $c_0$ are the smallest, in
+# every entry, with which no entry of $W_0 x + c_0$ is negative for any $x$ in the box. The other, $c_1$, makes
+# $W_1 \operatorname{relu}(W_0 x + c_0) + c_1 = W_1 W_0 x + b$ true there.
 #
-# Write `box_biases(W0, W1, b)`: a tuple $(c_0, c_1)$ of vectors, with $c_0$ as small as it can be in every entry, for
-# which $W_1 \operatorname{relu}(W_0 x + c_0) + c_1 = W_1 W_0 x + b$ for all $x$ in the box.
+# Then build the two-layer network `by_hand` with them, and compare it with `single` at all corners of the box and at
+# random points in it. By what factor are the offsets of the ball larger, on average? (Between 2 and 6.)
 #
 # <details><summary>Hint</summary>
 #

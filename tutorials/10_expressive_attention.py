@@ -958,50 +958,55 @@ print(aligned(results))
 #
 # ## Exercises
 #
-# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 10.1
-# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
+# `python -m minilora check 10.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
 #
 # ### Exercise 1 (easy): when queries and keys play no part
 #
-# With one token, $W_Q$ and $W_K$ do not matter. Find another kind of input, with many tokens, for which they do not
-# matter either. Check it on the network `weights` by replacing all its queries and keys by random ones.
+# With one token, $W_Q$ and $W_K$ do not matter. There are inputs of many tokens for which they do not matter either.
+# Write `blind_tokens(rng, n, D)`: such an input, an array `(n, D)` with a token in each row and no row of zeros, drawn
+# with `rng`, for $n \ge 2$ and $D \ge 2$. The output of one head of attention must not depend on $W_Q$ and $W_K$, for
+# any $W_V$ `(D, D)`.
 #
-# Write `blind_tokens(rng, n, D)`: such an input of $n \ge 2$ tokens, an array `(n, D)` without a zero row, drawn with
-# `rng`.
+# Then replace all queries and keys of the network `weights` by random ones, and see by how much its outputs change: for
+# five such tokens, and for the tokens `X`. (By rounding only, and by more than 0.5.)
 
 # %% [markdown]
 # ### Exercise 2 (medium): queries and values only
 #
-# LoRA's authors, and many after them, adapt $W_Q$ and $W_V$ and leave $W_K$ and $W_O$ frozen. Which rank does a generic
-# target need then for its $W_K^\top W_Q$, in a single head? Predict the distance at each rank, and compare with the
-# same number of trainable parameters spent on both.
+# LoRA's authors, and many after them, adapt $W_Q$ and $W_V$ and leave $W_K$ and $W_O$ frozen. What does that cost a
+# single head? Write `least_error(W_Q, W_K, goal, r_Q, r_K)`: a float, the least spectral norm
+# $\lVert W_K'^\top W_Q' - M \rVert_2$ that an adapter of rank $r_Q$ on $W_Q$ and one of rank $r_K$ on $W_K$ reach,
+# where $M$ is `goal`. All matrices are $D \times D$, $W_Q$ and $W_K$ are invertible, and both ranks are integers from 0
+# to $D$.
 #
-# Write `least_error(W_Q, W_K, goal, r_Q, r_K)`: a float, the least spectral norm $\lVert W_K'^\top W_Q' - M \rVert_2$
-# that adapters of these ranks can reach, one of them perhaps 0, where $M$ is `goal` and all matrices are $D \times D$
-# and generic.
+# Then take `pair` and `goal` from "Below half the rank", of width 8. Predict the distance for the ranks 0, 2, 4, 6 and
+# 8 on $W_Q$ alone, and for half of each on both matrices, with the same number of trainable parameters. Compare with
+# what the adapters of `adapt_product` reach. (They agree to $10^{-12}$.) From which rank on is $W_Q$ alone enough for a
+# generic target?
 #
 # <details><summary>Hint</summary>
 #
-# `adapt_product` and `predicted_error` take a rank for each of the two matrices, and one of them may be 0. Take `pair`
-# and `goal` from "Below half the rank".
+# `adapt_product` and `predicted_error` take a rank for each of the two matrices, and one of them may be 0.
 #
 # </details>
 
 # %% [markdown]
 # ### Exercise 3 (hard): keys that are shared
 #
-# To save memory, many models let several heads share one $W_K$, while each has a $W_Q$ of its own. Count, as above,
-# which rank is not enough for $H = 1, 2, 4, 8$ heads that share their keys, with adapters on $W_K$ and on every $W_Q$.
-# Is it more or less than for heads with keys of their own? Find a formula for the bound, and say what it tends to with
-# many heads.
+# To save memory, many models let several heads share one $W_K$, while each has a $W_Q$ of its own. Adapters of one rank
+# $R$ are on $W_K$ and on every $W_Q$. Count dimensions, as above: those of the adapters against those of all products
+# $W_K^\top W_{Q,h}$, one $D \times D$ matrix for each head. Write `not_excluded(heads, D)`: the smallest rank, an
+# integer, that this count does not exclude. And each head alone is still a product of two, which needs rank $D/2$.
 #
-# Write `not_excluded(heads, D)`: the smallest rank, an integer, that this count does not exclude. All adapters have the
-# same rank, and each head alone is still a product of two, which needs rank $D/2$.
+# Then compute the rank of the derivative, as above, for $D = 4$ with 1, 2, 4 and 8 heads and for $D = 7$ with 2. From
+# which rank on does it have all dimensions? (From `not_excluded` on, in these five cases.) Is that more or less than
+# for heads with keys of their own? Find a formula for the bound, and say what it tends to with many heads.
 #
 # <details><summary>Hint</summary>
 #
-# One product $W_K^\top W_{Q,h}$ for each head, $H D^2$ dimensions in all. An adapter of rank $R$ adds at most
-# $R(2D - R)$. And each head alone is still a product of two. In the derivative, `theta` now has $2(H + 1)$ blocks.
+# There are $H D^2$ dimensions in all, and $H + 1$ adapters. One of rank $R$ adds at most $R(2D - R)$. In the
+# derivative, `theta` now has $2(H + 1)$ blocks.
 #
 # </details>
 

@@ -574,16 +574,18 @@ for sign, Q in ((1, rotation), (-1, rotation * np.where(np.arange(d) == 0, -1, 1
 #
 # ## Exercises
 #
-# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 11.1
-# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
+# `python -m minilora check 11.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
 #
 # ### Exercise 1 (easy): turn everything round
 #
-# The target is $T = -W$ for a $16 \times 16$ matrix. Before you compute: which adapter reaches it, with how many
-# parameters? How near does LoRA come with as many? Use `best_hra`, `best_hra_strict` and `best_lora`.
+# The target is $T = -W$. Write `lora_to_minus(W, r)`: a float, the distance
+# $\lVert W' - T\rVert_F \,/\, \lVert T - W\rVert_F$ that the best LoRA of rank $r$ leaves, for any $W$ `(d_out, d_in)`
+# other than zero and any $r$ from 1 to $\min(d_{out}, d_{in})$.
 #
-# Then without them: write `lora_to_minus(W, r)`, the distance (1), a float, that the best LoRA of rank $r$ leaves of
-# $T = -W$, for any $W$ `(d_out, d_in)` other than zero and $r \le \min(d_{out}, d_{in})$.
+# Then take a random $16 \times 16$ matrix. Before you compute: which adapter reaches $-W$, with how many parameters?
+# How near does LoRA come with as many? Use `best_hra`, `best_hra_strict` and `best_lora`. (One of the three distances
+# is between 0.1 and 0.5, the others are rounding.)
 #
 # <details><summary>Hint</summary>
 #
@@ -594,13 +596,13 @@ for sign, Q in ((1, rotation), (-1, rotation * np.where(np.arange(d) == 0, -1, 1
 # %% [markdown]
 # ### Exercise 2 (medium): what HRA is blind to
 #
-# On $T = DW$ no orthogonal $Q$ is nearer than $I$. Let $W$ be invertible. Describe *all* such targets with the
-# corollary. How many dimensions do they have, of the $d^2$ of all matrices? Build one that is far from any $DW$ with a
-# diagonal $D$, and check with `procrustes` and with `best_hra` that HRA gains nothing. (Your number of dimensions is
-# right if it is more than half of $d^2$.)
+# On $T = DW$ no orthogonal $Q$ is nearer than $I$. Let $W$ be invertible. Which other targets are like that? Write
+# `blind_target(rng, W)` for a $W$ `(d, d)` with $d \ge 3$: a random one, drawn with `rng`. No orthogonal $Q$ brings
+# $W Q$ nearer to this $T$ than $W$ is, in the Frobenius norm, and $T W^{-1}$ is not diagonal.
 #
-# Write `blind_target(rng, W)`: a random such $T$ for an invertible $W$ `(d, d)` with $d \ge 2$, where the entries of
-# $T W^{-1}$ off its diagonal have at least a tenth of its Frobenius norm.
+# Then describe *all* such targets with the corollary. How many dimensions do they have, of the $d^2$ of all matrices?
+# (More than half.) Build one for a random $16 \times 16$ matrix that is far from any $DW$ with a diagonal $D$, and
+# check with `procrustes`, and with `best_hra` of rank 8, that HRA gains nothing. (Both distances are above 0.999999.)
 #
 # <details><summary>Hint</summary>
 #
@@ -612,11 +614,11 @@ for sign, Q in ((1, rotation), (-1, rotation * np.where(np.arange(d) == 0, -1, 1
 # ### Exercise 3 (hard): count the wasted parameters
 #
 # How many of an adapter's trainable parameters change $W'$ independently? It is the rank of the derivative of $W'$ with
-# respect to all params at once, at a random point. Compute it for LoRA and HRA with $d = 6$ and $r = 2, 4, 6$ and find
-# formulas. Which of the two wastes more?
+# respect to all params at once, at a random point. Write `free_parameters(d, r)`: a tuple of two integers, this number
+# for LoRA of rank $r$ and for HRA with $r$ reflections, on a generic $W$ `(d, d)`, for any $r$ from 1 to $d$.
 #
-# Write `free_parameters(d, r)` with your formulas: a tuple of two integers, for LoRA and for HRA of $r \le d$
-# reflections, on a generic $W$ `(d, d)`.
+# To find the formulas, compute it for both with $d = 6$ and $r = 2, 4, 6$. (The six numbers lie between 9 and 36.)
+# Which of the two wastes more?
 #
 # <details><summary>Hint</summary>
 #

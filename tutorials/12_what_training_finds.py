@@ -480,20 +480,21 @@ assert np.max(np.array(ends)[:, 0]) < 0.05 and np.min(np.array(ends)[:, 1]) > 0.
 #
 # ## Exercises
 #
-# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 12.1
-# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
+# `python -m minilora check 12.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
 #
 # ### Exercise 1 (easy): which of the two failures?
 #
-# On one $16 \times 16$ matrix $W$, three runs end far from their target: LoRA of rank 1 at the learning rate 0.05 on
-# `teacher.low_rank(rng, W, 2)`; LoRA of rank 2 at the rate 0.001 on the same target; HRA with $r = 8$ at the rate 0.1
-# on `teacher.scaled_rows(rng, W, d)`. All have 200 steps. Find out for each whether it is representation or
-# optimisation, and for one of them a change of a single number that gives a distance below 0.05. (You are right if your
-# "possible" is 0 for one of the three.)
+# Write `two_failures(W, T, trained, r)` for LoRA of rank $r$ on a $W$ `(d_out, d_in)`, where `trained` is its merged
+# matrix and $T \ne W$ the target, both of the same shape. It returns a tuple of two floats: the distance
+# $\lVert W' - T\rVert_F \,/\, \lVert T - W\rVert_F$ that the best LoRA of this rank leaves, and what the training left
+# beyond it. Their sum is the distance of `trained`.
 #
-# Write `two_failures(W, T, trained, r)` for LoRA of rank $r$, where `trained` is its merged matrix: a tuple of two
-# floats, the distance that the best LoRA of this rank leaves, and what the training left beyond it, so that their sum
-# is the distance of `trained`. All three are matrices of one shape, and $T \ne W$.
+# Then look at three runs of 200 steps on one random $16 \times 16$ matrix, which end far from their target: LoRA of
+# rank 1 at the learning rate 0.05 on `teacher.low_rank(rng, W, 2)`; LoRA of rank 2 at the rate 0.001 on the same
+# target; HRA with $r = 8$ at the rate 0.1 on `teacher.scaled_rows(rng, W, d)`. Find out for each whether it is
+# representation or optimisation, and for one of them a change of a single number that gives a distance below 0.05. (You
+# are right if your "possible" is 0 for one of the three.)
 #
 # <details><summary>Hint</summary>
 #
@@ -505,20 +506,21 @@ assert np.max(np.array(ends)[:, 0]) < 0.05 and np.min(np.array(ends)[:, 1]) > 0.
 # %% [markdown]
 # ### Exercise 2 (medium): find the columns without being told
 #
-# SBoRA-FA draws its columns blindly. Take the task "4 columns" and do better: compute the gradient of the loss with
-# respect to every entry of every $W$ once, at the start, and choose in each layer the four columns in which it is
-# longest. How many of the twelve changed columns do you find, over ten draws of the task? Train one of them with random
-# columns, with yours and with the right ones.
+# SBoRA-FA draws its columns blindly. The gradient at the start may do better. Write `columns_by_gradient(W, x, y, r)`
+# for one layer, where the loss is $\frac1n \lVert x W^\top - y \rVert_F^2$, with `x` `(n, d_in)` and `y` `(n, d_out)`:
+# a tuple of the $r$ columns, Python's integers in rising order, in which the gradient with respect to $W$ is longest,
+# in the Euclidean norm.
 #
-# For one layer, without autograd: write `columns_by_gradient(W, x, y, r)`, where the loss is
-# $\frac1n \lVert x W^\top - y \rVert_F^2$, `x` is `(n, d_in)` and `y` `(n, d_out)`. It returns a tuple of the $r$
-# columns, Python's integers in rising order, in which the gradient with respect to $W$ is longest.
+# Then take a `teacher.few_columns(rng, W, 4)` of one $24 \times 24$ layer, and 1,000 normal inputs: it finds all four
+# columns. Do the same in the network of the task "4 columns", in each layer, with the gradient of its loss on 1,000
+# examples. How many of the twelve changed columns do you find, over ten draws of the task? (Between 4 and 9 on average;
+# chance finds 2.) Train the last one, for 300 steps at the rate 0.06, with random columns, with yours and with the
+# right ones. (The three errors should come in this order, the largest first.)
 #
 # <details><summary>Hint</summary>
 #
 # `value_and_grad(loss, weights, x, y)` from `minilora.train` works on the plain weights. For one layer and inputs of
-# equal size in all directions the gradient is a multiple of $W - T$, so the choice would be right. In deeper layers
-# it is a guess.
+# equal size in all directions the gradient is a multiple of $W - T$. In deeper layers it is a guess.
 #
 # </details>
 
@@ -530,9 +532,12 @@ assert np.max(np.array(ends)[:, 0]) < 0.05 and np.min(np.array(ends)[:, 1]) > 0.
 # as its input, which $B$ is then best while $A$ stays, and how near does it come?
 #
 # Write `informed(G, E, r)`: a tuple $(A, B)$ with this $A$ `(r, d_in)`, and the $B$ `(d_out, r)` for which
-# $\lVert B A - E \rVert_F$ is smallest, where $E$ is any change that is wanted. Then try this start on the task "low
-# rank (2)" against LoRA's own: five draws, 30 and 150 steps, learning rate 0.05. In which of the two is it ahead, and
-# in how many of the draws? (With 30 steps you should see a difference in every draw.)
+# $\lVert B A - E \rVert_F$ is smallest, where $E$ is any change that is wanted. $G$ and $E$ are `(d_out, d_in)`, and
+# $r$ is at most the smaller of the two.
+#
+# Then try this start on the task "low rank (2)" against LoRA's own: one draw for each seed from 0 to 4, 1,000 examples,
+# rank 2, the learning rate 0.05, 30 steps and 150. In which of the two is it ahead, and in how many of the draws? (With
+# 30 steps you should see a difference in every draw.)
 #
 # <details><summary>Hint</summary>
 #

@@ -85,7 +85,7 @@ WRONG = {
     ),
     "8.3": (
         (all_at_once, "the product is wrong"),
-        (last_layer_first, "8.3 does not hold"),
+        (last_layer_first, "A of layer 0 must be an array of shape"),
         (without_solving, "the product is wrong"),
     ),
 }

@@ -56,7 +56,7 @@ def positive_entries(W0, W1, b):
 WRONG = {
     "9.1": (
         (highest, "row times x is wrong"),
-        (unit_ball, "9.1 does not hold"),
+        (unit_ball, "row times x is wrong"),
         (not_normalised, "each point must lie in the ball"),
         (corner, "row times x is wrong"),
     ),

@@ -19,6 +19,14 @@ def two_of_them_equal(rng, n, D):
     return X
 
 
+def always_the_same(rng, n, D):
+    return np.ones((n, D))
+
+
+def tiny(rng, n, D):
+    return 1e-9 * rng.standard_normal((n, D))
+
+
 def one_token(rng, n, D):
     return rng.standard_normal((1, D))
 
@@ -56,6 +64,8 @@ WRONG = {
         (zeros, "no row of X may be zero"),
         (any_tokens, "the output with other W_Q and W_K is wrong"),
         (two_of_them_equal, "the output with other W_Q and W_K is wrong"),
+        (always_the_same, "X is the same for every rng"),
+        (tiny, "the output with other W_Q and W_K is wrong"),
         (one_token, "X must be an array of shape"),
     ),
     "10.2": (

@@ -32,6 +32,10 @@ def symmetric(rng, W):
     return (root + root.T - 2 * np.eye(len(W))) @ W
 
 
+def always_the_same(rng, W):
+    return (np.ones(W.shape) + np.eye(len(W))) @ W
+
+
 def anything(rng, W):
     return rng.standard_normal(W.shape)
 
@@ -55,10 +59,11 @@ WRONG = {
         (squared, "the distance is wrong"),
     ),
     "11.2": (
-        (scaled_rows, "T W⁻¹ is nearly diagonal"),
-        (from_the_right, "what the best Q gains is wrong"),
-        (symmetric, "what the best Q gains is wrong"),
-        (anything, "what the best Q gains is wrong"),
+        (scaled_rows, "T W⁻¹ is diagonal"),
+        (from_the_right, "an orthogonal Q brings W Q nearer to T"),
+        (symmetric, "an orthogonal Q brings W Q nearer to T"),
+        (always_the_same, "T is the same for every rng"),
+        (anything, "an orthogonal Q brings W Q nearer to T"),
     ),
     "11.3": (
         (all_parameters, "LoRA's number is wrong"),

@@ -1,5 +1,5 @@
-# Solutions to the exercises of lesson 10, "Expressive power III". Each answer comes first; what it shows in the lesson's own
-# networks follows, in cells that continue the lesson.
+# Solutions to the exercises of lesson 10, "Expressive power III". Each answer comes first. What it shows on the
+# lesson's own networks follows, in cells that continue the lesson.
 
 # %% tags=["hide-cell"]
 # Solution 1: equal tokens. Whatever the shares are, a mixture of equal values is that value.

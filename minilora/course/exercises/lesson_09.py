@@ -17,7 +17,7 @@ def lowest_points(case):
     """Returns a matrix (d_out, d_in) whose row i is the x with ‖x‖ ≤ radius at which row i of W
     times x is lowest."""
     d_out, d_in = case.integer("d_out", 1, 4), case.integer("d_in", 1, 4)
-    radius = case.show("radius", case.integer("2 radius", 1, 6) / 2)
+    radius = case.choice("radius", [1.0, 2.0, 0.5, 3.0])
     W = case.matrix("W", d_out, d_in)
     W = case.show("W", np.where(np.any(W, axis=1, keepdims=True), W, 1.0))
     found = case.array("the points", case.call(W, radius), d_out, d_in)
@@ -38,7 +38,7 @@ def _runs(depth, count):
 @exercise(
     "9.2",
     "network_price(width, depth, target_width, target_depth)",
-    hint="the longest way to do it badly is one short run; make the runs as equal as you can.",
+    hint="the shortest run needs the largest rank; make the runs as equal as you can.",
 )
 def network_price(case):
     """Returns (rank, trained, target): the smallest rank over all cuts into runs, the entries of
@@ -62,8 +62,8 @@ def network_price(case):
     hint="at which corner of the box is row i of W0 times x lowest?",
 )
 def box_biases(case):
-    """Returns (c0, c1), c0 as small as it can be in every entry, with W1 relu(W0 x + c0) + c1 =
-    W1 W0 x + b for all x in the box [0, 1]^D."""
+    """Returns (c0, c1): the smallest c0 with which no entry of W0 x + c0 is negative for any x in
+    the box [0, 1]^D, and the c1 with W1 relu(W0 x + c0) + c1 = W1 W0 x + b there."""
     D, units, outputs = (case.integer(name, 1, 3) for name in ("D", "units", "outputs"))
     W0, W1 = case.matrix("W0", units, D), case.normal("W1", outputs, units)
     b = case.normal("b", outputs)
@@ -71,7 +71,7 @@ def box_biases(case):
     case.array("c0", c0, units)
     case.array("c1", c1, outputs)
     corners = np.array(list(itertools.product([0.0, 1.0], repeat=D)))
-    least = np.array([-min(float(row @ corner) for corner in corners) for row in W0])
+    least = np.array([max(float(-row @ corner) for corner in corners) for row in W0])
     case.same("c0", c0, least)
     for x in (*corners, case.rng("x").random(D)):
         y = W1 @ np.maximum(W0 @ x + c0, 0) + c1
