@@ -4,6 +4,8 @@ import inspect
 import subprocess
 import sys
 
+import autograd
+import autograd.numpy as anp
 import numpy as np
 import pytest
 from test_layout import code_lines
@@ -12,9 +14,16 @@ import minilora.family as family
 from minilora import attach, init_mlp
 from minilora.adapters import LoRA
 from minilora.testing import check_adapter
+from minilora.testing.trials import moved
 
 CLASS_LIMIT = 25  # lines of code: no docstrings, comments or blank lines
 ADAPTERS = [name for name in family.__all__ if name != "BitFit"]
+MADE = {
+    name: getattr(family, name)(2)
+    if "rank" in getattr(family, name).__dataclass_fields__
+    else getattr(family, name)()
+    for name in ADAPTERS
+} | {"BOFT": family.BOFT(block=2, factors=2)}
 
 
 def product(*matrices):
@@ -123,10 +132,19 @@ def oft(adapter, W, params, frozen):
 
 
 def boft(adapter, W, params, frozen):
+    """A block of factor k: a run of b / 2 inputs, and the run that is 2^k runs further on."""
     d_in = W.shape[1]
     b = min(adapter.block, d_in)
     for k, Q in enumerate(params["Q"]):
-        order = sorted(range(d_in), key=lambda i, k=k: (i % b**k, i))
+        order = []
+        for group in range(0, d_in, b * 2**k):
+            inputs = list(range(group, min(group + b * 2**k, d_in)))
+            if len(inputs) < b * 2**k or k == 0:
+                order += inputs
+                continue
+            runs = [inputs[i : i + b // 2] for i in range(0, len(inputs), b // 2)]
+            for i in range(2**k):
+                order += runs[i] + runs[i + 2**k]
         W = W @ rotation(Q, order, b)
     return W
 
@@ -204,6 +222,7 @@ def test_bitfit_trains_biases_and_refuses_a_matrix(rng):
     [
         (lambda: family.OFT(block=1), "block must be an integer from 2"),
         (lambda: family.BOFT(factors=0), "factors must be an integer from 1"),
+        (lambda: family.BOFT(block=3), "block must be even, got 3"),
         (lambda: family.VeRA(rank=0), "rank must be an integer from 1"),
         (lambda: family.SHiRA(rank=1.5), "rank must be an integer from 1"),
         (lambda: family.LoKr(rank=2, alpha=-1), "alpha must be a positive number"),
@@ -229,6 +248,90 @@ def test_the_orthogonal_ones_keep_the_singular_values_and_the_lengths_of_rows(rn
         before, after = (np.linalg.svd(M, compute_uv=False) for M in (W, merged))
         np.testing.assert_allclose(after, before, rtol=1e-12)
         np.testing.assert_allclose(np.sum(merged**2, axis=1), np.sum(W**2, axis=1), rtol=1e-12)
+
+
+def test_the_butterfly_pairs_runs_of_half_a_block():
+    """FFT's butterfly for b = 2; for b = 4 runs of two; what is left of a group stays in order."""
+    W = np.eye(8)
+    _, frozen = family.BOFT(block=2, factors=3).init(None, W)
+    assert frozen["orders"].tolist() == [
+        [0, 1, 2, 3, 4, 5, 6, 7],
+        [0, 2, 1, 3, 4, 6, 5, 7],
+        [0, 4, 1, 5, 2, 6, 3, 7],
+    ]
+    _, frozen = family.BOFT(block=4, factors=2).init(None, np.eye(11))
+    assert frozen["orders"][1].tolist() == [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 10]
+
+
+def test_one_factor_of_boft_is_oft(rng):
+    W = rng.standard_normal((5, 10))
+    Q = rng.standard_normal((2, 6))
+    boft, oft = family.BOFT(block=4, factors=1), family.OFT(block=4)
+    one = boft.merge({"Q": Q[None]}, boft.init(rng, W)[1])
+    np.testing.assert_array_equal(one, oft.merge({"Q": Q}, oft.init(rng, W)[1]))
+
+
+def test_each_factor_of_a_butterfly_mixes_twice_as_many_inputs(rng):
+    """With b = 2, m factors let an input reach 2^m outputs of R; m = log2(d_in) makes R dense."""
+    for m in (1, 2, 3):
+        adapter = family.BOFT(block=2, factors=m)
+        params, frozen = adapter.init(rng, np.eye(8))
+        params = moved(rng, params)
+        R = adapter.merge(params, frozen)
+        assert np.all(np.count_nonzero(np.abs(R) > 1e-12, axis=0) == 2**m)
+        found = adapter.forward(
+            params, frozen, np.eye(8)
+        ).T  # its order is its own inverse for m < 3
+        np.testing.assert_allclose(found, R, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_merge_has_a_gradient(name, rng):
+    """As merge of the library's own adapters has, so that a loss may look at W' itself."""
+    W = rng.standard_normal((6, 8))
+    adapter = MADE[name]
+    params, frozen = adapter.init(rng, W)
+    params = moved(rng, params)
+
+    def loss(params):
+        return anp.sum(anp.sin(adapter.merge(params, frozen)))
+
+    slopes = autograd.grad(loss)(params)
+    for letter, array in params.items():
+        step = 1e-6 * rng.standard_normal(array.shape)
+        ends = [loss({**params, letter: array + sign * step / 2}) for sign in (1, -1)]
+        np.testing.assert_allclose(np.sum(slopes[letter] * step), ends[0] - ends[1], atol=1e-12)
+
+
+COUNTS = {  # at rank 2 on W (6, 8), or as in MADE
+    "IA3": 6,
+    "DoRA": 2 * (6 + 8) + 6,
+    "SVF": 6,
+    "LoRAFA": 2 * 6,
+    "LoRAXS": 2 * 2,
+    "VeRA": 2 + 6,
+    "RandLoRA": 3 * (2 + 6),
+    "PiSSA": 2 * (6 + 8),
+    "LoHa": 2 * 2 * (6 + 8),
+    "LoKr": 2 * 2 + 2 * (6 // 2 + 8 // 2),
+    "OFT": 8 * 3 // 2,
+    "BOFT": 2 * 8 // 2,
+    "SHiRA": 6 * (2 * (6 + 8) // 6),
+}
+RANKS = {  # of W' − W after random training on W (6, 8); 5: a rotation is I on one dimension less
+    **dict.fromkeys(ADAPTERS, 6),
+    **{"LoRAFA": 2, "LoRAXS": 2, "VeRA": 2, "PiSSA": 4, "LoHa": 4, "LoKr": 4},
+}
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_count_and_rank_are_the_closed_forms(name, rng):
+    """The rank for generic W and params: seeds here."""
+    W = rng.standard_normal((6, 8))
+    params, frozen = MADE[name].init(rng, W)
+    assert sum(array.size for array in params.values()) == COUNTS[name]
+    merged = MADE[name].merge(moved(rng, params), frozen)
+    assert np.linalg.matrix_rank(merged - W, tol=1e-9) == RANKS[name]
 
 
 def test_loha_reaches_a_rank_above_its_own_and_lora_does_not(rng):

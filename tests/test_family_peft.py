@@ -4,17 +4,20 @@ One linear layer in float64, without a bias; params are random, the same on both
 extra [peft].
 """
 
+import sys
 import warnings
 
 import autograd.numpy as anp
 import numpy as np
 import pytest
 from autograd import grad
+from autograd.tracer import getval
 
 import minilora.family as family
 
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
+from peft.optimizers import create_lorafa_optimizer  # noqa: E402
 
 D_OUT, D_IN = 12, 9
 EXACT = 1e-10
@@ -29,6 +32,7 @@ def layer_of(config, W):
         warnings.simplefilter("ignore")
         model = peft.get_peft_model(torch.nn.Sequential(linear), config).double()
     layer = model.base_model.model[0]
+    layer.__dict__["owner"] = model  # no submodule
     trained = {
         name: tensor for name, tensor in layer.named_parameters() if "base_layer" not in name
     }
@@ -101,15 +105,56 @@ def test_ia3():
     compare(family.IA3(), config, {"l": ("ia3_l", first)})
 
 
+DORA = {
+    "A": ("lora_A", as_it_is),
+    "B": ("lora_B", as_it_is),
+    "m": ("lora_magnitude_vector", first),
+}
+
+
 def test_dora_but_for_the_gradient_of_the_directions():
     """PEFT treats the lengths as constants in the gradients for A, B and x; m has the same."""
     config = peft.LoraConfig(target_modules=["0"], r=2, lora_alpha=6, use_dora=True)
-    ours = {
-        "A": ("lora_A", as_it_is),
-        "B": ("lora_B", as_it_is),
-        "m": ("lora_magnitude_vector", first),
-    }
-    compare(family.DoRA(2, alpha=6), config, ours, only=["m"])
+    compare(family.DoRA(2, alpha=6), config, DORA, only=["m"])
+
+
+def test_with_constant_lengths_every_gradient_is_peft_s():
+    """What m / lengths (W x + s B A x) gives when the lengths are off the tape."""
+
+    class Held(family.DoRA):
+        def forward(self, params, frozen, x):
+            off = {name: getval(array) for name, array in params.items()}
+            V = frozen["W"] + self.scale * (off["B"] @ off["A"])
+            y = x @ frozen["W"].T + self.scale * (x @ params["A"].T) @ params["B"].T
+            return params["m"] / np.sqrt(np.sum(V * V, axis=1)) * y
+
+    config = peft.LoraConfig(target_modules=["0"], r=2, lora_alpha=6, use_dora=True)
+    compare(Held(2, alpha=6), config, DORA)
+
+
+def test_lora_fa():
+    """PEFT has it as an optimizer, which freezes A; it also changes the gradient for B."""
+    rng = np.random.default_rng(4)
+    W = rng.standard_normal((D_OUT, D_IN))
+    layer, _ = layer_of(peft.LoraConfig(target_modules=["0"], r=3, lora_alpha=6), W)
+    A, B = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    with torch.no_grad():
+        B.copy_(torch.tensor(rng.standard_normal((D_OUT, 3))))
+    create_lorafa_optimizer(model=layer.owner, r=3, lora_alpha=6, lr=1e-3)
+    assert not A.requires_grad
+    x, g = rng.standard_normal((5, D_IN)), rng.standard_normal((5, D_OUT))
+    output = layer(torch.tensor(x))
+    (output * torch.tensor(g)).sum().backward()
+    adapter = family.LoRAFA(3, alpha=6)
+    frozen = {"W": W, "A": A.detach().numpy()}
+
+    def loss(params):
+        return anp.sum(g * adapter.forward(params, frozen, x))
+
+    params = {"B": B.detach().numpy()}
+    ours = adapter.forward(params, frozen, x)
+    np.testing.assert_allclose(ours, output.detach().numpy(), rtol=0, atol=EXACT)
+    np.testing.assert_allclose(grad(loss)(params)["B"], B.grad.numpy(), rtol=0, atol=EXACT)
 
 
 def test_vera():
@@ -167,24 +212,39 @@ def test_oft_without_peft_s_series():
     compare(family.OFT(block=3), config, {"Q": ("oft_R", as_it_is)})
 
 
-def test_boft_with_peft_s_order_of_inputs():
+@pytest.fixture
+def butterfly(monkeypatch):
+    """PEFT's BOFT with more than one factor, which it has with CUDA only.
+
+    Its kernel puts blocks on a diagonal; here torch does.
+    """
+
+    class BlockDiagonal:
+        @staticmethod
+        def apply(factors):
+            return torch.stack([torch.block_diag(*blocks) for blocks in factors])
+
+    module = sys.modules[peft.tuners.boft.layer.__name__]
+    monkeypatch.setattr(module, "get_fbd_cuda", lambda: True)
+    monkeypatch.setattr(module, "FastBlockDiag", BlockDiagonal)
+
+
+@pytest.mark.parametrize(("b", "m", "d_in"), [(2, 1, 8), (2, 3, 8), (4, 2, 16), (4, 3, 16)])
+def test_boft_with_peft_s_own_butterfly(b, m, d_in, butterfly):
     """PEFT takes the skew part of whole blocks: our gradient is that of q_ij minus that of q_ji."""
-    W = np.random.default_rng(1).standard_normal((6, 8))
-    config = peft.BOFTConfig(target_modules=["0"], boft_block_size=2, boft_n_butterfly_factor=2)
-    rows, columns = np.triu_indices(2, 1)
+    W = np.random.default_rng(1).standard_normal((6, d_in))
+    config = peft.BOFTConfig(target_modules=["0"], boft_block_size=b, boft_n_butterfly_factor=m)
+    rows, columns = np.triu_indices(b, 1)
 
     def twice_skew(blocks):
         return blocks[..., rows, columns] - blocks[..., columns, rows]
 
     def skew(blocks):
+        assert blocks.shape == (m, d_in // b, b, b)
         return twice_skew(blocks) / 2
 
-    def frozen(layer):
-        inverse = np.argmax(layer.boft_P.numpy(), axis=2)
-        return {"orders": np.argsort(inverse, axis=1)}
-
-    adapter = family.BOFT(block=2, factors=2)
-    compare(adapter, config, {"Q": ("boft_R", skew, twice_skew)}, frozen=frozen, W=W)
+    adapter = family.BOFT(block=b, factors=m)
+    compare(adapter, config, {"Q": ("boft_R", skew, twice_skew)}, W=W)
 
 
 def test_shira():

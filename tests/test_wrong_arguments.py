@@ -21,6 +21,21 @@ from minilora.data import teacher, text
 from minilora.data.glyphs import SOURCE, draw_letters
 from minilora.data.reviews import split_by_sentiment
 from minilora.data.wordpiece import tokenize
+from minilora.family import (
+    BOFT,
+    IA3,
+    OFT,
+    SVF,
+    DoRA,
+    LoHa,
+    LoKr,
+    LoRAFA,
+    LoRAXS,
+    PiSSA,
+    RandLoRA,
+    SHiRA,
+    VeRA,
+)
 from minilora.models.encoder import (
     encoder,
     init_encoder,
@@ -501,6 +516,8 @@ RELU = {
     "partition": ((2,), "partition"),
     "radius": (1.0, "number"),
 }
+FAMILY = [cls(2) for cls in (LoRAFA, LoRAXS, RandLoRA, PiSSA, DoRA, LoHa, LoKr, VeRA, SHiRA)]
+FAMILY += [IA3(), SVF(), OFT(2), BOFT(2)]
 MATRICES_OF_LORA = {"A": np.ones((2, 3)), "B": np.ones((4, 2))}
 CHECKPOINT = (
     {"peft_type": "LORA", "r": 2, "lora_alpha": 2},
@@ -514,6 +531,13 @@ CALLS = {
     SBoRAFB: {**SCALED, "rows": ((0, 1), "indices")},
     HRA: {"rank": RANK},
     HRAStrict: {"rank": RANK},
+    **{cls: SCALED for cls in (LoRAFA, LoRAXS, RandLoRA, PiSSA, DoRA, LoHa, LoKr)},
+    VeRA: {"rank": RANK},
+    SHiRA: {"rank": RANK},
+    OFT: {"block": (2, "classes")},
+    BOFT: {"block": (2, "classes"), "factors": (2, "positive count")},
+    **{init_of(adapter): ON_MATRIX for adapter in FAMILY},
+    **{forward_of(adapter): {"x": (np.ones((2, 4)), "x")} for adapter in FAMILY},
     **{
         init_of(adapter): ON_MATRIX
         for adapter in (LoRA(2), CondLoRA(2), SBoRAFA(2), SBoRAFB(2), HRA(2), HRAStrict(2))

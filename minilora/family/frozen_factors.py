@@ -150,9 +150,9 @@ class RandLoRA:
         return start, {"W": W, "A": A, "B": B}
 
     def forward(self, params, frozen, x):
-        """y = W x + s Σ_i B_i (λ_i * A (γ_i * x)), or with the transpose of the sum."""
-        base = linear(frozen["W"], x)
-        return base + self.scale * _terms(params, frozen, x[..., None, :])
+        """y = W x + s L (R x): all terms of the sum at once, from factors as large as W."""
+        left, right = _stacked(params, frozen)
+        return linear(frozen["W"], x) + self.scale * linear(left, linear(right, x))
 
     def merge(self, params, frozen):
         """W' = W + s Σ_i B_i diag(λ_i) A diag(γ_i), or with the transpose of the sum."""
@@ -163,16 +163,12 @@ class RandLoRA:
         return W + self.scale * (change if change.shape == W.shape else change.T)
 
 
-def _terms(params, frozen, x):
-    """Σ_i B_i (λ_i * A (γ_i * x)) for vectors x (..., 1, d_in), or the transpose for a wide W."""
-    A, B, d_out = frozen["A"], frozen["B"], frozen["W"].shape[0]
-    if d_out == B.shape[1]:
-        low = params["lambda"] * linear(A, params["gamma"] * x)  # (..., n, r)
-        return np.sum(_each(B, low), axis=-2)
-    low = params["lambda"] * _each(np.swapaxes(B, 1, 2), x)
-    return np.sum(params["gamma"] * linear(A.T, low), axis=-2)
+def _stacked(params, frozen):
+    """L (d_out, n r) and R (n r, d_in) with L R = Σ_i B_i diag(λ_i) A diag(γ_i), or its transpose.
 
-
-def _each(matrices, x):
-    """M_i x_i for vectors x (..., n, a) or (..., 1, a) and matrices (n, b, a): (..., n, b)."""
-    return (matrices @ x[..., None])[..., 0]
+    For d_out ≥ d_in, L is all B_i side by side and R all diag(λ_i) A diag(γ_i) one below the other.
+    """
+    scaled = params["lambda"][:, :, None] * frozen["A"] * params["gamma"][:, None]
+    right = scaled.reshape((-1, scaled.shape[2]))
+    left = np.concatenate(list(frozen["B"]), axis=1)
+    return (left, right) if frozen["W"].shape[0] == len(left) else (right.T, left.T)

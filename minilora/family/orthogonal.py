@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import autograd.numpy as np
 
 from minilora.checks import check_count, check_matrix, check_width
+from minilora.ops import gather
 from minilora.weight import dense, linear
 
 
@@ -22,8 +23,9 @@ class OFT:
     block: b, from 2 up. A block cannot be wider than d_in; of d_in inputs, the last d_in mod b stay
     as they are.
 
-    Qiu et al., 2023, arXiv 2306.07280, which has W' = R W with blocks over outputs; PEFT has this
-    form. Departure: PEFT by default sums five terms of a series for the inverse; this is exact.
+    Qiu et al., 2023, arXiv 2306.07280. They write R W for a W whose columns are the neurons, our
+    rows: it is W Rᵀ here, and their Q is our −Q. Departure: PEFT by default sums five terms of a
+    series for the inverse; this is exact.
     """
 
     block: int = 4
@@ -48,29 +50,26 @@ class OFT:
 
     def merge(self, params, frozen):
         """W' = W R, block by block."""
-        merged = np.array(dense(frozen["W"]))
-        for i, R in enumerate(_cayley(params["Q"], frozen["skew"])):
-            own = slice(i * len(R), (i + 1) * len(R))
-            merged[:, own] = merged[:, own] @ R
-        return merged
+        return _turn(_cayley(params["Q"], frozen["skew"]), dense(frozen["W"]))
 
 
 @dataclass(frozen=True)
 class BOFT:
     """BOFT, W' = W R_1 … R_m: m (b − 1) / 2 trainable parameters for each input.
 
-    block: b, as for OFT. factors: m, from 1 up. Factor k takes inputs together that are b^k apart.
+    block: b, even. factors: m, from 1 up. Factor k = 0 … m − 1 joins two runs of b/2 inputs into a
+    block, 2^k runs apart; inputs beyond the last multiple of b 2^k keep their order.
 
-    Liu et al., 2023, arXiv 2311.06243. Departures: theirs is a butterfly, whose sizes have to
-    divide; here any d_in will do. PEFT trains a gain for each output as well.
+    Liu et al., 2023, arXiv 2311.06243. Departures: theirs asks for a multiple; here any d_in will
+    do. PEFT trains a gain for each output as well, and without CUDA always takes m = 1.
     """
 
     block: int = 4
     factors: int = 2
 
     def __post_init__(self):
-        check_count("block", self.block, least=2)
         check_count("factors", self.factors)
+        _check_even(self.block)
 
     def init(self, rng, W):
         """params: Q (m, blocks, b (b − 1) / 2) = 0. frozen: W, and each factor's order of inputs.
@@ -78,26 +77,45 @@ class BOFT:
         Raises ValueError when W is not a finite matrix.
         """
         _, d_in = check_matrix("W", W)
-        b = min(self.block, d_in)
-        orders = [np.argsort(np.arange(d_in) % b**k, kind="stable") for k in range(self.factors)]
-        Q = np.zeros((self.factors, d_in // b, b * (b - 1) // 2), W.dtype)
-        return {"Q": Q}, {"W": W, "skew": _skew(b, W.dtype), "orders": np.array(orders)}
+        b, m = min(self.block, d_in), self.factors
+        Q = np.zeros((m, d_in // b, b * (b - 1) // 2), W.dtype)
+        orders = np.array([_butterfly(d_in, b, k) for k in range(m)])
+        return {"Q": Q}, {"W": W, "skew": _skew(b, W.dtype), "orders": orders}
 
     def forward(self, params, frozen, x):
         """y = W (R_1 … (R_m x))."""
         check_width(x, frozen["W"])
         for Q, order in zip(params["Q"][::-1], frozen["orders"][::-1]):
-            x = _rotate(_cayley(Q, frozen["skew"]), x[..., order])[..., np.argsort(order)]
+            x = _rotate(_cayley(Q, frozen["skew"]), gather(x, order))
+            x = gather(x, np.argsort(order))
         return linear(frozen["W"], x)
 
     def merge(self, params, frozen):
         """W' = W R_1 … R_m, factor by factor on the columns of W."""
-        merged = np.array(dense(frozen["W"]))
+        merged = dense(frozen["W"])
         for Q, order in zip(params["Q"], frozen["orders"]):
-            for i, R in enumerate(_cayley(Q, frozen["skew"])):
-                own = order[i * len(R) : (i + 1) * len(R)]
-                merged[:, own] = merged[:, own] @ R
+            R = _cayley(Q, frozen["skew"])
+            merged = _turn(R, merged[:, order])[:, np.argsort(order)]
         return merged
+
+
+def _check_even(block):
+    """Raise ValueError unless block is an even integer from 2 up."""
+    check_count("block", block, least=2)
+    if block % 2:
+        raise ValueError(f"block must be even, got {block}: a butterfly halves it")
+
+
+def _butterfly(d_in, b, k):
+    """The order of inputs in which block i holds runs i and i + 2^k of b/2 inputs, in each group.
+
+    A group is 2^k blocks in a row; an incomplete last group stays as it is.
+    """
+    if k == 0:
+        return np.arange(d_in)
+    whole = d_in - d_in % (b * 2**k)
+    runs = np.arange(whole).reshape((-1, 2, 2**k, max(b // 2, 1)))
+    return np.concatenate([np.swapaxes(runs, 1, 2).reshape(-1), np.arange(whole, d_in)])
 
 
 def _skew(b, dtype):
@@ -118,6 +136,13 @@ def _cayley(Q, skew):
 def _rotate(R, x):
     """R x for blocks R (blocks, b, b); entries of x beyond the last block stay."""
     blocks, b, _ = R.shape
-    cut = x[..., : blocks * b].reshape((*x.shape[:-1], blocks, b))
-    turned = (R @ cut[..., None])[..., 0].reshape((*x.shape[:-1], blocks * b))
+    cut = np.swapaxes(x[..., : blocks * b].reshape((-1, blocks, b)), 0, 1)
+    turned = np.swapaxes(cut @ np.swapaxes(R, 1, 2), 0, 1).reshape((*x.shape[:-1], blocks * b))
     return np.concatenate([turned, x[..., blocks * b :]], axis=-1)
+
+
+def _turn(R, W):
+    """W times the block-diagonal matrix of R, block by block; a new array."""
+    b = R.shape[1]
+    blocks = [W[:, i * b : (i + 1) * b] @ one for i, one in enumerate(R)]
+    return np.concatenate([*blocks, W[:, len(R) * b :]], axis=1)

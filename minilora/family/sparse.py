@@ -8,18 +8,19 @@ from dataclasses import dataclass
 import autograd.numpy as np
 
 from minilora.checks import check_matrix, check_rank
+from minilora.ops import add_at
 from minilora.weight import dense, describe, linear
 
 
 @dataclass(frozen=True)
 class SHiRA:
-    """SHiRA, W' = W + M with M at random entries: as many as LoRA of this rank has parameters.
+    """SHiRA, W' = W + M with M at random entries: up to as many as LoRA of this rank trains.
 
     rank: r; each row of W gets ⌊r (d_out + d_in) / d_out⌋ entries, at most d_in. M has full rank in
     general, and the updates of two tasks rarely meet.
 
-    Bhardwaj et al., 2024, arXiv 2406.13175. Departure: their random mask may give one row more
-    entries than another; theirs by weight or gradient is none of this.
+    Bhardwaj et al., 2024, arXiv 2406.13175. Departures: their random mask may give one row more
+    entries than another, and may be chosen by the size of weights or gradients.
     """
 
     rank: int
@@ -45,7 +46,5 @@ class SHiRA:
 
     def merge(self, params, frozen):
         """W' is a copy of W with v_ik added at (i, cols_ik); all other entries stay bitwise."""
-        merged = np.array(dense(frozen["W"]))
-        rows = np.arange(len(merged))[:, None]
-        merged[rows, frozen["cols"]] += params["v"]
-        return merged
+        rows = np.arange(len(frozen["cols"]))[:, None]
+        return add_at(dense(frozen["W"]), (rows, frozen["cols"]), params["v"])

@@ -12,5 +12,6 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('low = params["d"] * linear', 'low = linear'),
     ('n = -(-least // self.rank)', 'n = least // self.rank'),
     ('change if change.shape == W.shape else change.T', 'change'),
-    ('low = params["lambda"] * linear(A, params["gamma"] * x)', 'low = params["lambda"] * linear(A, x)'),
+    ('* frozen["A"] * params["gamma"][:, None]\n    right', '* frozen["A"]\n    right'),
+    ('(right.T, left.T)', '(left, right)'),
 ]  # fmt: skip
