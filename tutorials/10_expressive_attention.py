@@ -997,7 +997,8 @@ print(aligned(results))
 # To save memory, many models let several heads share one $W_K$, while each has a $W_Q$ of its own. Adapters of one rank
 # $R$ are on $W_K$ and on every $W_Q$. Count dimensions, as above: those of the adapters against those of all products
 # $W_K^\top W_{Q,h}$, one $D \times D$ matrix for each head. Write `not_excluded(heads, D)`: the smallest rank, an
-# integer, that this count does not exclude. And each head alone is still a product of two, which needs rank $D/2$.
+# integer, that this count does not exclude. Each head alone is still a product of two, so that no rank below $D/2$ is
+# enough either.
 #
 # Then compute the rank of the derivative, as above, for $D = 4$ with 1, 2, 4 and 8 heads and for $D = 7$ with 2. From
 # which rank on does it have all dimensions? (From `not_excluded` on, in these five cases.) Is that more or less than
