@@ -54,32 +54,51 @@ def test_the_equation_is_that_of_the_docstring(printed, name, equation):
 @pytest.mark.parametrize(
     ("name", "cells"),
     [
-        ("LoRA", ["A, B", "–", "4", "W", "–"]),
-        ("PiSSA", ["A, B", "R", "8", "W, rounded", "–"]),
-        ("LoHa", ["A1, A2, B1, B2", "–", "16", "W", "–"]),
-        ("IA3", ["l", "–", "16", "W", "–"]),
-        ("OFT", ["Q", "skew", "16", "W", "singular values"]),
-        ("HRA strict", ["U", "–", "4", "not W", "singular values"]),
+        ("LoRA", ["A, B", "–", "–", "4", "W", "–"]),
+        ("PiSSA", ["A, B", "R", "–", "8", "W, rounded", "–"]),
+        ("LoHa", ["A1, A2, B1, B2", "–", "–", "16", "W", "–"]),
+        ("IA3", ["l", "–", "–", "16", "W", "–"]),
+        ("OFT", ["Q", "skew", "skew", "16", "W", "singular values"]),
+        ("HRA strict", ["U", "–", "–", "4", "not W", "singular values"]),
+        ("LoRA-XS", ["R", "A, B", "–", "4", "W", "–"]),  # its A and B are those of W
+        ("VeRA", ["b, d", "A, B", "A, B", "4", "W", "–"]),
+        ("CondLoRA", ["Theta_A, Theta_B", "–", "Theta_A, Theta_B", "4", "W", "–"]),
     ],
 )
 def test_what_is_trained_reached_and_kept(printed, name, cells):
     assert row(printed[1], name) == cells
 
 
+# 32 layers of llama3-8b, with a query (4096, 4096) and a value (1024, 4096) each; LoRA's number at
+# rank 8 is 8 (4096 + 4096 + 1024 + 4096) for each layer.
+LORAS = 32 * 8 * 13_312
+
+
 @pytest.mark.parametrize(
     ("name", "cells"),
     [
-        ("LoRA", [f"{8 * 1024:,}", "8", "13 of 13"]),
-        ("LoRA-XS", ["64", "90", "13 of 13"]),  # 90² = 8,100 of 8,192
-        ("VeRA", ["520", "512, its most", "13 of 13"]),
-        ("PiSSA", [f"{8 * 1024:,}", "8", "12 of 13"]),
-        ("RandLoRA", [f"{64 * (8 + 512):,}", "none", "13 of 13"]),
-        ("SVF", ["512", "–", "13 of 13"]),
-        ("full", [f"{512 * 512:,}", "–", "11 of 13"]),
+        ("LoRA", [f"{LORAS:,}", "8", "13 of 13"]),
+        ("LoRA-FA", [f"{32 * 8 * 5120:,}", f"{LORAS // (32 * 5120) // 2 * 2}", "13 of 13"]),
+        ("LoRA-XS", [f"{64 * 64:,}", "230", "13 of 13"]),  # 64 · 230² = 3,385,600 and no 232²
+        ("VeRA", [f"{32 * (16 + 5120):,}", "1024, its most", "13 of 13"]),
+        ("PiSSA", [f"{LORAS:,}", "8", "12 of 13"]),
+        ("CondLoRA", [f"{8 * 13_312:,}", "256", "13 of 13"]),  # once for each kind
+        ("RandLoRA", [f"{32 * (512 * 4104 + 128 * 1032):,}", "180", "13 of 13"]),
+        ("SVF", [f"{32 * 5120:,}", "–", "13 of 13"]),
+        ("full", [f"{32 * 4096 * 5120:,}", "–", "11 of 13"]),
     ],
 )
 def test_what_is_counted(printed, name, cells):
     assert row(printed[2], name)[:-1] == cells
+
+
+def test_the_rank_of_randlora_is_the_first_with_no_more_parameters_than_lora():
+    """Its number falls with the rank: n = ⌈min / r⌉ terms have n (r + min)."""
+
+    def number(r):
+        return 32 * sum(-(-least // r) * (r + least) for least in (4096, 1024))
+
+    assert number(180) <= LORAS < number(178)
 
 
 def test_times_are_ratios_to_lora(printed):

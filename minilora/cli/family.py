@@ -3,19 +3,22 @@
     minilora family
 
 Each class is put on a random 24 × 16 matrix at rank 4, its params are moved as if trained, and the
-merged matrix is looked at. Parameters are counted on a 512 × 512 matrix at rank 8, beside the rank
-that has no more of them than LoRA there. Times are steps of a small MLP, as a ratio to LoRA's.
+merged matrix is looked at. Parameters are counted on the query and value matrices of llama3-8b at
+rank 8, beside the rank at which there are nearly as many as LoRA's. Times are steps of a small MLP,
+as a ratio to LoRA's.
 """
 
 import re
 import time
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 
 from minilora import adapters, family
-from minilora.attachment import attach
+from minilora.architectures import MODELS, count_trainable
+from minilora.attachment import attach, kind, own_name
 from minilora.cli.output import print_line, table
 from minilora.models.mlp import init_mlp, mlp
 from minilora.ops import cross_entropy
@@ -24,7 +27,7 @@ from minilora.testing.referee import is_right
 from minilora.train import value_and_grad
 
 _SHAPE, _RANK = (24, 16), 4
-_COUNTED, _COUNTED_RANK = (512, 512), 8
+_MODEL, _PARTS, _COUNTED_RANK = "llama3-8b", "qv", 8
 CLASSES = {
     "LoRA": adapters.LoRA,
     "LoRA-FA": family.LoRAFA,
@@ -47,6 +50,7 @@ CLASSES = {
     "HRA strict": adapters.HRAStrict,
     "full": adapters.Full,
 }
+_SHARING = {adapters.CondLoRA: kind}  # whose paper shares what is trained, by which key
 # What is no class of init, forward and merge on a matrix, and what it is here.
 _OTHER_KINDS = (
     ("BitFit", "biases are trained", 'BitFit() on "*.b"'),
@@ -68,6 +72,7 @@ class _Facts(NamedTuple):
     equation: str
     trained: str
     frozen: str
+    common: str
     rank: str
     start: str
     keeps: str
@@ -87,13 +92,13 @@ def run(options):
     times = _times(rng)
     rows = [_facts(rng, name, cls, times[name]) for name, cls in CLASSES.items()]
     print_line(_listed([("", "W'"), *((row.name, row.equation) for row in rows)]))
-    size, counted = "×".join(map(str, _SHAPE)), "×".join(map(str, _COUNTED))
-    head = ("", "trained", "frozen", f"rank of ΔW, {size}, r={_RANK}", "start", "keeps")
+    size = "×".join(map(str, _SHAPE))
+    head = ("", "trained", "frozen", "layers share", f"rank of ΔW, {size}, r={_RANK}")
     print_line("")
-    print_line(table([head, *((row.name, *row[2:7]) for row in rows)]))
-    head = ("", f"trainable, {counted}, r={_COUNTED_RANK}", "rank with LoRA's number")
+    print_line(table([(*head, "start", "keeps"), *((row.name, *row[2:8]) for row in rows)]))
+    head = ("", f"trainable, {_MODEL}, r={_COUNTED_RANK}", "rank with LoRA's number")
     print_line("")
-    body = ((row.name, *row[7:]) for row in rows)
+    body = ((row.name, *row[8:]) for row in rows)
     print_line(table([(*head, "promises kept", "time of a step"), *body]))
     print_line("")
     print_line(_listed([("another kind", "what it does", "here"), *_OTHER_KINDS]))
@@ -125,6 +130,7 @@ def _facts(rng, name, cls, ratio):
         _equation(cls),
         ", ".join(start),
         ", ".join(own for own in frozen if own != "W") or "–",
+        ", ".join(_common(cls, W)) or "–",
         str(np.linalg.matrix_rank(merged - W)),
         "W" if gap == 0 else "W, rounded" if gap < 1e-12 else "not W",
         "singular values" if np.allclose(before, after, rtol=1e-9) else "–",
@@ -141,26 +147,50 @@ def _equation(cls):
     return found[1] if found else "trained itself"
 
 
+def _common(cls, W):
+    """Names of what the layers of a kind have in common: params, or what is drawn without W."""
+    if cls in _SHARING:
+        return list(_make(cls, _RANK).init(np.random.default_rng(0), W)[0])
+    drawn = [_make(cls, _RANK).init(np.random.default_rng(0), M)[1] for M in (W, 2 * W + 1)]
+    return [own for own in drawn[0] if np.array_equal(drawn[0][own], drawn[1][own])]
+
+
+@cache
 def _count(cls, rank):
-    """Trainable parameters on the matrix on which they are counted."""
-    rng = np.random.default_rng(0)
-    params, _ = _make(cls, rank).init(rng, np.eye(*_COUNTED))
-    return sum(array.size for array in params.values())
+    """Trainable parameters on the model. An SVD would take minutes there, and changes no shape."""
+    with patch("autograd.numpy.linalg.svd", _shapes_of_svd):
+        shapes = MODELS[_MODEL].shapes(_PARTS)
+        return count_trainable(_make(cls, rank), shapes, _SHARING.get(cls, own_name))
+
+
+def _shapes_of_svd(W, full_matrices):
+    """Arrays of the shapes of a thin SVD."""
+    least = min(W.shape)
+    parts = (W.shape[0], least), (least,), (least, W.shape[1])
+    return [np.ones(shape, W.dtype) for shape in parts]
 
 
 def _equal_rank(cls):
-    """The largest even rank with at most as many parameters as LoRA; – without a rank."""
+    """The even rank with the most parameters that are no more than LoRA's; – without a rank.
+
+    Doubles the rank from 2 on until the number passes LoRA's, then halves the step.
+    """
     if "rank" not in getattr(cls, "__dataclass_fields__", ()):
         return "–"
     limit = _count(adapters.LoRA, _COUNTED_RANK)
-    fitting = 0
-    for rank in range(2, min(_COUNTED) + 1, 2):
-        if _count(cls, rank) > limit:
-            break
-        fitting = rank
-    if fitting in (0, min(_COUNTED)):
-        return f"{fitting}, its most" if fitting else "none"
-    return str(fitting)
+    most = min(min(shape) for shape in MODELS[_MODEL].shapes(_PARTS).values())
+    small = _count(cls, 2) <= limit
+    rank = 2
+    while rank < most and (_count(cls, 2 * rank) <= limit) == small:
+        rank *= 2
+    if rank == most:
+        return f"{most}, its most" if small else "none"
+    step = rank // 2
+    while step > 1:
+        if (_count(cls, rank + step) <= limit) == small:
+            rank += step
+        step //= 2
+    return str(rank if small else rank + 2)
 
 
 def _promises(cls):
