@@ -28,6 +28,8 @@ lessons = load("lessons")
 picture = load("map")
 SCRIPTS = lesson_files()
 PAGES = [*SCRIPTS, *sorted(FOLDER.glob("*.md"))]
+# How a paragraph begins that answers a question.
+OPENING = r"^# (?:Answer )?\([a-d]\)[.,:;].*$"
 every_lesson = pytest.mark.parametrize("script", SCRIPTS, ids=[path.stem for path in SCRIPTS])
 every_page = pytest.mark.parametrize("page", PAGES, ids=[path.stem for path in PAGES])
 
@@ -104,6 +106,23 @@ def test_an_alternative_text_is_found_above_its_figure():
 def test_tags_are_those_that_the_site_knows(script):
     for tags in re.findall(r"^# %%.*tags=(.*)$", read(script), re.MULTILINE):
         assert tags in [f'["{tag}"]' for tag in lessons.FOLDS], f"{script.name}: tags={tags}"
+
+
+@every_lesson
+def test_a_cell_begins_with_two_percent_signs(script):
+    assert re.findall(r"^#+ ?%(?!%).*$", read(script), re.MULTILINE) == []
+
+
+@every_lesson
+def test_an_answer_follows_each_question_and_no_answer_comes_without_one(script):
+    """Between two boxes "What do you expect?" something below the box names an option, once."""
+    before, *parts = re.split(r"\*\*What do you expect\?\*\*", read(script))
+    assert re.findall(OPENING, before, re.MULTILINE) == [], "an answer before the first question"
+    for part in parts:
+        told = re.sub(r"\A.*\n(# >.*\n)*", "", part)
+        assert re.search(r"\([a-d]\)|None of the", told), f"no answer to {part:.80}"
+        openings = re.findall(OPENING, told, re.MULTILINE)
+        assert len(openings) <= 1, f"{openings}: the question of one of them is missing"
 
 
 @every_lesson

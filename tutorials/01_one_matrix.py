@@ -393,10 +393,10 @@ assert {name: g.shape for name, g in grads.items()} == {name: W.shape for name, 
 # %% [markdown]
 # `fit` is the training loop. In each step it draws some rows of the data (a *batch*), computes the gradient, and lets
 # [*Adam*](glossary.md#adam) take a step. Adam is gradient descent that keeps, for each parameter, a running mean of its
-# gradient and of the gradient's square, and divides the first by the root of the second. So the size of a gradient does
-# not matter: in the first step a parameter moves by the learning rate, and later by less if its gradient keeps changing
-# sign. The learning rate rises at first and then falls towards zero. There is nothing else in `fit`: three steps by
-# hand give bitwise identical weights.
+# gradient and of the gradient's square, both corrected for their start at zero, and divides the first by the root of
+# the second. So the size of a gradient does not matter: in the first step a parameter moves by the learning rate, and
+# later by less if its gradient keeps changing sign. The learning rate rises at first and then falls towards zero. There
+# is nothing else in `fit`: three steps by hand give bitwise identical weights.
 
 # %%
 from minilora import adam, adam_start, fit, learning_rate
@@ -465,8 +465,8 @@ assert score(tuned) > 0.9 and score({}) == before["rotated"]
 # ## Is the update of low rank?
 #
 # Here are the updates $\Delta W$, one for each layer. Each is about half as large as the weight itself (in the
-# Frobenius norm), and nearly every entry has moved. (The others connect two units that are never active for the same
-# image, so they get no gradient.)
+# Frobenius norm), and nearly every entry has moved. (The others connect two units that were never active together on an
+# image that this training has drawn, so they got no gradient.)
 #
 # > **What do you expect?** Of the 144 singular values of $\Delta W$, how many are above rounding? (a) About 26, one for
 # > each letter, (b) about half, (c) nearly all.

@@ -28,7 +28,7 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## One layer and its two gradients
 #
-# Take one matrix, a frozen $W$, and data that a slightly different matrix has made: $W$ plus a change of rank 3. The
+# Take one matrix, a frozen $W$, and data that a different matrix has made: $W$ plus a change of rank 3. The
 # inputs are drawn so that their entries are exactly uncorrelated and of mean square 1: `qr` makes the columns of $X$
 # orthogonal and of length 1, and the factor $\sqrt n$ gives $X^\top X = n I$. Then half the mean squared error, the
 # loss below, is $\tfrac12 \lVert s B A - \Delta \rVert_F^2$ with $\Delta$ the wanted change, and you know from lesson 1
@@ -49,7 +49,8 @@ assert np.linalg.matrix_rank(change) == true_rank
 
 # %% [markdown]
 # Equation (1) and a loss, as they are. The order of the products matters for the cost: $A x$ has only $r$ entries, so
-# both products are thin, and no second `(d_out, d_in)` matrix is made.
+# both products are thin, and no second `(d_out, d_in)` matrix is made. Nothing nonlinear stands between $A$ and $B$:
+# with a ReLU there, the update would differ from input to input, and no $W'$ would exist to merge into.
 
 
 # %%
@@ -68,7 +69,7 @@ assert np.allclose(forward(A, B, X, s=0.5), linear(W + 0.5 * B @ A, X))
 assert np.isclose(loss(A, B), 0.5 * np.sum((B @ A - change) ** 2))
 
 # %% [markdown]
-# Call $W' = W + s B A$ and $G = \partial L / \partial W'$, the gradient that full fine-tuning would use. If $A$ and $B$
+# Call $W' = W + s B A$ and $G = \partial L / \partial W'$, the gradient of the loss $L$ that full fine-tuning would use. If $A$ and $B$
 # move a little, by $dA$ and $dB$, then $W'$ moves by $s (dB\, A + B\, dA)$, and $L$ by the sum of the products of all
 # entries of this with those of $G$. Entry by entry, $\sum_{ij} (dB\, A)_{ij} G_{ij} = \sum_{ik} dB_{ik} (G A^\top)_{ik}$, and in the same way
 # $\sum_{ij} (B\, dA)_{ij} G_{ij} = \sum_{kj} dA_{kj} (B^\top G)_{kj}$. So
@@ -485,7 +486,7 @@ plt.show()
 # or three. On the left, what works moves to smaller $s$ as the rank grows; the best scale at rank 1 ruins rank 64, as
 # one more run shows below. On the right, one column is good in every row. That is what dividing by $r$ is for: choose
 # $\alpha$ once, then change the rank. Not everything lines up by $\alpha$. The right end of what works moves to larger
-# $\alpha$ as the rank grows: $\alpha = 256$ ruins ranks 1 and 4 and works at ranks 16 and 64. For this end, a factor
+# $\alpha$ as the rank grows: $\alpha = 256$ ruins ranks 1 and 4 and still trains at ranks 16 and 64. For this end, a factor
 # that falls more slowly than $1/r$ would fit better.
 
 # %%
@@ -589,6 +590,7 @@ from minilora.train.tape import leaves, rebuild
 
 
 def cast(tree, dtype):
+    """A nested dict with all its arrays in a dtype: rebuild puts what leaves has taken out."""
     return rebuild(tree, (leaf.astype(dtype) for leaf in leaves(tree)))
 
 
@@ -776,7 +778,7 @@ assert 0.05 < merged < 0.4 and 0.02 < merged_32 < 0.2  # of the smallest update
 # Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 2.1
 # answers.py`. It tries your function on hundreds of random cases, and shows the smallest on which it fails.
 
-# % [markdown]
+# %% [markdown]
 # ### Exercise 1 (easy): many adapters, one update
 #
 # Let $M$ `(r, r)` be any invertible matrix. With $B' = B M$ in place of $B$, which $A'$ gives the same $\Delta W$?

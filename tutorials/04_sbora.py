@@ -34,7 +34,7 @@ rng = np.random.default_rng(0)
 # `cols`. Row $e_j$ of the identity picks entry $j$ out of a vector: $A x$ is `x[cols]`, without one multiplication. And
 # the product $BA$ puts the columns of $B$ at the indices `cols`, with zeros everywhere else:
 #
-# $$ W' = W + B\, I_{\text{cols}}. \tag{1} $$
+# $$ W' = W + s B\, I_{\text{cols}}, \qquad s = 1. \tag{1} $$
 #
 # This is *SBoRA-FA* ("frozen A"). Only $B$ is trained; it starts at zero.
 
@@ -75,6 +75,9 @@ assert np.allclose(fa.forward({"B": B}, fa_frozen, x), W @ x + B @ x[cols], atol
 # Now compare three adapters of a 24 × 24 matrix: LoRA of rank 4, SBoRA-FA of rank 8 and SBoRA-FB of rank 8. Each has
 # 192 trainable parameters, a third of the 576 entries of $W$. The cell trains nothing: it draws the parameters at
 # random and looks at which entries of $W' - W$ are not zero.
+#
+# > **What do you expect?** What share of the entries of $W$ moves? (a) A third with each of them, (b) all with LoRA, a
+# > third with the SBoRAs, (c) all with each of them.
 
 # %%
 from minilora import LoRA
@@ -165,7 +168,9 @@ assert np.allclose(
 # Adam treats every parameter by itself. So with the default scale, $s = 1$, not only the first step but the whole
 # training is the same: SBoRA-FA is full fine-tuning in which a [*mask*](glossary.md#mask), zero outside the region, is
 # multiplied with the gradient. The cell below writes that out. The masked matrix takes its chosen columns from the
-# params and all others from the frozen weights, so only the former have a gradient.
+# params and all others from the frozen weights, so only the former have a gradient. (A mask on a full gradient would
+# save no memory: gradient and Adam's two means would still have an entry for each of $W$'s. SBoRA has them for $B$
+# alone.)
 
 # %%
 from minilora import fit
@@ -254,7 +259,7 @@ def curves(E):
     """Relative errors (2) for r = 1 … d/2: LoRA of rank r, SBoRA-FA of rank 2r, best columns."""
     values = np.sort(np.linalg.svd(E, compute_uv=False) ** 2)
     columns = np.sort(np.sum(E**2, axis=0))
-    # By rank
+    # missed[…][k]: the share of ‖E‖² that is left when the k largest are kept, by LoRA and by SBoRA
     missed = [
         np.insert(np.cumsum(squares), 0, 0)[::-1] / np.sum(E**2) for squares in (values, columns)
     ]
@@ -483,11 +488,13 @@ for name, half in zip(adapted, halves):
 
 # %% [markdown]
 # (c). Every parameter that either task has trained is in the merged network, unchanged. And still the merged network
-# does much worse under uneven light than the adapter for light alone, and worse on Fraktur than the adapter for
-# Fraktur alone. The reason: *weights in disjoint regions still meet in the activations*. In each layer the second
-# task's columns add to the outputs, also for the first task's inputs, and the next layer gets vectors that the first
-# task was not trained on. For one layer there is an exact statement, and it is a small one: task 2 does not disturb an
-# input $x$ if $x$ is zero at task 2's columns.
+# does much worse under uneven light than the adapter for light alone, and worse on Fraktur than the adapter for Fraktur
+# alone. The reason: *weights in disjoint regions still meet in the activations*. In each layer the second task's
+# columns add to the outputs, also for the first task's inputs, and the next layer gets vectors that the first task was
+# not trained on. For one layer there is an exact statement, and it is a small one: task 2 does not disturb an input $x$
+# if $x$ is zero at task 2's columns. The inner product $\langle \Delta W_1, \Delta W_2 \rangle$ is exactly zero here,
+# and no entry has two signs that a method such as TIES ([Yadav et al., 2023](https://arxiv.org/abs/2306.01708)) could
+# reconcile. So neither is enough to keep two tasks apart.
 
 # %%
 from minilora import linear
@@ -551,7 +558,7 @@ print(
 # Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 4.1
 # answers.py`. It tries your function on hundreds of random cases, and shows the smallest on which it fails.
 
-# % [markdown]
+# %% [markdown]
 # ### Exercise 1 (easy): the cheaper side
 #
 # For each matrix, take the one of FA and FB that trains fewer parameters. Write `cheaper_side(shapes, budget)`, where

@@ -13,9 +13,9 @@
 #
 # An adapter does not change the frozen $W$. So $W$ need not be stored in a form that training can change, and it can be
 # stored coarsely. To [*quantise*](glossary.md#quantise) a matrix is to replace each entry by one of a few values, so
-# that only the number of the value has to be kept. Four bits can tell 16 values apart, and a model that takes 16 GB in
-# float16 then takes about a quarter of that. What does such a matrix do to training? And how do you get one network out
-# of it in the end? The second question is where people lose accuracy without noticing.
+# that only the number of the value has to be kept. Four bits can tell 16 values apart, and the matrices of a model then
+# take little more than a quarter of what they take in float16. What does such a matrix do to training? And how do you
+# get one network out of it in the end? The second question is where people lose accuracy without noticing.
 
 # %%
 from minilora.cli.lesson import BLUE, GREY, ORANGE, start_lesson
@@ -34,10 +34,10 @@ rng = np.random.default_rng(0)
 # should lie close together where such draws are many. [NF4](glossary.md#nf4) ("normal float", [Dettmers et al.,
 # 2023](https://arxiv.org/abs/2305.14314)) takes [*quantiles*](glossary.md#quantile) of the normal distribution: the
 # quantile of probability $p$ is the number that a draw falls below with probability $p$. At equal steps of probability
-# it takes seven quantiles below 0, the zero itself, and eight above. (A zero of its own is useful, and it leaves an odd
-# number of others.) All are divided by the largest, so that they span $[-1, 1]$. These 16 numbers are the
-# [*levels*](glossary.md#level). (The quantile of probability 1 is infinite. They stop a little before it, at the number
-# `last` in the code, which the authors chose.)
+# on either side it takes seven quantiles below 0, the zero itself, and eight above. (A zero of its own is useful, and
+# it leaves an odd number of others.) All are divided by the largest, so that they span $[-1, 1]$. These 16 numbers are
+# the [*levels*](glossary.md#level). (The quantile of probability 1 is infinite. They stop a little before it, at the
+# number `last` in the code, which the authors chose.)
 
 # %%
 from statistics import NormalDist
@@ -431,8 +431,9 @@ assert max(list(ways.values())[:3]) < 1.06 * 4.5
 # %% [markdown]
 # ### Exercise 1 (easy): how long should a block be?
 #
-# Quantise the normal matrix `large` with blocks of 16, 64, 256 and 1024 entries. Print the bits for each entry and the
-# relative error. What do you pay for a smaller error, and why does a long block have a larger one?
+# Quantise the normal matrix `large` with blocks of 16, 64, 256 and 1024 entries, as in `quantize(W, block=16)`. Print
+# the bits for each entry and the relative error. What do you pay for a smaller error, and why does a long block have a
+# larger one?
 #
 # Write `bits_and_error(W, block)` for it, with the library's `quantize` and $W \ne 0$: a tuple of two floats, how many
 # bits of memory an entry takes and $\lVert W - \hat W \rVert_F / \lVert W \rVert_F$. (The error is near 10 %, and grows
@@ -447,8 +448,8 @@ assert max(list(ways.values())[:3]) < 1.06 * 4.5
 # Write `through_four_bits(W, block)`: the dense matrix that your way gives back, where `block` divides `d_out`. A block
 # is `block` entries of one column, one below the other, each the nearest level times the block's absmax; a block
 # of zeros stays zero. Check it on `large`, with an update of entries of size 2. Does your way also work with double
-# quantisation? And what does it do to SBoRA-FB? (In three of the four cases, more than 5 % of the untouched entries
-# change.)
+# quantisation? And what does it do to SBoRA-FB? (Of the four cases, FA or FB, with or without
+# double quantisation, more than 5 % of the untouched entries change in three.)
 #
 # <details><summary>Hint</summary>
 #

@@ -398,7 +398,8 @@ assert apart < 3e-6
 # generic $S$ (and even $b$), so it is no LoRA of a low rank. *BOFT* ([Liu et al.,
 # 2024](https://arxiv.org/abs/2311.06243)) multiplies several such matrices and permutes the entries in between, like
 # the steps of a fast Fourier transform, so that all entries mix. HRA mixes all entries from the first reflection on,
-# and moves only $r$ directions.
+# and moves only $r$ directions. What a step of each costs stands on the [page of the family](family.md), for a small
+# network; [lesson 18](18_speed.py) has HRA's at larger widths.
 
 # %%
 S = rng.standard_normal((3, 2, 2))
@@ -509,7 +510,8 @@ plt.show()
 # > if $r = k, k + 2, k + 4, \dots$ Let $r$ and $k$ be of different parity, and $W$ of as many rows as columns or more.
 # > Then every product $H$ of $r$ reflections has $\lVert WH - WQ \rVert_2 \ge 2\sigma_\text{min}(W)$.
 #
-# **Proof of the second half.** $HQ^{\mathsf T}$ is orthogonal and has determinant $-1$. So its eigenvalues, which are
+# **Proof of the second half.** By the first half $\det Q = (-1)^k$, so the orthogonal
+# $HQ^{\mathsf T}$ has determinant $-1$. So its eigenvalues, which are
 # $1$, $-1$ or pairs of complex conjugates, include $-1$: there is a unit vector $v$ with $HQ^{\mathsf T}v = -v$. Then
 # $\lVert (WH - WQ)\,Q^{\mathsf T} v \rVert = \lVert -2 W v \rVert \ge 2\sigma_\text{min}(W)$, and $Q^{\mathsf T}v$ is
 # a unit vector. ∎ The first half is the theorem of Cartan, Dieudonné and Scherk. We do not prove it; `factor` in
@@ -621,7 +623,7 @@ bias, seen = network["layers.0.b"], Q @ (Q.T @ mean_letter)
 
 
 def score_in_uneven_light(first_layer):
-    """The accuracy with another first layer, which treats the mean letter as before."""
+    """The accuracy with another first layer; the bias makes up for the mean letter's share."""
     corrected = bias + (W0 - first_layer) @ seen
     layer = {"layers.0.W": first_layer, "layers.0.b": corrected}
     own = {name: array.astype(np.float32) for name, array in layer.items()}

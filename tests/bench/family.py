@@ -32,6 +32,7 @@ from minilora.data.glyphs import FRAKTUR, LIGHTING, ROTATED, SOURCE, draw_letter
 from minilora.models.encoder import with_head
 from minilora.models.mlp import mlp
 from minilora.train import accuracy
+from minilora.weight import linear
 
 SEEDS = range(5)
 RATE_SEEDS = {"letters": (100, 101), "films": (100,)}
@@ -40,6 +41,16 @@ TEST = 2000  # sentences, as in tutorial 14
 # Rates are powers of this, so that a neighbour is 2.5 times as far.
 GRID = 2.5
 DOMAINS = (FRAKTUR, LIGHTING, ROTATED)
+
+
+class MergedSHiRA(family.SHiRA):
+    """SHiRA whose forward multiplies by W' itself: five times as fast on this model, with the same
+    numbers up to rounding. It keeps a matrix of W's size, which the class does not.
+    """
+
+    def forward(self, params, frozen, x):
+        """y = W' x."""
+        return linear(self.merge(params, frozen), x)
 
 
 def on_letters(name, size, adapter, lr, names=letters.HIDDEN, **options):
@@ -81,7 +92,7 @@ ON_FILMS = (
     reviews.method_on("RandLoRA", "r=28", family.RandLoRA(28), 1e-2),
     reviews.method_on("LoHa", "r=4", family.LoHa(4), 5e-3),
     reviews.method_on("LoKr", "r=24", family.LoKr(24), 5e-3),
-    reviews.method_on("SHiRA", "r=8", family.SHiRA(8), 2e-3),
+    reviews.method_on("SHiRA", "r=8", MergedSHiRA(8), 2e-3),
     reviews.method_on("DoRA", "r=7", family.DoRA(7), 5e-3),
     reviews.method_on("IA3", "", family.IA3(), 2e-2),
     reviews.method_on("SVF", "", family.SVF(), 2e-2),
