@@ -514,7 +514,7 @@ for way, products in predicted.items():
     print(f"{way:21} counted {sum(products) / 23:.2f}, measured {measured[way]:.2f}")
 trained_share = everywhere.trainable / ways["full"].trainable
 print(f"LoRA trains {trained_share:.1%} of the parameters in {measured['LoRA']:.0%} of the time")
-assert 0.5 < measured["LoRA"] and measured["LoRA, last two layers"] < measured["LoRA"]
+assert measured["LoRA"] > 0.5 and measured["LoRA, last two layers"] < measured["LoRA"]
 assert trained_share == thin_share == 1 / 32
 
 # %% tags=["hide-input"]

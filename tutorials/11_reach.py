@@ -148,9 +148,9 @@ print(f"HRA, one reflection: {distance(reached, W, T):.3f}")
 #
 # ## Singular values only
 #
-# A last one, which this library has no class for: keep all singular vectors of $W = \sum_i \sigma_i u_i v_i^\top$ and
-# train the singular values alone ([SVF](glossary.md#svf), *singular value fine-tuning*). That is $d$ trainable
-# parameters $s_i$:
+# A last one, which is `SVF` of `minilora/family` ([lesson 19](19_family_tree.py)): keep all singular vectors of $W =
+# \sum_i \sigma_i u_i v_i^\top$ and train the singular values alone ([SVF](glossary.md#svf), *singular value
+# fine-tuning*). That is $d$ trainable parameters $s_i$:
 #
 # $$W' = \sum_i s_i\, u_i v_i^\top. \tag{3}$$
 #
@@ -574,8 +574,8 @@ for sign, Q in ((1, rotation), (-1, rotation * np.where(np.arange(d) == 0, -1, 1
 #
 # ## Exercises
 #
-# Write your answers into a file of your own, `answers.py`, and ask for a verdict with
-# `python -m minilora check 11.1 answers.py`. It tries them on random cases, and shows the smallest on which one fails.
+# Write your answers into a file of your own, `answers.py`, and ask for a verdict with `python -m minilora check 11.1
+# answers.py`. It tries them on random cases, and shows the smallest on which one fails.
 #
 # ### Exercise 1 (easy): turn everything round
 #

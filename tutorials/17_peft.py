@@ -352,7 +352,9 @@ for title, (adapter, key) in candidates.items():
 # %% [markdown]
 # Answer (c). What is lost is what made the two special. SBoRA's fixed matrix of zeros and ones is in the file as if it
 # had been trained. CondLoRA's one pair of matrices becomes an $A$ and a $B$ for each layer. Read again, they are LoRA,
-# and training goes on as LoRA.
+# and training goes on as LoRA. Of an update of full rank (DoRA, OFT, LoKr or SHiRA of [lesson 19](19_family_tree.py))
+# only the nearest LoRA can be stored, `best_lora(W, merged, rank)` of `minilora.theorems.reachable`; [lesson
+# 1](01_one_matrix.py) measures what such a cut keeps.
 #
 # ## It loads without an error. Is it right?
 #
@@ -685,7 +687,7 @@ for title, lie in lies.items():
 # ## Where to go next
 #
 # The files in `minilora/peft` are short enough to read in one evening. Then write a bridge for [an adapter of your
-# own](16_your_own_adapter.py). [Lesson 18](18_speed.py), the last one, measures this library beside PEFT: where does
+# own](16_your_own_adapter.py). [Lesson 18](18_speed.py) measures this library beside PEFT: where does
 # the time of a training step go?
 #
 # ## References

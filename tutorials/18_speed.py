@@ -586,9 +586,10 @@ for found in results("scaling").values():
 # %% [markdown]
 # ## Where to go next
 #
-# This is the last lesson. Make [an adapter of your own](16_your_own_adapter.py), and make it fast:
-# `minilora/train/tape.py` is where the tape is walked. Or go to a real model: `python -m minilora real` fine-tunes a
-# pretrained Transformer with every adapter, and `python -m minilora inspect` shows what is in the adapters of others.
+# [Lesson 19](19_family_tree.py) meets the rest of the family. Make [an adapter of your own](16_your_own_adapter.py),
+# and make it fast: `minilora/train/tape.py` is where the tape is walked. Or go to a real model: `python -m minilora
+# real` fine-tunes a pretrained Transformer with every adapter, and `python -m minilora inspect` shows what is in the
+# adapters of others.
 #
 # ## References
 #
