@@ -193,6 +193,7 @@ plt.show()
 from minilora.adapters import LoRA, SBoRAFA
 from minilora.family import BOFT, IA3, OFT, SVF, DoRA, LoHa, LoRAFA, LoRAXS, PiSSA, SHiRA
 
+VERA = CLASSES["VeRA"]  # under its own name it would be the answer to an exercise of lesson 16
 W = rng.standard_normal((6, 4))
 draw = rng.standard_normal
 cols, A, B, R = np.array([2, 0]), draw((2, 4)), draw((6, 2)), draw((2, 2))
@@ -205,7 +206,7 @@ def frozen_of(adapter):
 
 by_columns = SBoRAFA(2).merge({"B": B}, {"W": W, "cols": cols})
 b, d, z, m = draw(6), draw(2), draw(4), rng.uniform(1, 2, 6)
-vera, xs, svf = (frozen_of(adapter) for adapter in (CLASSES["VeRA"](2), LoRAXS(2), SVF()))
+vera, xs, svf = (frozen_of(adapter) for adapter in (VERA(2), LoRAXS(2), SVF()))
 whole = frozen_of(LoRAXS(4))
 lengths = np.sqrt(np.sum(W**2, axis=1))
 blocks, butterfly = frozen_of(OFT(2)), frozen_of(BOFT(2, 1))
@@ -222,7 +223,7 @@ pairs = {
         by_columns,
     ),
     "VeRA in LoRA": (
-        CLASSES["VeRA"](2).merge({"b": b, "d": d}, vera),
+        VERA(2).merge({"b": b, "d": d}, vera),
         LoRA(2).merge({"A": d[:, None] * vera["A"], "B": b[:, None] * vera["B"]}, {"W": W}),
     ),
     "SVF in LoRA-XS": (
