@@ -347,6 +347,24 @@ def test_loha_reaches_a_rank_above_its_own_and_lora_does_not(rng):
     assert np.linalg.matrix_rank(family.LoHa(3).merge(moved, frozen)) == 9
 
 
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_row_or_column_of_zeros_is_no_obstacle(name, rng):
+    W, x = rng.standard_normal((6, 4)), rng.standard_normal((3, 4))
+    W[1], W[:, 2] = 0, 0
+    adapter = MADE[name]
+    start, frozen = adapter.init(rng, W)
+    assert np.allclose(adapter.merge(start, frozen), W, rtol=0, atol=1e-12)
+
+    def total(params):
+        return anp.sum(adapter.forward(params, frozen, x) ** 2)
+
+    params = moved(rng, start)
+    assert np.allclose(adapter.forward(params, frozen, x), x @ adapter.merge(params, frozen).T)
+    for own in (start, params):
+        gradient = autograd.grad(total)(own)
+        assert all(np.all(np.isfinite(array)) for array in gradient.values())
+
+
 def test_importing_the_library_imports_no_member_of_the_family():
     code = "import sys, minilora.adapters, minilora.family; "
     code += "sys.exit(any(name.startswith('minilora.family.') for name in sys.modules))"

@@ -57,8 +57,8 @@ def test_the_equation_is_that_of_the_docstring(printed, name, equation):
         ("LoRA", ["A, B", "–", "–", "4", "W", "–"]),
         ("PiSSA", ["A, B", "R", "–", "8", "W, rounded", "–"]),
         ("LoHa", ["A1, A2, B1, B2", "–", "–", "16", "W", "–"]),
-        ("IA3", ["l", "–", "–", "16", "W", "–"]),
-        ("OFT", ["Q", "skew", "skew", "16", "W", "singular values"]),
+        ("IA3", ["l", "–", "–", "20", "W", "–"]),
+        ("OFT", ["Q", "skew", "skew", "20", "W", "singular values"]),
         ("HRA strict", ["U", "–", "–", "4", "not W", "singular values"]),
         ("LoRA-XS", ["R", "A, B", "–", "4", "W", "–"]),  # its A and B are those of W
         ("VeRA", ["b, d", "A, B", "A, B", "4", "W", "–"]),
@@ -80,7 +80,7 @@ LORAS = 32 * 8 * 13_312
         ("LoRA", [f"{LORAS:,}", "8", "13 of 13"]),
         ("LoRA-FA", [f"{32 * 8 * 5120:,}", f"{LORAS // (32 * 5120) // 2 * 2}", "13 of 13"]),
         ("LoRA-XS", [f"{64 * 64:,}", "230", "13 of 13"]),  # 64 · 230² = 3,385,600 and no 232²
-        ("VeRA", [f"{32 * (16 + 5120):,}", "1024, its most", "13 of 13"]),
+        ("VeRA", [f"{32 * (16 + 5120):,}", "1024, the width", "13 of 13"]),
         ("PiSSA", [f"{LORAS:,}", "8", "12 of 13"]),
         ("CondLoRA", [f"{8 * 13_312:,}", "256", "13 of 13"]),  # once for each kind
         ("RandLoRA", [f"{32 * (512 * 4104 + 128 * 1032):,}", "180", "13 of 13"]),

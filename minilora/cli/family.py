@@ -2,7 +2,7 @@
 
     minilora family
 
-Each class is put on a random 24 × 16 matrix at rank 4, its params are moved as if trained, and the
+Each class is put on a random 24 × 20 matrix at rank 4, its params are moved as if trained, and the
 merged matrix is looked at. Parameters are counted on the query and value matrices of llama3-8b at
 rank 8, beside the rank at which there are nearly as many as LoRA's. Times are steps of a small MLP,
 as a ratio to LoRA's.
@@ -26,7 +26,7 @@ from minilora.testing import ContractError, check_adapter
 from minilora.testing.referee import is_right
 from minilora.train import value_and_grad
 
-_SHAPE, _RANK = (24, 16), 4
+_SHAPE, _RANK = (24, 20), 4
 _MODEL, _PARTS, _COUNTED_RANK = "llama3-8b", "qv", 8
 CLASSES = {
     "LoRA": adapters.LoRA,
@@ -173,7 +173,8 @@ def _shapes_of_svd(W, full_matrices):
 def _equal_rank(cls):
     """The even rank with the most parameters that are no more than LoRA's; – without a rank.
 
-    Doubles the rank from 2 on until the number passes LoRA's, then halves the step.
+    Doubles the rank from 2 on until the number passes LoRA's, then halves the step. It ends at the
+    width of the narrowest matrix.
     """
     if "rank" not in getattr(cls, "__dataclass_fields__", ()):
         return "–"
@@ -184,7 +185,7 @@ def _equal_rank(cls):
     while rank < most and (_count(cls, 2 * rank) <= limit) == small:
         rank *= 2
     if rank == most:
-        return f"{most}, its most" if small else "none"
+        return f"{most}, the width" if small else "none"
     step = rank // 2
     while step > 1:
         if (_count(cls, rank + step) <= limit) == small:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import autograd.numpy as np
+from autograd.tracer import getval
 
 from minilora.adapters.scaling import alpha_over_rank, check_scale, scale_of
 from minilora.checks import check_matrix
@@ -43,8 +44,9 @@ class DoRA:
 
     rank, alpha, scaling: as for LoRA. r (d_out + d_in) + d_out trainable parameters.
 
-    Liu et al., 2024, arXiv 2402.09353. Departure: they and PEFT treat ‖V_i‖ as a constant in the
-    gradient; here it is the exact gradient of `forward`.
+    Liu et al., 2024, arXiv 2402.09353. Departures: they and PEFT treat ‖V_i‖ as a constant in the
+    gradient; here it is the exact gradient of `forward`. PEFT divides by 0 where V_i = 0; here W'_i
+    is 0 there.
     """
 
     rank: int
@@ -70,13 +72,18 @@ class DoRA:
         """y = m / ‖V_i‖ * (W x + s B A x), with ‖V_i‖² = ‖W_i‖² + 2 W_i·C_i + ‖C_i‖², C = s B A."""
         A, B = params["A"], self.scale * params["B"]
         inner = 2.0 * linear(frozen["W"], A).T + B @ (A @ A.T)
-        lengths = np.sqrt(frozen["squares"] + np.sum(B * inner, axis=1))
+        lengths = _lengths(frozen["squares"] + np.sum(B * inner, axis=1))
         return params["m"] / lengths * (linear(frozen["W"], x) + linear(B, linear(A, x)))
 
     def merge(self, params, frozen):
         """W' = diag(m / ‖V_i‖) V."""
         V = dense(frozen["W"]) + self.scale * (params["B"] @ params["A"])
-        return (params["m"] / np.sqrt(np.sum(V * V, axis=1)))[:, None] * V
+        return (params["m"] / _lengths(np.sum(V * V, axis=1)))[:, None] * V
+
+
+def _lengths(squares):
+    """Roots of squared lengths, and 1 for a row of zeros, which then stays one."""
+    return np.sqrt(np.where(getval(squares) > 0, squares, 1))
 
 
 @dataclass(frozen=True)
