@@ -9,7 +9,7 @@
 # - what the methods do at equal numbers of trainable parameters, and whether small tables agree with a large one.
 #
 # **Before this:** [reach](11_reach.py), [the bake-off](13_bake_off.py) and [your own adapter](16_your_own_adapter.py).
-# **Time:** 45 minutes to read, 5 seconds to run.
+# **Time:** 45 minutes to read, 10 seconds to run.
 #
 # Whoever learns PEFT meets dozens of names, each with a paper in which it is ahead. Most are one line of algebra away
 # from an adapter that you know. This library has fourteen of them in `minilora/family`, one screen each. All keep the
