@@ -9,7 +9,7 @@
 # - what the methods do at equal numbers of trainable parameters, and whether small tables agree with a large one.
 #
 # **Before this:** [reach](11_reach.py), [the bake-off](13_bake_off.py) and [your own adapter](16_your_own_adapter.py).
-# **Time:** 45 minutes to read, 10 seconds to run.
+# **Time:** 45 minutes to read, 15 seconds to run.
 #
 # Whoever learns PEFT meets dozens of names, each with a paper in which it is ahead. Most are one line of algebra away
 # from an adapter that you know. This library has fourteen of them in `minilora/family`, one screen each. All keep the
@@ -61,13 +61,11 @@ rng = np.random.default_rng(0)
 from minilora.cli.family import CLASSES
 from minilora.tables import aligned
 
-RANK = 4
 
-
-def made(name):
-    """The adapter of a name, at rank 4 if it has a rank."""
+def made(name, rank=4):
+    """The adapter of a name, at a rank if it has one."""
     cls = CLASSES[name]
-    return cls(RANK) if "rank" in getattr(cls, "__dataclass_fields__", ()) else cls()
+    return cls(rank) if "rank" in getattr(cls, "__dataclass_fields__", ()) else cls()
 
 
 def update(adapter, W):
@@ -140,17 +138,13 @@ LINES = {  # (special case, general case): how far the line bends
 
 def trainable(name):
     """Parameters on the square matrix, at rank 8 where there is a rank."""
-    cls = CLASSES[name]
-    adapter = cls(SIDE_RANK) if "rank" in getattr(cls, "__dataclass_fields__", ()) else cls()
-    params, _ = adapter.init(np.random.default_rng(0), np.eye(SIDE))
+    params, _ = made(name, SIDE_RANK).init(np.random.default_rng(0), np.eye(SIDE))
     return sum(array.size for array in params.values())
 
 
 def rank_of(name):
     """The rank of ΔW for a generic move, on the square matrix at rank 8."""
-    cls = CLASSES[name]
-    adapter = cls(SIDE_RANK) if "rank" in getattr(cls, "__dataclass_fields__", ()) else cls()
-    return int(np.linalg.matrix_rank(update(adapter, square)))
+    return int(np.linalg.matrix_rank(update(made(name, SIDE_RANK), square)))
 
 
 square = rng.standard_normal((SIDE, SIDE)) / SIDE**0.5
