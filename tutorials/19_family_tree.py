@@ -58,14 +58,13 @@ rng = np.random.default_rng(0)
 # > \Sigma_r R V_r^\top$. By its formula it adds. What does the test say? (a) It adds, (b) it multiplies, (c) neither.
 
 # %%
-from minilora.cli.family import CLASSES
+from minilora.cli.family import CLASSES, make
 from minilora.tables import aligned
 
 
 def made(name, rank=4):
     """The adapter of a name, at a rank if it has one."""
-    cls = CLASSES[name]
-    return cls(rank) if "rank" in getattr(cls, "__dataclass_fields__", ()) else cls()
+    return make(CLASSES[name], rank)
 
 
 def update(adapter, W):
@@ -613,6 +612,7 @@ PEFT_FOUND = {  # name: (right answers, trainable parameters)
 }
 BOFT_OF_ONE_FACTOR = (453, 802_816)
 right_answers = {name: [right] for name, (right, _) in PEFT_FOUND.items()}
+TABLES = {"letters": means, "films": points, "PEFT": right_answers}
 
 
 def ranks_of(values):
@@ -633,7 +633,7 @@ def drawn_again(rng, name, methods):
     if name == "PEFT":
         shares = [PEFT_FOUND[method][0] / QUESTIONS for method in methods]
         return rng.binomial(QUESTIONS, shares)
-    own = {"letters": means, "films": points}[name]
+    own = TABLES[name]
     return [np.mean(rng.choice(own[method], len(own[method]))) for method in methods]
 
 
@@ -646,8 +646,7 @@ def by_chance(rng, one, other, draws=2000):
 
 def agreement(rng, one, other, methods, draws=2000):
     """ρ, its p-value, and the middle 95 % of ρ over drawn tables."""
-    tables = {"letters": means, "films": points, "PEFT": right_answers}
-    first, second = ([np.mean(tables[name][m]) for m in methods] for name in (one, other))
+    first, second = ([np.mean(TABLES[name][m]) for m in methods] for name in (one, other))
     again = [
         rank_correlation(drawn_again(rng, one, methods), drawn_again(rng, other, methods))
         for _ in range(draws)
@@ -664,7 +663,6 @@ def numbers_in(name):
     return {method: row["trainable"] for method, row in table.items()}
 
 
-TABLES = ("letters", "films", "PEFT")
 in_all = [name for name in PEFT_FOUND if name in letters and name in films]
 in_both = [name for name in letters if name in films]
 similar = [  # within a factor of three of LoRA's number, in each table
@@ -683,7 +681,7 @@ for methods in (in_both, in_all, similar):
         table[-1] += [f"{p:.3f}", f"{low:.2f} to {high:.2f}"]
 print(aligned(table))
 print("the methods of the last three rows:", ", ".join(similar))
-for one, own in zip(TABLES, (means, points, right_answers)):
+for one, own in TABLES.items():
     shares = [np.mean(own[name]) for name in in_all]
     counts = [numbers_in(one)[name] for name in in_all]
     rho, p = rank_correlation(shares, counts), by_chance(rng, shares, counts)
@@ -716,9 +714,9 @@ SIDES = {  # of a name beside its point, where the usual one would cover another
     **{("films", "full fine-tuning"): (0, -11), ("films", "LoKr"): (-5, -3)},
 }
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.6), sharey=True)
-for axis, one, own in zip(axes, TABLES, (means, points)):
+for axis, one in zip(axes, ("letters", "films")):
     for name in in_all:
-        x, y = np.mean(own[name]), 100 * PEFT_FOUND[name][0] / QUESTIONS
+        x, y = np.mean(TABLES[one][name]), 100 * PEFT_FOUND[name][0] / QUESTIONS
         axis.plot(x, y, "o", color=BLUE if name in similar else GREY, ms=5)
         side = SIDES.get((one, name), (4, 3))
         ha = {-5: "right", 0: "center", 4: "left"}[side[0]]

@@ -111,15 +111,19 @@ def _listed(rows):
     return "\n".join("  ".join(row).rstrip() for row in cells)
 
 
-def _make(cls, rank):
+def make(cls, rank):
     """The class at a rank, or as it is when it has none."""
-    return cls(rank) if "rank" in getattr(cls, "__dataclass_fields__", ()) else cls()
+    return cls(rank) if _has_rank(cls) else cls()
+
+
+def _has_rank(cls):
+    return "rank" in getattr(cls, "__dataclass_fields__", ())
 
 
 def _facts(rng, name, cls, ratio):
     """What running a class shows."""
     W = rng.standard_normal(_SHAPE)
-    adapter = _make(cls, _RANK)
+    adapter = make(cls, _RANK)
     start, frozen = adapter.init(rng, W)
     moved = {own: array + 0.3 * rng.standard_normal(array.shape) for own, array in start.items()}
     merged = adapter.merge(moved, frozen)
@@ -150,8 +154,8 @@ def _equation(cls):
 def _common(cls, W):
     """Names of what the layers of a kind have in common: params, or what is drawn without W."""
     if cls in _SHARING:
-        return list(_make(cls, _RANK).init(np.random.default_rng(0), W)[0])
-    drawn = [_make(cls, _RANK).init(np.random.default_rng(0), M)[1] for M in (W, 2 * W + 1)]
+        return list(make(cls, _RANK).init(np.random.default_rng(0), W)[0])
+    drawn = [make(cls, _RANK).init(np.random.default_rng(0), M)[1] for M in (W, 2 * W + 1)]
     return [own for own in drawn[0] if np.array_equal(drawn[0][own], drawn[1][own])]
 
 
@@ -160,7 +164,7 @@ def _count(cls, rank):
     """Trainable parameters on the model. An SVD would take minutes there, and changes no shape."""
     with patch("autograd.numpy.linalg.svd", _shapes_of_svd):
         shapes = MODELS[_MODEL].shapes(_PARTS)
-        return count_trainable(_make(cls, rank), shapes, _SHARING.get(cls, own_name))
+        return count_trainable(make(cls, rank), shapes, _SHARING.get(cls, own_name))
 
 
 def _shapes_of_svd(W, full_matrices):
@@ -176,7 +180,7 @@ def _equal_rank(cls):
     Doubles the rank from 2 on until the number passes LoRA's, then halves the step. It ends at the
     width of the narrowest matrix.
     """
-    if "rank" not in getattr(cls, "__dataclass_fields__", ()):
+    if not _has_rank(cls):
         return "–"
     limit = _count(adapters.LoRA, _COUNTED_RANK)
     most = min(min(shape) for shape in MODELS[_MODEL].shapes(_PARTS).values())
@@ -215,7 +219,7 @@ def _times(rng, rounds=15):
 
     steps = {}
     for name, cls in CLASSES.items():
-        attached = attach(weights, {"*.W": _make(cls, _RANK)}, rng=rng)
+        attached = attach(weights, {"*.W": make(cls, _RANK)}, rng=rng)
         steps[name] = partial(value_and_grad, partial(loss, attached), attached.params)
     spent = {name: [] for name in steps}
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""Gains: W keeps its directions, and trained numbers scale its rows, or its singular values.
+"""Gains: W keeps its directions, and trainable parameters scale its rows, or its singular values.
 
 IA3    W' = diag(l) W                            l (d_out,) = 1
 DoRA   W' = diag(m / ‖V_i‖) V, V = W + s B A     m (d_out,) = ‖W_i‖, B = 0; V_i is row i
