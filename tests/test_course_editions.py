@@ -12,7 +12,13 @@ import pytest
 from test_course import LESSONS, WRONG
 
 from minilora.course.answers import parse
-from minilora.course.editions import as_notebook, student_text, write_student, write_teacher
+from minilora.course.editions import (
+    PAGES,
+    as_notebook,
+    student_text,
+    write_student,
+    write_teacher,
+)
 from minilora.course.exercise import Exercise, all_exercises, exercises_of
 from minilora.course.lessons import lesson_data
 
@@ -43,6 +49,12 @@ def test_students_get_every_stub_and_no_line_of_a_solution(lesson):
         if isinstance(one, Exercise):
             assert one.name in names
             assert f'print(check("{one.number}", {one.name}))' in text
+
+
+def test_a_page_that_a_lesson_leads_to_comes_with_the_lessons():
+    files = [*LESSONS.values(), *(lesson_data(page) for page in PAGES)]
+    texts = "".join(file.read_text(encoding="utf-8") for file in files)
+    assert set(re.findall(r"\]\(([\w./]+\.md)", texts)) == set(PAGES)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ _KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 _ASSIGNMENT = "assignment"
 _ASSIGNMENT_TEXT = "lora_and_one_more.py"
 _is_no_text = shutil.ignore_patterns("__pycache__")
-_PAGES = ("glossary.md",)  # which lessons lead to
+# The pages that lessons, or these pages themselves, lead to.
+PAGES = ("glossary.md", "family.md", "claims.md", "teaching.md")
 _FOR_STUDENTS = f"""# minilora {__version__}: lessons with exercises
 
 Python 3.10 or later, minilora with its extra `test`, and, for the notebooks, Jupyter. Each lesson
@@ -100,7 +101,7 @@ def _write(folder, name, script, notebook):
 
 
 def _copy_pages(folder):
-    for page in _PAGES:
+    for page in PAGES:
         shutil.copy(lesson_data(page), folder / page)
 
 
