@@ -27,6 +27,10 @@ class RefusedError(Exception):
         self.got = got
 
 
+class UnfinishedError(RefusedError):
+    """The answer is not written yet; no smaller case says more."""
+
+
 class OutOfTime(BaseException):
     """The check takes no longer; no answer's `except Exception` stops it."""
 
@@ -88,6 +92,8 @@ class Case:
         except OutOfTime:
             raise
         except BaseException as error:
+            if isinstance(error, NotImplementedError) and not _text(error, ""):
+                raise UnfinishedError(f"{name} is not written yet") from None
             raise RefusedError(_what_it_raises(name, function, given, error)) from None
         if output.getvalue():
             raise RefusedError(f"{name} prints {output.getvalue()[:60]!r}: take the print out")
@@ -144,8 +150,6 @@ class Case:
 
 def _what_it_raises(name, function, given, error):
     """A sentence on an error of the answer."""
-    if isinstance(error, NotImplementedError) and not _text(error, ""):
-        return f"{name} is not written yet"
     if isinstance(error, SystemExit):
         return f"{name} calls exit: return the result instead"
     if isinstance(error, TypeError):

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from minilora.course.case import Case, OutOfTime, RefusedError
+from minilora.course.case import Case, OutOfTime, RefusedError, UnfinishedError
 from minilora.course.exercise import find
 from minilora.course.guard import Guard
 from minilora.course.verdict import Verdict, failing, holding, refused
@@ -109,6 +109,8 @@ class _Trial:
             self.one.try_case(case)
         except RefusedError as error:
             self.error, self.failed = error, case.shown
+            if isinstance(error, UnfinishedError):
+                self.deadline = now
             raise
         if self.error is None:
             self.cases += 1
