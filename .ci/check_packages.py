@@ -15,8 +15,8 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TESTS = ("tests/test_packaging.py", "tests/test_layout.py", "tests/test_hra.py")
-LESSONS_WITH_DATA = ("14_real_model", "17_peft", "18_speed", "19_family_tree")
+TESTS = ("tests/test_packaging.py", "tests/test_layout.py", "tests/test_quantize.py")
+LESSONS_WITH_DATA = ("14_real_model", "17_peft")  # results; checkpoints
 ADAPTER = '''\
 from dataclasses import dataclass
 

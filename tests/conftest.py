@@ -1,5 +1,6 @@
 """What all tests share: one BLAS thread, Hypothesis' profiles, and the table of claims."""
 
+import gc
 import os
 
 os.environ.setdefault(
@@ -10,6 +11,7 @@ os.environ["MPLBACKEND"] = "agg"  # a notebook's kernel sets one that may not be
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from support.tutorials import Runs
 
 from minilora.testing.hooks import install_table
 
@@ -37,6 +39,22 @@ def rng():
     return np.random.default_rng(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def started_tutorials(request):
+    """The `Runs` of all tutorials that are wanted, which begin before the first test; or None.
+
+    A worker of pytest-xdist has the whole list of tests, but is given a part of it.
+    """
+    cases = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    wanted = {params["to_run"] for params in cases if "to_run" in params}
+    if not wanted or "PYTEST_XDIST_WORKER" in os.environ:
+        yield None
+        return
+    runs = Runs(wanted)
+    yield runs
+    runs.stop()
+
+
 def pytest_addoption(parser):
     parser.addoption("--claims", action="store_true", help="run only the tests that check a claim")
 
@@ -51,6 +69,11 @@ def explanation(lines):
     return (
         ["ids: tutorials/claims.md, and of promises: python -m minilora.testing"] if claims else []
     )
+
+
+def pytest_collection_finish():
+    """Python's garbage collector need not look through thousands of tests again and again."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config, items):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tokenize
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,7 @@ MODULES = {
 every_module = pytest.mark.parametrize("module", MODULES)
 
 
+@cache
 def tree_of(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -86,11 +88,12 @@ def is_constant(node):
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
+@cache
 def code_lines(path):
     """How many lines hold code: docstrings, comments and blank lines do not count."""
     source = path.read_text(encoding="utf-8")
     docstrings = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree_of(path)):
         text = node.value.value if is_constant(node) else None
         if isinstance(text, str):
             docstrings |= set(range(node.lineno, node.end_lineno + 1))

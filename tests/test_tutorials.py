@@ -6,18 +6,11 @@ A terminal need not know λ and →: half of the tutorials run where only ASCII 
 others where only the characters of cp1252 can, as on many a Windows.
 """
 
-import os
 import re
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
+from support.tutorials import FOLDER, LONG, TUTORIALS, encoding_for, run, stated_seconds
 
-FOLDER = Path(__file__).parent.parent / "tutorials"
-TUTORIALS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
-ENCODINGS = ("ascii", "cp1252")
 PARTS = (
     "**You will learn**",
     "**Before this:**",
@@ -28,81 +21,23 @@ PARTS = (
 )
 EXERCISES = [("1", "easy"), ("2", "medium"), ("3", "hard")]
 
-# What other packages deprecate among themselves is theirs. plt.show() has nothing to do without a
-# screen, and matplotlib says so where it thinks that there is one.
-FILTERS = (
-    "error",
-    "ignore::DeprecationWarning",
-    "error::DeprecationWarning:__main__",
-    "ignore:FigureCanvasAgg is non-interactive:UserWarning",
-)
-WARNINGS = [f"-W{filter}" for filter in FILTERS]
-
 every_tutorial = pytest.mark.parametrize(
     "script", TUTORIALS, ids=[script.stem for script in TUTORIALS]
 )
 
 
-def encoding_for(script):
-    """Every second tutorial prints in the one encoding, the others in the other."""
-    return ENCODINGS[TUTORIALS.index(script) % len(ENCODINGS)]
+def as_parameter(script):
+    """A tutorial, marked when it takes long."""
+    marks = [pytest.mark.long] if stated_seconds(script) > LONG else []
+    return pytest.param(script, marks=marks, id=script.stem)
 
 
-def run(script):
-    """Run a tutorial with its solutions; __file__ is the tutorial's own."""
-    encoding = encoding_for(script)
-    code = f"""
-from minilora.course.lessons import with_solutions
-script = {str(script)!r}
-names = {{"__name__": "__main__", "__file__": script}}
-exec(compile(with_solutions(script), script, "exec"), names)
-"""
-    environment = {
-        **os.environ,
-        "MPLBACKEND": "agg",
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONIOENCODING": encoding,
-    }
-    return subprocess.run(
-        [sys.executable, *WARNINGS, "-c", code],
-        cwd=script.parent,
-        env=environment,
-        capture_output=True,
-        encoding=encoding,
-        errors="replace",
-    )
-
-
-@pytest.fixture(scope="session")
-def finished_tutorials(request):
-    """script -> its finished run. All that are wanted run in the background, one for each core."""
-    if (
-        "PYTEST_XDIST_WORKER" in os.environ
-    ):  # a worker has the whole list, but is given a part of it
-        yield run
-        return
-    wanted = {
-        item.callspec.params["script"]
-        for item in request.session.items
-        if "finished_tutorials" in item.fixturenames
-    }
-    pool = ThreadPoolExecutor(os.cpu_count())
-    runs = {script: pool.submit(run, script) for script in sorted(wanted, key=can_wait)}
-    yield lambda script: runs[script].result()
-    pool.shutdown(cancel_futures=True)
-
-
-def can_wait(script):
-    """False for the longest tutorial, which therefore starts first."""
-    return "bake_off" not in script.name
-
-
-@every_tutorial
-def test_a_tutorial_runs_and_finds_what_it_says(script, finished_tutorials):
-    done = finished_tutorials(script)
-    repeat = f"PYTHONIOENCODING={encoding_for(script)} python -W error tutorials/{script.name}"
+@pytest.mark.parametrize("to_run", [as_parameter(script) for script in TUTORIALS])
+def test_a_tutorial_runs_and_finds_what_it_says(to_run, started_tutorials):
+    done = started_tutorials.finished(to_run) if started_tutorials else run(to_run)
+    repeat = f"PYTHONIOENCODING={encoding_for(to_run)} python -W error tutorials/{to_run.name}"
     assert done.returncode == 0, (
-        f"{script.name} ends with code {done.returncode}; to see it, run\n    {repeat}\n"
+        f"{to_run.name} ends with code {done.returncode}; to see it, run\n    {repeat}\n"
         f"{done.stdout[-2000:]}\n{done.stderr}"
     )
 
