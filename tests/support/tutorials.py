@@ -60,10 +60,13 @@ exec(compile(with_solutions(script), script, "exec"), names)
 
 
 class Runs:
-    """Tutorials that run in the background, the longest first, on every core but one."""
+    """Tutorials that run in the background, the longest first, each on a core.
 
-    def __init__(self, scripts):
-        self._pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1))
+    spared: cores that are left to other tests.
+    """
+
+    def __init__(self, scripts, spared):
+        self._pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - spared))
         longest_first = sorted(scripts, key=stated_seconds, reverse=True)
         self._runs = {script: self._pool.submit(run, script) for script in longest_first}
 
