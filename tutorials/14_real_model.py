@@ -35,9 +35,9 @@ rng = np.random.default_rng(0)
 # rates, 3,044 to test.
 #
 # Five seeds of ten methods take hours, so this page shows stored results. `tests/bench/reviews.py` made them: each
-# method has three learning rates tried with a seed of its own on the validation sentences, and then five seeds at the
-# best rate, on 2,000 test sentences. Where the two packages that the README fetches are in the folder `real`, this page
-# also runs the model itself, in the cells that say *live*.
+# method has three learning rates tried for 100 steps, with a seed of its own, on the validation sentences, and then
+# five seeds at the best rate for every length, on 2,000 test sentences. Where the two packages that the README fetches
+# are in the folder `real`, this page also runs the model itself, in the cells that say *live*.
 
 # %%
 import json
@@ -93,7 +93,7 @@ if live:
 # layer.
 #
 # > **What do you expect?** After 100 steps of 16 sentences, a quarter of an epoch, how far from full fine-tuning is
-# > LoRA, with 1 of its 140 parameters: (a) less than one point of accuracy, (b) about five, (c) more than ten? And does
+# > LoRA, with one parameter for every 140 of its: (a) less than one point of accuracy, (b) about five, (c) more than ten? And does
 # > the order of the adapters stay when one trains three times as long?
 
 # %%
@@ -215,9 +215,9 @@ for one in ("CondLoRA r=8", "CondLoRA r=48"):
 # Answer (a), nearly: after 100 steps LoRA is 1.1 ± 0.5 points behind full fine-tuning, and 1.3 ± 0.4 after 300. By our
 # rule that is a verdict; LoRA also has about four fifths of what full fine-tuning gains over the head alone. The order
 # does not stay. After 100 steps nothing can be said of HRA against LoRA; after 300, HRA is ahead by 0.8 ± 0.1 points,
-# in each of the five seeds. The two SBoRA variants, at twice the rank and as many parameters, are level with LoRA after
-# 300 steps, four bits or not. CondLoRA gives up about two points for sharing, and six times the rank does not bring
-# them back.
+# in each of the five seeds. (The rates were chosen for 100 steps; with rates chosen for 300 this may differ.) The two
+# SBoRA variants, at twice the rank and as many parameters, are level with LoRA after 300 steps, four bits or not.
+# CondLoRA gives up about two points for sharing, and six times the rank does not bring them back.
 #
 # These are differences of one or two points on one task with 2,000 test sentences. They say which claims hold here, not
 # which method is best.
@@ -268,8 +268,8 @@ plt.show()
 # Nearest to (b): full fine-tuning has an effective rank of 25 to 33, its first direction holds about a quarter of
 # $\lVert \Delta W \rVert_F^2$ or less, and its first eight hold about half. That is low beside 384, and not as low as the
 # rank of 1 or 2 with which the paper on LoRA gets far. LoRA uses 3 of its 8 directions, and one of them holds two thirds. The adapters of rank 16
-# that fix one side (SBoRA) or reflect (HRA) use 11 to 13. So *effective rank* is a property of the method as much as of
-# the task: the update that LoRA finds is of lower rank than the one that full fine-tuning finds, and nearly as good.
+# that fix one side (SBoRA) or reflect (HRA) use 11 to 13. So on this task the *effective rank* depends on the
+# method: the update that LoRA finds is of lower rank than the one that full fine-tuning finds, and nearly as good.
 #
 # ## Which matrices, and which layers
 #
@@ -334,7 +334,7 @@ assert abs(bits["all"]["related"] - bits["none"]["related"]) < 0.004
 
 # %% [markdown]
 # Answer (b): the error is 9.3 to 9.7 %, as for normal numbers. Quantising one kind of matrix moves the vectors by 3 %
-# (query) to 14 % (the feed-forward maps and the values); all 36 matrices together, by 24 %. Query and key mind least,
+# (query) to 14 % (the feed-forward maps and the values); all 36 matrices together, by 24 %. Query and key suffer least,
 # perhaps because a softmax stands behind them. But the vectors still order pairs of sentences as well as before, .913
 # against .915: what moves is mostly a movement that all sentences share or that does not matter for comparing them. And
 # training over four bits, QSBoRA-FA against SBoRA-FA above, costs nothing that can be seen here.
@@ -413,12 +413,14 @@ axis.set_ylabel("pairs of editorials in order")
 plt.show()
 
 # %% [markdown]
-# None of the three. Full fine-tuning changes the weights least, by 2 % of their norm at most, keeps the spectrum within
-# 0.1 %, has no intruder dimensions, and forgets most: .613 after 300 steps, where .915 was. HRA keeps the
-# spectrum exactly and has no intruders, and forgets as much as LoRA does (.794 and .808). CondLoRA $r=48$ has the most
-# intruders, 6.7 of 10, and forgets less than full fine-tuning with none. So on this model neither a kept spectrum nor
-# the absence of intruders goes with little forgetting, and intruders cannot be the only reason for it. All the encoders
-# that were trained forget; the head alone, which leaves the encoder as it is, cannot.
+# None of the three. On the query and value matrices, the only ones measured, full fine-tuning changes the weights
+# least, by 2 % of their norm at most, keeps the spectrum within 0.1 %, has no intruder dimensions, and it forgets most:
+# .613 after 300 steps, where .915 was. But it also trains four more matrices of each layer, which the adapters leave
+# alone. So look at HRA, which trains the same matrices as LoRA. It keeps the spectrum exactly and has no intruders, and
+# forgets as much as LoRA does (.794 and .808). CondLoRA $r=48$ has the most intruders, 6.7 of 10, and forgets less than
+# full fine-tuning with none there. So on this model neither a kept spectrum nor the absence of intruders goes with
+# little forgetting, and intruders cannot be the only reason for it. All the encoders that were trained forget; the head
+# alone, which leaves the encoder as it is, cannot.
 #
 # ## Conversion matrices, with controls
 #
@@ -427,6 +429,8 @@ plt.show()
 # $A_l = \Theta_{A,l} W_l$. The $\Theta_l$ of different layers are more alike than chance ($\varphi$ of
 # [lesson 7](07_condlora.py), first left singular vectors). So one $\Theta$ might do for all layers. On letters we
 # found nothing of it. Here?
+#
+# The rows named *products* repeat it on reviews of products.
 #
 # > **What do you expect?** Two controls stand beside the rows: each $B_l$ with the $W$ of the *next* layer, in place
 # > of its own; and a *random* $B_l$, of a network that has learned nothing. If $\Theta_B$ is a relation between a layer
@@ -505,8 +509,8 @@ assert all(ratio < 1.5 for ratio in np.array(weak["value"]["left"]) / chance)
 
 # %% [markdown]
 # They do: the weakest *right* singular vectors of the value matrices are three to ten times as similar as chance, and
-# nearly as similar as the $\Theta_B$ above. Any $B$, learned or not, is turned towards them by $W^{-1}$. The layers of
-# the pretrained model ignore the same directions of their inputs. Why, we do not know.
+# nearly as similar as the $\Theta_B$ above. Any $B$, learned or not, is turned towards them by $W^{-1}$. The value
+# matrices of the layers respond least to similar directions of their inputs. Why, we do not know.
 #
 # ## The papers' claims, here and on letters
 #
@@ -538,8 +542,8 @@ print("CondLoRA: the conversion matrices of layers are alike. Here yes, and so a
 # And an observation can be true, repeated on a second task, and mean something else than it seems to: that is what
 # controls are for.
 #
-# One word of the table is noise: four bits are "ahead" after 100 steps by 0.2 points. By the rule of two standard
-# errors one comparison in nine of five pairs gets a word although nothing differs.
+# One word of the table may well be chance: four bits are "ahead" after 100 steps by 0.2 points. By the rule of two
+# standard errors one comparison in nine of five pairs gets a word although nothing differs.
 #
 # ## To PEFT and back
 #
