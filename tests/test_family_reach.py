@@ -128,5 +128,9 @@ def test_what_cannot_be_is_refused():
         best_lora_fa(W, W, np.ones((1, 4)))
     with pytest.raises(ValueError, match=r"^rank must be an integer from 1 to 2, got 3"):
         best_lora_xs(W, W, 3)
+    with pytest.raises(ValueError, match=r"^rank must be an integer from 1 to 1, got 2"):
+        best_lora_xs(W, W, 2)  # W has rank 1
+    with pytest.raises(ValueError, match=r"^rank must be an integer from 1 to 0, got 1"):
+        best_lora_xs(0 * W, W, 1)
     with pytest.raises(ValueError, match=r"^rank must be an integer from 1"):
         best_shira(W, W, 0)

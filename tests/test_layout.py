@@ -49,11 +49,11 @@ ORDER[ORDER.index("EXERCISES") : ORDER.index("EXERCISES") + 1] = [
 # room stays small: find what can go, or raise its number in the same commit and say why.
 BUDGETS = {
     "core": ("checks ops weight quantization matching attachment analysis models train", 1400),
-    "theorems": ("theorems", 760),
+    "theorems": ("theorems", 765),
     "peft": ("peft", 790),
     "testing": ("testing", 800),
     "data": ("data", 450),
-    "family": ("family", 400),
+    "family": ("family", 405),
 }
 FILE_LIMIT = 200
 ADAPTER_LIMIT = 60

@@ -806,6 +806,22 @@ def test_the_message_names_the_layer_that_fails_and_why(layer, ranks):
     adapt_product(Ws, np.diag([1.0, 2]), ranks)
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+def test_invertible_layers_of_an_ill_conditioned_product_are_no_obstacle(backwards):
+    """diag(1, 2⁻¹⁷) four times: float64 takes their product for singular. These adapters exist."""
+    Ws = [np.eye(2), *[np.diag([1.0, 2.0**-17])] * 4]
+    target, ranks = np.array([[0.0, 1], [1, 0]]), [2, 0, 0, 0, 0]
+    B = np.diag([1, 2.0**68]) @ target - np.eye(2)
+    if backwards:
+        Ws, ranks, target, B = Ws[::-1], ranks[::-1], target.T, B.T
+    params = [{"A": np.zeros((R, 2)), "B": np.zeros((2, R))} for R in ranks]
+    params[ranks.index(2)] = {"A": np.eye(2), "B": B}
+    assert np.array_equal(chain_product(add_adapters(Ws, params)), target)
+    assert obstacle(Ws, target, ranks) is None
+    with pytest.raises(Unsolvable, match="this construction fails, others might not"):
+        adapt_product(Ws, target, ranks)
+
+
 def test_an_obstacle_of_the_rows_is_none_of_the_columns():
     """W = e_1 e_2ᵀ: changes of its row, e_1 e_2ᵀ, and beside it in the same row or column."""
     shift = np.array([[0.0, 1], [0, 0]])

@@ -634,12 +634,8 @@ def test_a_single_head_needs_half_the_rank(width, rng):
         )
 
 
-@claim("A3.4", OURS, "RoPE: almost no target has adapters of rank D/2, by counting dimensions")
-@pytest.mark.parametrize("width", [4, 6])
-def test_with_rotated_positions_half_the_rank_is_not_enough(width, rng):
-    """W_Kᵀ R W_Q for the rotations R of all distances has more dimensions than adapters of rank D/2
-    reach.
-    """
+def rotations(width):
+    """RoPE's block rotations R for the distances 0 to 4."""
     between = []
     for distance in range(5):
         angles = [distance * 0.7 / 3**pair for pair in range(width // 2)]
@@ -647,8 +643,22 @@ def test_with_rotated_positions_half_the_rank_is_not_enough(width, rng):
         for pair, angle in enumerate(angles):
             c, s = np.cos(angle), np.sin(angle)
             between[-1][2 * pair : 2 * pair + 2, 2 * pair : 2 * pair + 2] = [[c, -s], [s, c]]
+    return between
+
+
+@claim("A3.4", OURS, "RoPE, D = 4, 6: almost no target has adapters of rank D/2, by dimensions")
+@pytest.mark.parametrize("width", [4, 6])
+def test_with_rotated_positions_half_the_rank_is_not_enough(width, rng):
+    """W_Kᵀ R W_Q for the rotations R of the distances 0 to 4 has more dimensions than adapters of
+    rank D/2 reach.
+    """
+    between = rotations(width)
     at_least(reach(between, width, rng=rng) - reach(between, width // 2, rng=rng), 1)
     exactly(reach(between[:1], width // 2, rng=rng) == width**2)
+
+
+def test_with_rotated_positions_counting_excludes_no_target_of_two_inputs(rng):
+    assert reach(rotations(2), 2, rng=rng) == reach(rotations(2), 1, rng=rng) == 6
 
 
 @claim("A3.5", OURS, "stacked heads: G Q, G⁻ᵀ K keeps the scores iff G is block-diagonal")

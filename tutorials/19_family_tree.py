@@ -13,9 +13,9 @@
 #
 # Whoever learns PEFT meets dozens of names, each with a paper in which it is ahead. Most are one line of algebra away
 # from an adapter that you know. This library has fourteen of them in `minilora/family`, one screen each. All keep the
-# promises of [lesson 16](16_your_own_adapter.py) (PiSSA breaks one, since it replaces $W$), and agree with Hugging
-# Face PEFT's own classes where it has them. The [page of the family](family.md) lists what running each class shows.
-# This lesson puts them in order, and then compares them.
+# promises of [lesson 16](16_your_own_adapter.py) (PiSSA breaks one, since it replaces $W$; RandLoRA one, since its
+# terms side by side are as large as $W$), and agree with Hugging Face PEFT's own classes where it has them. The [page
+# of the family](family.md) lists what running each class shows. This lesson puts them in order, and then compares them.
 
 # %%
 from minilora.cli.lesson import BLUE, GREEN, GREY, ORANGE, start_lesson

@@ -1,7 +1,7 @@
 """One file for each adapter. Each is a frozen dataclass with the same three functions:
 
     init(rng, W)                 -> params (float arrays to train), frozen (what training keeps)
-    forward(params, frozen, x)   -> y, the cheap path: it never builds a (d_out, d_in) array
+    forward(params, frozen, x)   -> y, the cheap path: no array of W's size (but Full's)
     merge(params, frozen)        -> the same map as one new matrix (d_out, d_in), by its own formula
 
 W is any weight (minilora.weight). An adapter that trains a whole array, as Full does, may have a

@@ -8,6 +8,7 @@ RandLoRA   W' = W + s Σ_i B_i diag(λ_i) A diag(γ_i)   λ = 0 and γ trained, 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import autograd.numpy as np
 
@@ -135,6 +136,7 @@ class RandLoRA:
     alpha: float | None = None
     scaling: Callable = alpha_over_rank
 
+    expected_failures: ClassVar = {"P11": "its terms side by side are as large as W, or larger"}
     __repr__ = describe
     __post_init__ = check_scale
     scale = property(scale_of)
@@ -150,9 +152,8 @@ class RandLoRA:
         return start, {"W": W, "A": A, "B": B}
 
     def forward(self, params, frozen, x):
-        """y = W x + s L (R x): all terms of the sum at once, from factors as large as W."""
-        left, right = _stacked(params, frozen)
-        return linear(frozen["W"], x) + self.scale * linear(left, linear(right, x))
+        """y = W x + s L (R x): all terms of the sum at once, L or R as large as W or larger."""
+        return linear(frozen["W"], x) + self.scale * _all_terms(params, frozen, x)
 
     def merge(self, params, frozen):
         """W' = W + s Σ_i B_i diag(λ_i) A diag(γ_i), or with the transpose of the sum."""
@@ -163,12 +164,14 @@ class RandLoRA:
         return W + self.scale * (change if change.shape == W.shape else change.T)
 
 
-def _stacked(params, frozen):
-    """L (d_out, n r) and R (n r, d_in) with L R = Σ_i B_i diag(λ_i) A diag(γ_i), or its transpose.
+def _all_terms(params, frozen, x):
+    """L (R x) with L (d_out, n r), R (n r, d_in): L R = Σ_i B_i diag(λ_i) A diag(γ_i), or its
+    transpose.
 
     For d_out ≥ d_in, L is all B_i side by side and R all diag(λ_i) A diag(γ_i) one below the other.
     """
     scaled = params["lambda"][:, :, None] * frozen["A"] * params["gamma"][:, None]
     right = scaled.reshape((-1, scaled.shape[2]))
     left = np.concatenate(list(frozen["B"]), axis=1)
-    return (left, right) if frozen["W"].shape[0] == len(left) else (right.T, left.T)
+    L, R = (left, right) if frozen["W"].shape[0] == len(left) else (right.T, left.T)
+    return linear(L, linear(R, x))

@@ -1,4 +1,4 @@
-"""Gains: W keeps its directions, and trainable parameters scale its rows, or its singular values.
+"""Gains: trainable factors of the rows of W, or of its singular values; DoRA turns the rows, too.
 
 IA3    W' = diag(l) W                            l (d_out,) = 1
 DoRA   W' = diag(m / ‖V_i‖) V, V = W + s B A     m (d_out,) = ‖W_i‖, B = 0; V_i is row i
@@ -44,9 +44,10 @@ class DoRA:
 
     rank, alpha, scaling: as for LoRA. r (d_out + d_in) + d_out trainable parameters.
 
-    Liu et al., 2024, arXiv 2402.09353. Departures: they and PEFT treat ‖V_i‖ as a constant in the
-    gradient; here it is the exact gradient of `forward`. PEFT divides by 0 where V_i = 0; here W'_i
-    is 0 there.
+    Liu et al., 2024, arXiv 2402.09353. Departures: their formula has the norms of
+    columns; here, as in PEFT, it is those of rows, one gain for each output. They and PEFT treat
+    ‖V_i‖ as a constant in the gradient; here it is the exact gradient of `forward`. PEFT divides by
+    0 where V_i = 0; here W'_i is 0 there.
     """
 
     rank: int

@@ -18,7 +18,7 @@ from minilora.weight import dense, linear
 
 @dataclass(frozen=True)
 class OFT:
-    """OFT, W' = W R with R of blocks: (b − 1) / 2 trainable parameters for each input.
+    """OFT, W' = W R with R of blocks: (b − 1) / 2 trainable parameters for each input in a block.
 
     block: b, from 2 up. A block cannot be wider than d_in; of d_in inputs, the last d_in mod b stay
     as they are.
@@ -55,7 +55,7 @@ class OFT:
 
 @dataclass(frozen=True)
 class BOFT:
-    """BOFT, W' = W R_1 … R_m: m (b − 1) / 2 trainable parameters for each input.
+    """BOFT, W' = W R_1 … R_m: m (b − 1) / 2 trainable parameters for each input in blocks.
 
     block: b, even. factors: m, from 1 up. Factor k = 0 … m − 1 joins two runs of b/2 inputs into a
     block, 2^k runs apart; inputs beyond the last multiple of b 2^k keep their order.

@@ -82,13 +82,13 @@ def best_lora_xs(W, T, rank):
     """LoRA-XS with R = Σ_r⁻¹ U_rᵀ E V_r: error² = ‖E‖² − ‖U_rᵀ E V_r‖².
 
     U_r, Σ_r, V_r: the first r singular vectors and values of W. Raises as `best_ia3` does, and
-    ValueError when rank is no integer from 1 to the rank of W.
+    ValueError when rank is no integer from 1 to the rank of W, up to rounding.
     """
     W, T = _pair(W, T)
     adapter = LoRAXS(rank)
     _, frozen = adapter.init(None, W)
+    check_rank(rank, most=int(np.linalg.matrix_rank(W)))
     lengths = np.sum(frozen["B"] ** 2, axis=0)  # σ²
-    check_rank(rank, most=max(1, int(np.sum(lengths > 0))))
     R = (frozen["B"].T @ (T - W) @ frozen["A"].T) / lengths[:, None]
     return adapter, {"R": R}, frozen
 

@@ -1,6 +1,6 @@
 """A sparse update: SHiRA trains a few entries of W that a mask has chosen.
 
-W' = W + s M,  M zero except at the chosen entries
+W' = W + M,  M zero except at the chosen entries
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from minilora.weight import dense, describe, linear
 class SHiRA:
     """SHiRA, W' = W + M with M at random entries: up to as many as LoRA of this rank trains.
 
-    rank: r; each row of W gets ⌊r (d_out + d_in) / d_out⌋ entries, at most d_in. M has full rank in
-    general, and the updates of two tasks rarely meet.
+    rank: r; each row of W gets ⌊r (d_out + d_in) / d_out⌋ entries, at most d_in. M has a high rank,
+    full in general if every column has an entry; two masks share about k / d_in of their entries.
 
     Bhardwaj et al., 2024, arXiv 2406.13175. Departures: their random mask may give one row more
     entries than another, and may be chosen by the size of weights or gradients.

@@ -18,14 +18,13 @@ from minilora.checks import as_float64_matrix, check_count, check_floats, check_
 class Unsolvable(ValueError):  # noqa: N818
     """No adapters were found that attain the minimum.
 
-    The message names the layer, Ws[l] with l from 0, and the reason.
+    The message names the reason and, where there is one, the layer, Ws[l] with l from 0, or the
+    equation.
     """
 
 
 def chain_product(Ws):
     """P = Ws[-1] … Ws[0], multiplied from the earliest layer on, as a network does.
-
-    The other order would lose digits of adapted layers: W'_2 W'_1 can be far larger than W'_1 W'_0.
 
     Raises ValueError when Ws are not finite matrices of floats that chain.
     """
@@ -37,7 +36,10 @@ def chain_product(Ws):
 
 
 def gap_rank(Ws, target):
-    """rank(W̄ − P): how much rank adapters must add to P to reach the target, up to rounding.
+    """rank(W̄ − P): how much rank adapters must add to P to reach the target.
+
+    Singular values up to 1e-10 (‖P‖ + ‖W̄‖) count as rounding of float64; that of float32 matrices
+    is larger, and counts as a difference.
 
     Raises ValueError when Ws are not finite matrices of floats that chain.
     """

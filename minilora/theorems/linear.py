@@ -109,7 +109,9 @@ def best_change(Ws, target, ranks):
 def obstacle(Ws, target, ranks):
     """Why no adapters reach P + E_k: one of the three conditions that fails, or None if none does.
 
-    Ranks are decided up to rounding: a W_l of a condition above 1e15 or so counts as singular.
+    Ranks are decided up to rounding: singular values below d eps ‖W_l‖ count as 0, so a W_l of a
+    condition above 4e15 / d is singular; of P + E_k and E_k, those below 1e-6 max(‖P‖, ‖W̄‖), or
+    1e-3 max(‖P‖, ‖W̄‖) if a W is float32, as in `adapt_product`.
 
     Raises ValueError for Ws, target or ranks as `adapt_product` does.
     """
@@ -123,18 +125,25 @@ def obstacle(Ws, target, ranks):
     for layer, W in enumerate(Ws):
         if rank > np.linalg.matrix_rank(W) + ranks[layer]:
             return f"P + E_k has rank {rank}, more than rank(W) + R of Ws[{layer}]"
-        if _directions_beyond(chain_product(Ws[layer:]), Q @ C, zero) > sum(ranks[layer:]):
+        if _directions_beyond(Ws[layer:], Q @ C, zero) > sum(ranks[layer:]):
             return f"E_k leaves the range of Ws[{layer}:] in more directions than they have rank"
-        earlier = chain_product(Ws[: layer + 1])
-        if _directions_beyond(earlier.T, (Q @ C).T, zero) > sum(ranks[: layer + 1]):
+        backwards = [earlier.T for earlier in reversed(Ws[: layer + 1])]
+        if _directions_beyond(backwards, (Q @ C).T, zero) > sum(ranks[: layer + 1]):
             return f"E_k leaves the rows of Ws[:{layer + 1}] in more directions than they have rank"
     return None
 
 
-def _directions_beyond(S, change, zero):
-    """The rank of what is left of a change without its part in the range of S."""
-    U = np.linalg.svd(S)[0]
-    return _rank(U[:, np.linalg.matrix_rank(S) :].T @ change, zero)
+def _directions_beyond(Ws, change, zero):
+    """The rank of what is left of a change without its part in the range of W_{L−1} … W_0.
+
+    An orthonormal basis of the range passes through the layers one by one, so that their condition
+    numbers do not multiply, as they do in the product.
+    """
+    basis = np.eye(Ws[0].shape[1])
+    for W in Ws:
+        U, values, _ = np.linalg.svd(W @ basis, full_matrices=False)
+        basis = U[:, values > max(W.shape) * np.finfo(np.float64).eps * np.linalg.norm(W, 2)]
+    return _rank(change - basis @ (basis.T @ change), zero)
 
 
 def _rank(M, zero):
@@ -149,7 +158,8 @@ def adapt_product(Ws, target, ranks, *, rng=None, retries=4, best_effort=False):
     every layer, or one for all; "A" is (R_l, d_in), "B" is (d_out, R_l).
     rng: a np.random.Generator for up to `retries` random G where G = I fails; None for G = I alone.
     best_effort: where P + E_k is not reached, return the closest product, in the Frobenius norm,
-    that rounds of least squares over the layers find, instead of raising Unsolvable.
+    that rounds of least squares over the layers find, instead of raising Unsolvable (which it still
+    does when the adapters overflow).
 
     Computes in float64 and returns arrays of the dtype of each W. Then it tries them as a network
     would, x -> W x + B (A x) layer by layer, and takes P + E_k as reached if that is off by at most

@@ -109,8 +109,9 @@ def best_hra_strict(W, T, rank):
 def best_hra(W, T, rank, *, rng, starts=2, sweeps=50):
     """HRA, of odd rank too. The nearest W' for r = 1, for r ≥ d_in − 1, and some T = W Q.
 
-    r = 1 takes at least one sweep. T = W Q is found for invertible W, to rounding, which grows with
-    the condition number of W: up to 1e-12 of ‖T − W‖ for 1e4 and 2e-9 for 1e6 in the cases tried.
+    r = 1 takes at least one sweep. T = W Q is found for invertible W and r = k, k + 2, …, where k =
+    rank(Q − I), to rounding, which grows with the condition number of W: about 1e-11 of ‖T − W‖ for
+    1e4 and 1e-8 for 1e6 in the cases tried.
 
     In general a good W': the nearest that `sweeps` rounds of `descend` find from the first r
     reflections of `procrustes`, and from `starts` random starts as training has them (W itself, if

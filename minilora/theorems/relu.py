@@ -103,8 +103,9 @@ def best_partition(weights, target):
 def sufficient_rank(weights, target, partition):
     """max_i ⌈rank(W̄_i − ∏ W_l) / |P_i|⌉, a rank that suffices for `relu_adapters`.
 
-    Where the construction succeeds, it is exact from this rank on. A smaller rank may suffice for
-    another form of the same target: `align_units`.
+    Where the construction succeeds, it is exact from this rank on. It may be 0, for which
+    `relu_adapters` wants a list of zeros. A smaller rank may suffice for another form of the same
+    target: `align_units`. Differences are counted as `gap_rank` does, in float64.
 
     Raises ValueError for weights, target or partition as `relu_adapters` does.
     """
@@ -116,9 +117,10 @@ def align_units(weights, target, partition):
     """The target with hidden units scaled and permuted so that rows of W̄_i are rows of ∏ W_l.
 
     It computes f̄ as before. Layer by layer, a unit whose row is a positive multiple of a row of
-    the frozen product, up to rounding, takes that row's position and size; the others fill the
+    the frozen product, to ten digits, takes that row's position and size; the others fill the
     remaining positions in order. The frozen network itself, permuted and scaled, is restored if no
-    two rows of a layer are parallel and none is zero.
+    two rows of a layer are parallel and none is zero. (Networks in float32 have no ten digits, so
+    there it need not be.)
 
     Raises ValueError for weights, target or partition as `relu_adapters` does.
     """
@@ -162,11 +164,13 @@ def relu_adapters(weights, target, rank, partition, radius, *, rng=None):
     many frozen layers replace each layer of the target. rng: for the retries of `adapt_product`.
 
     Returns params for `attach(weights, {"*.W": LoRA(rank), "*.b": Full()}, rng=rng)`; a weight with
-    a side below the rank gets adapters of that rank. They have the dtype of the weights.
+    a side below the rank gets adapters of the rank min(rank, d_out, d_in), so attach
+    LoRA(min(rank, d_out, d_in)) there. They have the dtype of the weights.
 
-    Raises ValueError for networks that do not chain, a rank below 1 or in a list below 0, a radius
-    ≤ 0, and a partition that does not add up to the frozen layers or whose runs have no room for
-    the target; Unsolvable, with the Ws of one run, as `adapt_product` does.
+    Raises ValueError for networks that do not chain, a rank below 1, or in a list below 0 or above
+    min(d_out, d_in), a radius ≤ 0, and a partition that does not add up to the frozen layers or
+    whose runs have no room for the target; Unsolvable, with the Ws of one run, as `adapt_product`
+    does.
     """
     params = {}
     layer = 0

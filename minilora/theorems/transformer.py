@@ -49,8 +49,8 @@ between two pairs must let them pass. Other adapters of that rank may exist, unl
 Where, for almost every target, no adapters of rank D/2 exist, because they have fewer degrees of
 freedom than what they must equal. Such a count does not prove that the rank it leaves is enough,
 nor does it say anything about one given target.
-- RoPE replaces W_Kᵀ W_Q by W_Kᵀ R W_Q, with another rotation R for each distance: many products,
-  but two matrices.
+- RoPE, from D = 4 on, replaces W_Kᵀ W_Q by W_Kᵀ R W_Q, with another rotation R for each distance:
+  many products, but two matrices. (For D = 2 the count excludes nothing: some targets are reached.)
 - Stacked heads: one D × D matrix whose rows are divided among H heads, with one adapter. Adapters
   of rank R on W_Q and W_K have 2R(2D − R) degrees of freedom, but the scores of all heads have
   D(2D − D/H). Hence almost no target can be reached below R = D − D/√(2H), which is above D/2 from
