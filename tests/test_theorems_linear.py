@@ -832,6 +832,8 @@ def test_an_obstacle_of_the_rows_is_none_of_the_columns():
         in_range = obstacle([np.eye(2), shift], shift + change, [1, 0])
         assert (in_rows is None) == (change[0][0] == 0)
         assert (in_range is None) == (change[0][0] == 1)
+    first_row = np.diag([1.0, 0])  # of shift; the other way round their product is 0
+    assert obstacle([shift, first_row, np.eye(2)], shift + np.diag([0, 1.0]), [0, 0, 1]) is None
     middle = [np.eye(2), np.diag([1.0, 0]), np.eye(2)]
     assert obstacle(middle, shift, [0, 0, 1]).startswith("E_k leaves the rows of Ws[:2]")
     assert obstacle(middle, shift.T, [1, 0, 0]).startswith("E_k leaves the range of Ws[1:]")

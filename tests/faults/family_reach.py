@@ -9,4 +9,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('/ lengths[:, None]', '/ np.sqrt(lengths)[:, None]'),
     ('T @ frozen["Vt"].T', '(T - W) @ frozen["Vt"].T'),
     ('if T.shape != W.shape or', 'if'),
+    ('most=int(np.linalg.matrix_rank(W))', 'most=min(W.shape)'),
 ]  # fmt: skip

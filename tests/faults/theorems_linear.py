@@ -31,4 +31,8 @@ FAULTS = [  # (original, mutant)
     ('np.linalg.matrix_rank(W) + ranks[layer]:', 'np.linalg.matrix_rank(W) + 2 * ranks[layer]:'),
     # best effort
     ('values[:R] / S_values[:, None]', 'values[:R]'),
+    # an obstacle
+    ('values > max(W.shape) * np.finfo', 'values > 1e12 * max(W.shape) * np.finfo'),
+    ('earlier.T for earlier in reversed(Ws[: layer + 1])', 'earlier.T for earlier in Ws[: layer + 1]'),
+    ('change - basis @ (basis.T @ change)', 'change'),
 ]  # fmt: skip
