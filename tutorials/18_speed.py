@@ -426,7 +426,7 @@ for forward in (build_H, one_by_one, compact):
 # one when it is loaded. PyTorch brings a BLAS of its own. So for large matrices a ratio compares two kernels on one
 # processor, and on another processor it is another ratio. Below stand a first machine, which was not recorded; a
 # second, an Intel Xeon, for which OpenBLAS picks the kernel SkylakeX; and the second once more with the kernel Haswell,
-# which has registers half as wide, forced by the environment variable `OPENBLAS_CORETYPE`.
+# which uses registers half as wide, forced by the environment variable `OPENBLAS_CORETYPE`.
 
 # %%
 import json
