@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+from support.tutorials import LONG, TUTORIALS, stated_seconds
 from test_layout import ORDER, code_lines
 
 from minilora.attachment import attach
@@ -110,3 +111,6 @@ def test_the_length_of_an_adapter_is_as_promised():
 def test_the_number_of_lessons_is_as_promised():
     lessons = len(list((ROOT / "tutorials").glob("[0-9][0-9]_*.py")))
     assert (lessons, "nineteen lessons" in README) == (19, True)
+    long = sum(stated_seconds(script) > LONG for script in TUTORIALS)
+    says = "the seven lessons that take more than 15 seconds each" in README
+    assert (long, LONG, says) == (7, 15, True)

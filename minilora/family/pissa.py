@@ -20,8 +20,8 @@ class PiSSA:
 
     rank: at most min(d_out, d_in). alpha, scaling: as for LoRA.
 
-    Meng, Wang & Zhang, 2024, arXiv 2404.02948. W' is R plus any matrix of rank r
-    at most: other matrices than LoRA of rank r reaches, and all within reach of LoRA of rank 2r.
+    Meng, Wang & Zhang, 2024, arXiv 2404.02948. W' is R plus any matrix of rank r at most: other
+    matrices than LoRA of rank r reaches, and all within reach of LoRA of rank 2r.
     """
 
     rank: int
