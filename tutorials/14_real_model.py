@@ -93,8 +93,8 @@ if live:
 # layer.
 #
 # > **What do you expect?** After 100 steps of 16 sentences, a quarter of an epoch, how far from full fine-tuning is
-# > LoRA, with one parameter for every 140 of its: (a) less than one point of accuracy, (b) about five, (c) more than ten? And does
-# > the order of the adapters stay when one trains three times as long?
+# > LoRA, with a 140th of its trainable parameters: (a) less than one point of accuracy, (b) about five, (c) more than
+# > ten? And does the order of the adapters stay when one trains three times as long?
 
 # %%
 from minilora.tables import aligned

@@ -329,9 +329,10 @@ for name, (one, other) in pairs.items():
 # orthonormal, and $U_r S V_r^\top$ runs through their span, so the nearest has $S_{ij} = u_i^\top E v_j$. ∎
 #
 # The functions of `minilora.family.reach` return these params, and property-based tests hold them to the lemmas: claims
-# I1 to I5 of the page of [claims](claims.md). PiSSA and OFT need no new lemma: with $T - W + s B_0 A_0$ as its
-# target PiSSA is LoRA, and OFT is the nearest rotation of [lesson 11](11_reach.py), block by block. For VeRA, RandLoRA,
-# LoHa, DoRA and BOFT we know no closed form. LoKr has one when its second factor is whole; exercise 3 finds it.
+# I1 to I5 of the page of [claims](claims.md). PiSSA and OFT need no new lemma: PiSSA's best $s B A$ is the best
+# approximation of $T - W + s B_0 A_0$, and OFT's best $R$ is the nearest rotation of [lesson 11](11_reach.py), block by
+# block. For VeRA, RandLoRA, LoHa, DoRA and BOFT we know no closed form. LoKr has one when its second factor is whole;
+# exercise 3 finds it.
 #
 # > **What do you expect?** A random change of a 16 × 16 matrix, and about 32 trainable parameters for each method. Which
 # > leaves least? (a) LoRA of rank 1, the best of its rank; (b) SHiRA with the best mask; (c) LoRA-XS, which knows $W$.
@@ -436,8 +437,8 @@ assert random_change["SHiRA, best"] < 0.56 and random_change["LoRA r=1"] > 0.75
 #
 # The network and the three kinds of letters of [lesson 13](13_bake_off.py), 180 steps, five seeds. Full fine-tuning
 # trains everything, and BitFit the hidden biases. Every other method has the four hidden matrices, and at most as many
-# trainable parameters as LoRA of rank 4: 4,608. (IA)³ has one for each row, SVF one for each
-# singular value. VeRA, whose number grows slowly, has the rank 144, and LoKr the rank 12, from which on it reaches no
+# trainable parameters as LoRA of rank 4: 4,608. (IA)³ has one for each row, SVF one for each singular value. VeRA, whose
+# number grows slowly, has the rank 144, and LoKr the rank 12, from which on it reaches no
 # more. RandLoRA's sum has $\lceil 144 / r \rceil$ terms, so its number *falls* as $r$ rises. In the table $b$ is the
 # width of a block, and $m$ BOFT's number of factors. Each got a
 # learning rate of its own, found as [lesson 13](13_bake_off.py) does it on seeds and letters of their own: from a guess
