@@ -143,11 +143,9 @@ for kind, costs in (
     ("r = 8", (75, 0.08, 10)),
     ("r = 32", (4.8, 0.03, 0.8)),
 ):
-    print(
-        f"{kind}, three times the best rate:",
-        *(f"{lost(task, KINDS[kind], 3):.3f}" for task in TASKS),
-    )
-    assert np.allclose([lost(task, KINDS[kind], 3) for task in TASKS], costs, rtol=0.07)
+    found = [lost(task, KINDS[kind], 3) for task in TASKS]
+    print(f"{kind}, three times the best rate:", *(f"{cost:.3f}" for cost in found))
+    assert np.allclose(found, costs, rtol=0.07)
 assert all(lost(task, KINDS["r = 32"], 9) > least for task, least in zip(TASKS, (80, 0.5, 30)))
 
 # %% tags=["hide-input"]

@@ -473,7 +473,8 @@ def print_steps(found):
     print(f"half of all rounds lie within {spreads[len(spreads) // 2]:.0%}\n{machine_of(found)}\n")
 
 
-for file, found in results("steps").items():
+step_times = results("steps")
+for file, found in step_times.items():
     print(file)
     print_steps(found)
     assert max(max(row["loss_gap"], row["gradient_gap"]) for row in found["rows"]) < 1e-9
@@ -481,7 +482,7 @@ for file, found in results("steps").items():
 
 def lora_ratio(file, cell):
     """The middle ratio of LoRA to PEFT's LoRA."""
-    rows = results("steps")[file]["rows"]
+    rows = step_times[file]["rows"]
     (row,) = (
         r for r in rows if (r["cell"], r["method"], r["rival"]) == (cell, "LoRA", "PEFT LoRA")
     )
