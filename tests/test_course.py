@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,7 @@ def test_an_answer_that_is_not_written_yet_gets_a_sentence(one):
     verdict = check(one.number, stub)
     assert not verdict.holds
     assert verdict.text.startswith(f"{one.number} does not hold: stub is not written yet")
+    assert not tracemalloc.is_tracing()  # which would slow down all that follows
 
 
 @pytest.mark.parametrize("lesson", LESSONS)

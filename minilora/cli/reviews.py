@@ -138,7 +138,9 @@ def _megabytes_of_a_step(attached, params, loss, data):
     """The most memory that loss and gradient of one batch take at a time, in units of 10⁶ bytes."""
     rows = [array[:BATCH] for array in data]
     tracemalloc.start()
-    value_and_grad(lambda own: loss(attached.bind(own), *rows), params)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    try:
+        value_and_grad(lambda own: loss(attached.bind(own), *rows), params)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
     return peak / 1e6

@@ -70,9 +70,11 @@ def compress(case):
     rng = case.rng()
     pairs = [(rng.standard_normal((k, d_in)), rng.standard_normal((d_out, k))) for k in ranks]
     tracemalloc.start()
-    found = case.call(pairs, r)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    try:
+        found = case.call(pairs, r)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
     case.true(type(found) is tuple and len(found) == 2, "it must return the two matrices (A, B)")
     A, B = found
     case.same("the shape of A", np.zeros_like(A), np.zeros((r, d_in)))
