@@ -78,13 +78,16 @@ def test_other_pages_have_short_titles_too():
         assert len(title) <= lessons.TITLE_LIMIT, f"{page.name}: {title}"
 
 
-def test_the_start_page_lists_every_lesson():
-    assert read(FOLDER / "index.md").count("<!-- lessons -->") == 1
-    listed = lessons.contents()
+def test_the_start_page_lists_every_lesson_and_what_it_builds_on():
+    page = read(FOLDER / "index.md")
+    texts = {script.stem: lessons.text_of(script) for script in SCRIPTS}
+    table = lessons.table(picture.direct(picture.needs_of(texts)))
+    assert table in page
+    assert page.count("<!-- lessons -->") == 1
     for script in SCRIPTS:
         entry = f"{number_of(script)}. {lessons.short_title(script)} <{script.stem}>"
-        assert listed.count(f"]({script.name})") == 1
-        assert f"\n{entry}\n" in listed
+        assert table.count(f"]({script.name})") == 1
+        assert f"\n{entry}\n" in lessons.contents()
 
 
 @every_lesson

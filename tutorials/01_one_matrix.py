@@ -263,8 +263,8 @@ assert 2.5 * bound < min(errors) < 3.5 * bound
 # $B^\top (B A - W)$ for $A$. Lesson 2 derives them; here autograd checks them.
 #
 # For gradients this library uses [autograd](https://github.com/HIPS/autograd): `grad(f)` turns a function into the
-# function that computes its gradient. (Meanwhile the arrays inside `f` are boxes that note what is done with them, and
-# a debugger shows an address for `x` and the value for `str(x)`: [lesson 3](03_counting.py) opens such a box.)
+# function that computes its gradient. (While `f` runs, its arrays are boxes that note what is done with them, and a
+# debugger shows an address for `x` and the value for `str(x)`: [lesson 3](03_counting.py) opens such a box.)
 
 # %%
 from autograd import grad
@@ -392,9 +392,11 @@ assert {name: g.shape for name, g in grads.items()} == {name: W.shape for name, 
 
 # %% [markdown]
 # `fit` is the training loop. In each step it draws some rows of the data (a *batch*), computes the gradient, and lets
-# [*Adam*](glossary.md#adam) take a step. Adam is gradient descent that keeps, for each parameter, a running mean of its
-# gradient and of the gradient's square, both corrected for their start at zero, and divides the first by the root of
-# the second. So the size of a gradient does not matter: in the first step a parameter moves by the learning rate, and
+# [*Adam*](glossary.md#adam) take a step. Adam keeps two running means for each parameter:
+# $m \leftarrow 0.9\, m + 0.1\, g$ of its gradient $g$, and $v \leftarrow 0.999\, v + 0.001\, g^2$ of the square. Both
+# start at zero, which makes them too small at first, so after step $t$ they are divided by $1 - 0.9^t$ and
+# $1 - 0.999^t$. Then the parameter moves by $-\eta\, m / \sqrt v$, with the learning rate $\eta$. So the size of a
+# gradient does not matter: in the first step, where $m = g$ and $v = g^2$, a parameter moves by the learning rate, and
 # later by less if its gradient keeps changing sign. The learning rate rises at first and then falls towards zero. There
 # is nothing else in `fit`: three steps by hand give bitwise identical weights.
 
@@ -465,8 +467,9 @@ assert score(tuned) > 0.9 and score({}) == before["rotated"]
 # ## Is the update of low rank?
 #
 # Here are the updates $\Delta W$, one for each layer. Each is about half as large as the weight itself (in the
-# Frobenius norm), and nearly every entry has moved. (The others connect two units that were never active together on an
-# image that this training has drawn, so they got no gradient.)
+# Frobenius norm), and nearly every entry has moved. (The gradient of an entry $W_{ij}$ is a sum over images, of input
+# $j$ times how the loss changes with output $i$: lesson 2 derives it. The entries that have not moved are those where,
+# on every image that this training has drawn, a ReLU made one of the two zero.)
 #
 # > **What do you expect?** Of the 144 singular values of $\Delta W$, how many are above rounding? (a) About 26, one for
 # > each letter, (b) about half, (c) nearly all.
@@ -535,9 +538,9 @@ plt.show()
 #
 # ## How well does rank k serve?
 #
-# Energy is not the goal, accuracy is. Replace each $\Delta W$ by its best part of rank $k$ and measure.
-# (`best_lora` is the library's truncated SVD. It returns the two thin matrices too, under the name of the method that
-# trains them.)
+# Energy is not the goal, accuracy is. Replace each $\Delta W$ by its best part of rank $k$ and measure. (`best_lora` is
+# the library's truncated SVD. It is named after the method that trains two thin matrices, which you meet below, and
+# returns three things: an adapter, the two matrices, and what stays frozen.)
 #
 # > **What do you expect?** At rank 4, where each layer keeps a third to a half of its energy, how much of the gain in
 # > accuracy, from 9 % to 94 %, is left? (a) Nearly all, (b) about 40 %, (c) nothing.
@@ -611,7 +614,7 @@ axis.text(9, 66, "tuned fully, then cut to rank k", color=BLUE, va="center")
 axis.set(xlabel="rank k of each ΔW", ylabel="accuracy on rotated letters (%)", ylim=(0, 105))
 axis.set_xticks(ranks, [str(k) for k in ranks])
 axis.set_xticks([], minor=True)
-# alt: Accuracy against rank. Cut to rank k after full fine-tuning it rises from 8 % at rank 1 to 92 % at rank 16; trained at rank k it is already 75 % at rank 1 and 93 % at rank 16.
+# alt: Accuracy against rank. Cut to rank k after full fine-tuning it rises from 10 % at rank 1 to 92 % at rank 16; trained at rank k it is already 74 % at rank 1 and 93 % at rank 16.
 plt.show()
 
 # %% [markdown]

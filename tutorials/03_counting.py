@@ -118,7 +118,8 @@ assert count_trainable(LoRA(rank=32), shapes) == by_hand
 
 # %% [markdown]
 # From here on the model is LLaMA 3 with eight billion parameters. Its MLP is wider, 14,336, and its k and v are
-# narrower, $1024 \times 4096$, because several parts of q share one of k and of v ([*grouped-query
+# narrower, $1024 \times 4096$, because the rows of q fall into groups ([lesson 10](10_expressive_attention.py) calls
+# them heads), several of which share one group of k and of v ([*grouped-query
 # attention*](glossary.md#grouped-query-attention)). Count again by hand.
 
 # %%
@@ -150,7 +151,8 @@ from minilora.cli.main import main
 main(["count", "llama3-8b", "--adapter", "lora", "--rank", "32", "--targets", "q,k,v,up,down"])
 
 # %% [markdown]
-# So much for the parameters. The other columns are about memory, and that comes next.
+# So much for the parameters. The other columns and the lines below the table are about memory, and that comes next.
+# (NF4 is a number of four bits, and double quantisation stores its scales in eight: [lesson 5](05_four_bits.py).)
 #
 # ## Memory: weights, gradients and Adam
 #
@@ -235,9 +237,10 @@ assert round(base16 + small, 1) == 17.0 and round(base4 + small, 1) == 6.6
 # The rule (2) forgets a part. To send a gradient backwards, one needs what the forward pass computed: the
 # [*activations*](glossary.md#activations). In this library autograd keeps them. It calls the function with a *box*
 # around each array. Every operation on a box computes its result and writes one note: which boxes it used, and how to
-# send a gradient back to them. These notes are the [*tape*](glossary.md#tape-node). The gradient is what arrives at the
-# start when you send a 1 backwards through all notes, the last one first: that is the chain rule. Here are the three
-# notes of one small function.
+# send a gradient back to them. (In autograd's code a note is a *node*, and `vjp` is its way to send a gradient back.)
+# These notes are the [*tape*](glossary.md#tape-node). The gradient is what arrives at the start when you send a 1
+# backwards through all notes, the last one first: that is the chain rule. Here are the three notes of one small
+# function.
 
 # %%
 from autograd import grad
@@ -292,9 +295,11 @@ assert 7.8 < kept["full"] < 8.5 and 1 < kept["LoRA"] / kept["full"] < 1.07
 assert kept["LoRA, last two layers"] < 0.45 * kept["full"]
 
 # %% [markdown]
-# (c), and thin ones of $r$ numbers in addition. To pass gradients on, the tape has to know where each ReLU was open,
-# and the gradient for $A$ needs the layer's input. Only if no early layer has an adapter is there nothing to keep for
-# the early layers, as the last row shows. (It counts three activations for two layers: one more is kept at the loss.)
+# (c), and thin ones of $r$ numbers in addition. To pass gradients on, the tape has to know where the input of each ReLU
+# was positive, and the gradient for $A$ needs the layer's input. Only if no early layer has an adapter is there nothing
+# to keep for the early layers, as the last row shows. (It counts three activations for two layers: one more is kept at
+# the loss. With all eight layers it is 8 and not 9, because the first layer's input is the data, which was there
+# before.)
 #
 # For LLaMA 3, count what one layer keeps for one token. Six vectors of width $d$: the inputs of the two RMSNorms, their
 # outputs, q, and the output of the attention. k and v. And three of the MLP's hidden width: gate, up, and their
@@ -343,9 +348,9 @@ plt.show()
 
 # %% [markdown]
 # LoRA needs about a fifth of what full fine-tuning needs, far from 0.7 %. And with QLoRA the activations are the
-# largest part. They grow with the number of tokens, in which adapters have no say. The usual remedy is to keep only the
-# input of each layer, $d$ numbers instead of 69,632, and to compute the rest again when the backward pass gets there
-# (*checkpointing*). That costs one more forward pass.
+# largest part. They grow with the number of tokens, and adapters do not change that. The usual remedy is to keep only
+# the input of each layer, $d$ numbers instead of 69,632, and to compute the rest again when the backward pass gets
+# there (*checkpointing*). That costs one more forward pass.
 #
 # ## Time: count the products
 #
@@ -386,8 +391,8 @@ def lora_layer(W, A, B, x, slope):
 
 
 # %% [markdown]
-# Is that right? Autograd must find the same gradients. A loss whose gradient for $y$ is `slope` is the sum of all
-# products of their entries.
+# Is that right? Autograd must find the same gradients. Take as the loss the sum of all entries of `slope * y`: its
+# gradient for $y$ is `slope`.
 #
 # > **What do you expect?** As the rank becomes small, which share of the multiplications of full fine-tuning does LoRA
 # > need? (a) It goes to 0, (b) to a half, (c) to two thirds.

@@ -139,9 +139,9 @@ assert [f"{count / 1e6:.1f}" for count in by_hand] == ["56.6", "25.2", "31.5"]
 # ## Full fine-tuning with a mask
 #
 # Call $G$ the gradient of the loss with respect to the whole matrix, the one that full fine-tuning uses. From (1), the
-# entry $B_{ik}$ stands in row $i$ and column $\text{cols}_k$ of $W'$ and nowhere else. So the gradient of $B$ consists
-# of the chosen columns of $G$. (LoRA's is $G A^{\mathsf T}$: random mixtures of all columns.) Here on the third layer
-# of a small network:
+# entry $B_{ik}$ is added to the entry of $W$ in row $i$ and column $\text{cols}_k$, and to no other. So the gradient of
+# $B$ consists of the chosen columns of $G$. (LoRA's is $G A^{\mathsf T}$: random mixtures of all columns.) Here on the
+# third layer of a small network:
 
 # %%
 from minilora import attach, init_mlp, value_and_grad
@@ -165,8 +165,8 @@ assert np.allclose(
 )
 
 # %% [markdown]
-# Adam treats every parameter by itself. So with the default scale, $s = 1$, not only the first step but the whole
-# training is the same: SBoRA-FA is full fine-tuning in which a [*mask*](glossary.md#mask), zero outside the region, is
+# Adam treats every parameter by itself. So with the default scale, $s = 1$, the whole training is the same, not the
+# gradient alone: SBoRA-FA is full fine-tuning in which a [*mask*](glossary.md#mask), zero outside the region, is
 # multiplied with the gradient. The cell below writes that out. The masked matrix takes its chosen columns from the
 # params and all others from the frozen weights, so only the former have a gradient. (A mask on a full gradient would
 # save no memory: gradient and Adam's two means would still have an entry for each of $W$'s. SBoRA has them for $B$
@@ -404,7 +404,7 @@ assert np.all(mean["LoRA r=4"] > mean["SBoRA-FA r=8"] + 4)
 assert np.all(mean["SBoRA-FA r=8"] > mean["SBoRA-FB r=8"] + 5)
 
 # %% [markdown]
-# (c). (After the ± stands the standard deviation over the three networks.) On each of them LoRA is ahead, FA follows
+# (c). (The number after ± is the standard deviation over the three networks.) On each of them LoRA is ahead, FA follows
 # and FB is last, with gaps of several points. That is in line with what (2) says of a change of low rank and of random
 # columns. It is no more than that: (2) speaks of the distance to one given matrix, and nobody asked for one (lesson 1).
 # The claim "double rank, equal parameter counts, better" does *not* hold here. It need not be wrong where it was
@@ -492,9 +492,11 @@ for name, half in zip(adapted, halves):
 # alone. The reason: *weights in disjoint regions still meet in the activations*. In each layer the second task's
 # columns add to the outputs, also for the first task's inputs, and the next layer gets vectors that the first task was
 # not trained on. For one layer there is an exact statement, and it is a small one: task 2 does not disturb an input $x$
-# if $x$ is zero at task 2's columns. The inner product $\langle \Delta W_1, \Delta W_2 \rangle$ is exactly zero here,
-# and no entry has two signs that a method such as TIES ([Yadav et al., 2023](https://arxiv.org/abs/2306.01708)) could
-# reconcile. So neither is enough to keep two tasks apart.
+# if $x$ is zero at task 2's columns. The inner product $\langle \Delta W_1, \Delta W_2 \rangle$, the sum of the
+# products of their entries, is exactly zero here. And no entry is changed by both tasks, so there is nothing to do for
+# a method such as TIES ([Yadav et al., 2023](https://arxiv.org/abs/2306.01708)), which sets small changes to zero and,
+# where the signs of several updates disagree, keeps those of one sign only. So neither is enough to keep two tasks
+# apart.
 
 # %%
 from minilora import linear

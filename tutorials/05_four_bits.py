@@ -211,10 +211,10 @@ print("over four bits minus over W: {:.1f} ± {:.1f} points".format(*paired(over
 assert abs(paired(over_coarse, over_fine)[0]) < 1
 
 # %% [markdown]
-# (c). (After the ± stands the [*standard error*](glossary.md#standard-error) of the mean, the standard deviation of the twelve differences over
-# $\sqrt{12}$. The four of one network are not quite independent, so below you also see each network.) On these tasks
-# and in these runs, training over $\hat W$ does as well. There is a plausible reason: the adapter is trained *with* the
-# coarse matrix in place, so it can make up for a part of the error.
+# (c). (The number after ± is the [*standard error*](glossary.md#standard-error) of the mean, the standard deviation of
+# the twelve differences over $\sqrt{12}$. The four of one network are not quite independent, so below you also see each
+# network.) On these tasks and in these runs, training over $\hat W$ does as well. There is a plausible reason: the
+# adapter is trained *with* the coarse matrix in place, so it can make up for a part of the error.
 #
 # ## Which matrix does the adapter belong to?
 #
@@ -343,8 +343,8 @@ plt.show()
 # ## Which untouched entries change?
 #
 # A block shares its absmax. If quantising again finds a new absmax, *all 64* entries are rounded anew, also those that
-# no adapter has touched. A block is a run of entries *along a row*. Take $\hat W$ of 128 × 128, SBoRA of rank 4, and
-# updates with entries twice as large as those of $W$, or a tenth as large. Look only at the entries outside the
+# no adapter has touched. A block is a stretch of entries *along a row*. Take $\hat W$ of 128 × 128, SBoRA of rank 4,
+# and updates with entries twice as large as those of $W$, or a tenth as large. Look only at the entries outside the
 # adapter's region.
 #
 # > **What do you expect?** Which of the untouched entries change by quantising again? (a) None, (b) some with FA, none
@@ -393,11 +393,12 @@ plt.show()
 # (b). SBoRA-FB changes whole rows, so all other blocks keep their absmax and do not change, if the block length divides
 # $d_{in}$ (and without double quantisation, in which 256 blocks share a number). SBoRA-FA changes a few entries in
 # *every* row, and so in many more blocks. In the figure the update is twice as large as the weights, to show the
-# effect. One a tenth of their size disturbs far fewer entries, but some.
+# effect. An update a tenth as large as the weights disturbs far fewer entries, but some.
 #
 # ## What to keep after training
 #
-# There are four ways to keep a QLoRA or QSBoRA. For a matrix of 4096 × 4096, adapters of rank 32 in float16:
+# There are four ways to keep what QLoRA or QSBoRA has trained. For a matrix of 4096 × 4096, with adapters of rank 32 in
+# float16:
 
 # %%
 d, rank = 4096, 32
@@ -414,13 +415,13 @@ for way, bits in ways.items():
 assert max(list(ways.values())[:3]) < 1.06 * 4.5
 
 # %% [markdown]
-# - *The adapter beside $\hat W$*, as in training. It takes hardly more memory and loses nothing. Each layer computes
-#   two thin products more with LoRA, one with SBoRA.
-# - *$\hat W + \Delta W$ in float16.* As fast as before the adapter, and only float16 rounds. But the four bits are
-#   gone.
-# - *$\hat W + \Delta W$ quantised again.* As small and as fast as $\hat W$, but it loses a part of the update. Measure
-#   the accuracy afterwards.
-# - *The region in float16, the rest in four bits*, for SBoRA. Nothing moves outside the region. It takes a
+# - *The adapter beside the coarse $\hat W$*, as in training. It takes hardly more memory and loses nothing. Each layer
+#   computes two thin products more with LoRA, one with SBoRA.
+# - *Merged, in float16.* $\hat W + \Delta W$ is as fast as before the adapter, and only float16 rounds. But the four
+#   bits are gone.
+# - *Merged, quantised again.* It is as small and as fast as $\hat W$, but loses a part of the update. Measure the
+#   accuracy afterwards.
+# - *The columns of SBoRA-FA in float16*, the rest in four bits. Nothing moves outside these columns. It needs a
 #   multiplication that can mix the two.
 #
 # ## Exercises

@@ -7,7 +7,7 @@
 # - what $W' = WH$ keeps that LoRA does not, although it *is* a LoRA in disguise;
 # - why an even number of reflections can start as the identity, and an odd number cannot;
 # - which tasks suit HRA, and what it cannot reach;
-# - optionally: what changes if the reflections are held orthogonal to each other.
+# - optionally: what changes if the vectors $u_i$ are held orthogonal to each other.
 #
 # **Before this:** [lesson 2](02_lora_by_hand.py) (LoRA, `attach`); the letters are those of [lesson
 # 1](01_one_matrix.py). **Time:** 40 minutes to read, 15 more for the optional part, 26 seconds to run.
@@ -37,7 +37,7 @@ rng = np.random.default_rng(0)
 #
 # Take a vector $u$. All vectors orthogonal to $u$ form the mirror: a line in the plane, a plane in space, and so on.
 # The reflection $H = I - 2uu^{\mathsf T}/u^{\mathsf T}u$ turns $u$ into $-u$ and leaves the vectors of the mirror as
-# they are. How long $u$ is does not matter, only its direction.
+# they are. Call it the reflection *along* $u$. How long $u$ is does not matter, only its direction.
 
 
 # %%
@@ -180,8 +180,8 @@ x = rng.standard_normal(6)
 assert np.allclose(adapter.forward({"U": U}, {"W": W}, x), W @ (H @ x), atol=1e-13)
 
 # %% [markdown]
-# HRA trains $r\,d_\text{in}$ parameters: for a square matrix half of what LoRA of the same rank trains. On the query
-# and value matrices of LLaMA-7B at rank 32 (lesson 3):
+# HRA trains $r\,d_\text{in}$ parameters: for a square matrix half of what LoRA of the same rank trains. On the matrices
+# q and v of LLaMA-7B at rank 32 (lesson 3):
 
 # %%
 from minilora import LoRA, count_trainable
@@ -195,13 +195,13 @@ assert counts == [64 * 32 * 4096, 64 * 32 * (4096 + 4096)] == [8_388_608, 16_777
 # %% [markdown]
 # ## What W H keeps
 #
-# A row of $W$ is what one output *neuron* responds to. $WH$ moves all rows together, like a rigid body:
+# A row of $W$ is what one output unit responds to. $WH$ moves all rows together, like a rigid body:
 # $(WH)(WH)^{\mathsf T} = W H H^{\mathsf T} W^{\mathsf T} = W W^{\mathsf T}$. That matrix holds every row's length and
-# every angle between two rows, and its eigenvalues are the squares of the singular values of $W$ (and zeros, if $W$
-# has more rows than columns). All of this is kept. So is anything that is computed from it, such as the
-# [*hyperspherical energy*](glossary.md#hyperspherical-energy), the sum of $1/\text{distance}$ over all pairs of rows at unit length: it is small if the
-# neurons respond to well separated directions. A whole family of methods, *orthogonal fine-tuning*, is built on the
-# argument that this arrangement holds what pretraining has learned, and so should be kept.
+# every angle between two rows, and its eigenvalues are the squares of the singular values of $W$ (and zeros, if $W$ has
+# more rows than columns). All of this is kept. So is anything that is computed from it, such as the [*hyperspherical
+# energy*](glossary.md#hyperspherical-energy), the sum of $1/\text{distance}$ over all pairs of rows at unit length: it
+# is small if the neurons respond to well separated directions. A whole family of methods, *orthogonal fine-tuning*, is
+# built on the argument that this arrangement holds what pretraining has learned, and so should be kept.
 
 # %%
 from minilora.analysis import hyperspherical_energy
@@ -351,11 +351,12 @@ plt.show()
 #    \Gamma = \begin{pmatrix} 2 & -4u_1^{\mathsf T}u_2 \cr 0 & 2 \end{pmatrix}. \tag{2} $$
 #
 # The form $I - U\,\Gamma\,U^{\mathsf T}$ holds for any number of reflections. Multiply it by one more, with a unit
-# vector $u$: then $\Gamma$ becomes
-# $\begin{pmatrix} \Gamma & -2\,\Gamma U^{\mathsf T}u \cr 0 & 2 \end{pmatrix}$, and its inverse
-# $\begin{pmatrix} \Gamma^{-1} & U^{\mathsf T}u \cr 0 & \tfrac12 \end{pmatrix}$ (multiply the two to see it). So
-# $\Gamma^{-1}$ can be read off: it is the upper triangle of
-# $U^{\mathsf T}U$, with half of its diagonal. This is the [*compact form*](glossary.md#compact-form) (compact WY in numerical linear algebra).
+# vector $u$: then $\Gamma$ becomes $\begin{pmatrix} \Gamma & -2\,\Gamma U^{\mathsf T}u \cr 0 & 2 \end{pmatrix}$, and
+# its inverse $\begin{pmatrix} \Gamma^{-1} & U^{\mathsf T}u \cr 0 & \tfrac12 \end{pmatrix}$ (multiply the two to see
+# it). So $\Gamma^{-1}$ can be read off: it is the upper triangle of $U^{\mathsf T}U$, with half of its diagonal.
+# Written like this it holds for vectors of any length: if $u_i$ becomes $c_i u_i$, $\Gamma_{ij}$ becomes
+# $\Gamma_{ij} / (c_i c_j)$. This is the [*compact form*](glossary.md#compact-form) (compact WY in numerical linear
+# algebra).
 
 
 # %%
@@ -395,11 +396,13 @@ assert apart < 3e-6
 # [*Cayley transform*](glossary.md#cayley-transform) $(I + S)(I - S)^{-1}$ of a trained $S$ with $S^{\mathsf T} = -S$.
 # That is $d_\text{in}(b - 1)/2$ trainable parameters. $S = 0$ gives the identity, so training can start there. But
 # entries of different blocks never mix, each step inverts the small matrices $I - S$, and $H - I$ is of full rank for
-# generic $S$ (and even $b$), so it is no LoRA of a low rank. *BOFT* ([Liu et al.,
-# 2024](https://arxiv.org/abs/2311.06243)) multiplies several such matrices and permutes the entries in between, like
-# the steps of a fast Fourier transform, so that all entries mix. HRA mixes all entries from the first reflection on,
-# and moves only $r$ directions. What a step of each costs stands on the [page of the family](family.md), for a small
-# network; [lesson 18](18_speed.py) has HRA's at larger widths.
+# generic $S$ (and even $b$), so it is no LoRA of a low rank. (PEFT can put the first terms of Neumann's series,
+# $I + S + S^2 + \dots$, in place of the inverse. That is cheaper, and with the terms up to $S^4$ it makes
+# $H^{\mathsf T} H = I - S^{10}$: almost orthogonal while $\lVert S \rVert_2$ is small, and far from it once it is near
+# 1.) *BOFT* ([Liu et al., 2024](https://arxiv.org/abs/2311.06243)) multiplies several such matrices and permutes the
+# entries in between, like the steps of a fast Fourier transform, so that all entries mix. HRA mixes all entries from
+# the first reflection on, and moves only $r$ directions. The [page of the family](family.md) has what a step of each
+# costs, for a small network; [lesson 18](18_speed.py) has HRA's at larger widths.
 
 # %%
 S = rng.standard_normal((3, 2, 2))
@@ -411,6 +414,10 @@ assert np.allclose(oft.T @ oft, np.eye(6), atol=1e-13) and np.isclose(np.linalg.
 ranks = [np.linalg.matrix_rank(M - np.eye(6)) for M in (oft, reflection(U[:, 0]))]
 print("rank of H − I: OFT {}, one reflection {}".format(*ranks))
 assert ranks == [6, 1]
+small = S[0] / np.linalg.norm(S[0], 2) / 2
+cut = (np.eye(2) + small) @ sum(np.linalg.matrix_power(small, k) for k in range(5))
+left = np.eye(2) - np.linalg.matrix_power(small, 10)
+assert np.allclose(cut.T @ cut, left, atol=1e-15) and not np.allclose(left, np.eye(2), atol=5e-4)
 
 # %% [markdown]
 # ## Start as the identity: pairs
@@ -434,7 +441,8 @@ assert not np.allclose(interleaved, W, atol=0.01)
 # Does training ever leave a pair? If the two vectors moved alike, they would still cancel, and $H$ would not change. So
 # along such a move the loss has no slope: the sum of the two gradients is zero. They are opposite, and for most targets
 # not zero. (Below there is a target for which they are zero.) The first step moves the two vectors apart, and what
-# results is a small rotation: with an angle $\theta$ between the two,
+# results is a small rotation, by $2\theta$ if $\theta$ is the angle between the two. So $H_1 H_2 - I$ acts on one
+# plane, where it stretches every vector by $2\lvert\sin\theta\rvert$:
 #
 # $$ \lVert H_1 H_2 - I \rVert_F = 2\sqrt2\,\lvert\sin\theta\rvert. \tag{4} $$
 
@@ -504,7 +512,8 @@ plt.show()
 # %% [markdown]
 # (c). An odd product has determinant $-1$, and the identity has $+1$. Training cannot carry the determinant of a
 # product of reflections from one to the other: this is called [*parity*](glossary.md#parity). An odd $H$ always turns
-# some vector into its negative, so $\lVert H - I \rVert_2 = 2$, however you train.
+# some vector into its negative (it has the eigenvalue $-1$, as the proof below shows), so $\lVert H - I \rVert_2 = 2$,
+# however you train.
 #
 # > **Theorem.** Let $Q$ be orthogonal and $k$ the rank of $Q - I$. Then $Q$ is a product of $r$ reflections if and only
 # > if $r = k, k + 2, k + 4, \dots$ Let $r$ and $k$ be of different parity, and $W$ of as many rows as columns or more.
@@ -542,7 +551,8 @@ assert abs(start["8 in pairs"] - score(network, "sans")) < 0.2
 assert start["9, one without a partner"] > start["8, all different"] + 10
 
 # %% [markdown]
-# One reflection in 144 dimensions is a small disturbance, so it costs little here. Eight at random cost much.
+# One reflection in 144 dimensions, in each of the four matrices, is a small disturbance, so it costs little here. Eight
+# at random cost much.
 #
 # ## Which tasks suit reflections?
 #
@@ -566,9 +576,9 @@ for name, gaps in lead.items():
 assert min(lead["rotated"]) > 0.5 and np.mean(lead["lighting"]) < -1
 
 # %% [markdown]
-# (a). HRA is ahead on rotated letters and behind under uneven light, by a few points in the mean. (After the ± stands
-# the standard deviation over the three networks.) What do the two domains ask for? You can see that without training.
-# Here is a letter in each of them, and three patterns.
+# (a). HRA is ahead on rotated letters and behind under uneven light, by a few points in the mean. (The number after ±
+# is the standard deviation over the three networks.) What do the two domains ask for? You can see that without
+# training. Here is a letter in each of them, and three patterns.
 
 # %%
 ramp = np.tile(np.linspace(-1, 1, 12), (12, 1))
@@ -686,7 +696,7 @@ assert np.abs(gradient["U"]).max() < 1e-10
 # All of this is about what HRA *can represent*. What training *finds* is another question, and
 # [lesson 12](12_what_training_finds.py) is about that.
 #
-# ## Optional: orthogonal reflections
+# ## Optional: reflections along orthogonal vectors
 #
 # You can skip this section and the next; only exercise 3 uses the result. The paper asks what happens when the vectors
 # are kept orthogonal to each other. Then $\Gamma = 2I$, the reflections commute, and the chain becomes one formula,
@@ -718,9 +728,10 @@ assert abs(untrained - score(network, "sans")) < 1
 
 # %% [markdown]
 # Another way to the strict variant is to take free vectors and make them orthogonal in every step, by the method of
-# *Gram and Schmidt*: subtract from $u_2$ its part along $u_1$, normalise, and so on. PEFT's `apply_GS=True` does that
-# (peft 0.21), and it starts from the same equal pairs as free HRA. Do it by hand for *one* pair in float32: what is
-# left of $u_2$ after the subtraction is rounding noise. Dividing by its length makes a unit vector out of the noise.
+# *Gram and Schmidt*: subtract from $u_2$ its part along $u_1$, normalise, and so on. Hugging Face's library PEFT (0.21;
+# [lesson 17](17_peft.py)) does that with `apply_GS=True`, and it starts from the same equal pairs as *free* HRA, the
+# one without the constraint. Do it by hand for *one* pair in float32: what is left of $u_2$ after the subtraction is
+# rounding noise. Dividing by its length makes a unit vector out of the noise.
 
 
 # %%
@@ -844,10 +855,10 @@ assert np.all(shares[2] < free - 1.5)
 # %% [markdown]
 # (b). The penalty does what it says: the columns become orthogonal, and $\lVert H - I\rVert_F$ arrives at its limit. At
 # $\lambda = 0.1$ the accuracy is what it is at 0, up to what runs of one method differ by. At $\lambda = 1$ it is
-# lower. Are orthogonal reflections worse, then? No: the strict variant has nothing but orthogonal reflections, and is
-# at least as good as the free one here. More likely the penalty at $\lambda = 1$ outweighs the loss that you care about
-# while the network trains; we have not shown that. In these runs you need not tune $\lambda$; the paper tunes it, on
-# large models. (The authors' code adds the norm itself, not its square: their $\lambda$ is not on this scale.)
+# lower. Are reflections along orthogonal vectors worse, then? No: the strict variant has nothing else, and is at least
+# as good as the free one here. More likely the penalty at $\lambda = 1$ outweighs the loss that you care about while
+# the network trains; we have not shown that. In these runs you need not tune $\lambda$; the paper tunes it, on large
+# models. (The authors' code adds the norm itself, not its square: their $\lambda$ is not on this scale.)
 #
 # ## Exercises
 #

@@ -192,8 +192,8 @@ for d, i, j in ((144, 8, 8), (144, 8, 72), (16, 8, 8), (8, 8, 8)):
 
 # %% [markdown]
 # Eight directions in a space of eight are *everything*, and $\varphi = 1$ says nothing. For eight in a space of 144,
-# $\varphi = 0.1$ would already be far above chance. Whoever reports a $\varphi$ has to say what chance gives. (The
-# authors' analysis code does: it draws the map of random matrices beside its own.)
+# $\varphi = 0.1$ would already be far above chance. If you report a $\varphi$, say what chance gives. (The authors'
+# analysis code does: it draws the map of random matrices beside its own.)
 #
 # ## Are the layers alike?
 #

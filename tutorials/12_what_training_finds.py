@@ -474,8 +474,8 @@ assert np.max(np.array(ends)[:, 0]) < 0.05 and np.min(np.array(ends)[:, 1]) > 0.
 # %% [markdown]
 # It is. These are planted changes of random networks. Whether the changes that real tasks ask for lie in the largest
 # directions of a pretrained $W$ is a question about those tasks; nothing here answers it. [Lesson
-# 19](19_family_tree.py) has PiSSA on letters and on a pretrained Transformer. And whoever trains from this start must
-# keep $B_0 A_0$ too: over the original $W$ the update is $B A - B_0 A_0$, a LoRA of rank $2 r$.
+# 19](19_family_tree.py) has PiSSA on letters and on a pretrained Transformer. And if you train from this start, you
+# must keep $B_0 A_0$ too: over the original $W$ the update is $B A - B_0 A_0$, a LoRA of rank $2 r$.
 #
 # So keep two questions apart when an adapter disappoints. *Can it represent the answer?* The best approximations tell.
 # *Does training find it?* Only a run tells, and a planted answer, as here, tells you which of the two it was.

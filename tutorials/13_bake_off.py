@@ -36,8 +36,8 @@ began = time.perf_counter()
 # 1. **One pretrained network.** All methods start from the same weights.
 # 2. **Equal trainable parameters**, where the table compares at equal numbers: HRA with $r = 8$ meets LoRA with
 #    $r = 4$, and both train 4,608.
-# 3. **Each at a learning rate of its own**, one of 3e-3, 1e-2 and 3e-2. One rate for all would favour whoever it suits.
-#    `letters.METHODS` held these choices before this page was run. They were made for the 400 steps of
+# 3. **Each at a learning rate of its own**, one of 3e-3, 1e-2 and 3e-2. One rate for all would favour the methods that
+#    it suits. `letters.METHODS` held these choices before this page was run. They were made for the 400 steps of
 #    `python -m minilora`. The section after the next checks one of them for the 180 steps here, and chooses yours.
 # 4. **Five [seeds](glossary.md#seed).** A seed decides the 40 images of each letter to adapt on, the start of the adapter and the order
 #    of the minibatches. The pretrained network and the held-out images are the same for everybody.

@@ -11,8 +11,8 @@
 # **Before this:** [lesson 2](02_lora_by_hand.py) (rank, α, which factor starts at zero), [lesson 14](14_real_model.py)
 # (the pretrained Transformer). **Time:** 40 minutes to read, 5 seconds to run.
 #
-# Whoever fine-tunes for the first time asks the same questions: which rate, which rank, which layers, dropout or not?
-# Most answers on the web are one person's habit. Here each question is asked three times, of three tasks that have
+# Everyone who fine-tunes for the first time asks the same questions: which rate, which rank, which layers, dropout or
+# not? Most answers on the web are one person's habit. Here each question is asked three times, of three tasks that have
 # little in common, and each answer comes with the spread of its seeds. Where the three disagree, you see that there is
 # no rule, and that is an answer too.
 
@@ -442,9 +442,9 @@ assert compare("films", "decay", "λ 0.001", "λ 0")[0] < -0.5
 #
 # ## Batch size
 #
-# A larger batch makes a gradient less noisy and a step dearer. People have found LoRA less tolerant of large batches
-# than full fine-tuning. Here the number of steps is fixed, so a run with batches of 64 sees sixteen times as many
-# examples as one with batches of 4.
+# A larger batch makes a gradient less noisy and a step more expensive. People have found LoRA less tolerant of large
+# batches than full fine-tuning. Here the number of steps is fixed, so a run with batches of 64 sees sixteen times as
+# many examples as one with batches of 4.
 
 # %%
 show("batch")

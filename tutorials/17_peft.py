@@ -418,7 +418,7 @@ assert min(seen[title] for title in list(cases)[1:]) > 0.07 > 70 * seen["nothing
 # training, and is read as $s = 3 / \sqrt 2$ now. `read_peft` cannot notice that, and nobody can from the two files
 # alone: nothing in them is wrong. One check finds all four:
 #
-# > Publish an input and its output with every adapter. Whoever loads it computes the output and compares.
+# > Publish an input and its output with every adapter. Those who load it compute the output and compare.
 
 # %%
 for title, gap in published.items():

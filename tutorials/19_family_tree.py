@@ -11,7 +11,7 @@
 # **Before this:** [reach](11_reach.py), [the bake-off](13_bake_off.py) and [your own adapter](16_your_own_adapter.py).
 # **Time:** 45 minutes to read, 15 seconds to run.
 #
-# Whoever learns PEFT meets dozens of names, each with a paper in which it is ahead. Most are one line of algebra away
+# If you learn PEFT, you meet dozens of names, each with a paper in which it is ahead. Most are one line of algebra away
 # from an adapter that you know. This library has fourteen of them in `minilora/family`, one screen each. All keep the
 # promises of [lesson 16](16_your_own_adapter.py) (PiSSA breaks one, since it replaces $W$; RandLoRA one, since its
 # terms side by side are as large as $W$), and agree with Hugging Face PEFT's own classes where it has them. The [page

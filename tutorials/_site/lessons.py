@@ -76,12 +76,17 @@ def numbered_title(script):
     return f"{number_of(script)}. {short_title(script)}"
 
 
-def contents():
-    """The list of lessons for the start page, and the toctree that the side bar shows."""
-    rows, entries = ["| | lesson | |", "|---|---|---|"], []
+def table(needs):
+    """The lessons as the start page lists them. needs: {"02_name": lessons that it builds on}."""
+    rows = ["| | lesson | | builds on |", "|---|---|---|---|"]
     for script in lesson_files():
         head, _, rest = title_of(text_of(script)).partition(": ")
-        rows.append(f"| {number_of(script)} | [{head}]({script.name}) | {rest} |")
-        entries.append(f"{numbered_title(script)} <{script.stem}>")
-    tree = ["```{toctree}", ":caption: Lessons", ":hidden:", "", *entries, "```"]
-    return "\n".join([*rows, "", *tree])
+        numbers = ", ".join(str(int(one[:2])) for one in needs[script.stem])
+        rows.append(f"| {number_of(script)} | [{head}]({script.name}) | {rest} | {numbers} |")
+    return "\n".join(rows)
+
+
+def contents():
+    """The toctree of the lessons, which the side bar shows."""
+    entries = [f"{numbered_title(script)} <{script.stem}>" for script in lesson_files()]
+    return "\n".join(["```{toctree}", ":caption: Lessons", ":hidden:", "", *entries, "```"])

@@ -76,5 +76,6 @@ def draw_map(lessons, titles):
 
 
 def start_page(lessons, titles):
-    """The picture as MyST for the start page."""
-    return f"```{{raw}} html\n{draw_map(lessons, titles)}\n```"
+    """The picture as MyST for the start page, with a line that explains it."""
+    explained = "An arrow leads from a lesson to those that build on it."
+    return f"{explained}\n\n```{{raw}} html\n{draw_map(lessons, titles)}\n```"
