@@ -69,7 +69,8 @@ assert {method.lr for method in built_in} == {3e-3, 1e-2, 3e-2}
 # %% [markdown]
 # **Your method here.** Leave the next cell as it is, and the page is about the adapters of this library. Append a
 # `Method` to the list, and every comparison of all methods below has it too. With the class `DoRA` of [lesson
-# 16](16_your_own_adapter.py) in a file `mine.py` beside this one, that is
+# 16](16_your_own_adapter.py) in a file `mine.py` beside this one, below the imports that it needs
+# (`import autograd.numpy as np` is one), that is
 #
 # ```
 # from mine import DoRA
@@ -188,8 +189,9 @@ methods = [*by_name.values(), *mine]
 # Answer (c). With fewer steps each has to go further. At the rate for 400 steps LoRA $r=4$ would lose about three
 # points in the mean, as much as many differences on this page. So it gets the rate 3e-2 here. For the other eleven
 # methods the same search takes some minutes, so it is not part of this page. `choose_lr(method, mean_accuracy)` found
-# the rates that they have in `METHODS`; for four of them another rate was within 0.3 points of the best. If the best
-# rate is at the edge, as 3e-2 is here, pass more `rates`. (1e-1 was far too high for LoRA.)
+# the rates that they have in `METHODS`; for four of them another rate was within 0.3 points of the best, and on another
+# machine it found 1e-2 for HRA $r=8$, by 0.4 points. If the best rate is at the edge, as 3e-2 is here, pass more
+# `rates`. (1e-1 was far too high for LoRA.)
 #
 # ## What each method learns
 #
@@ -418,7 +420,7 @@ panels[1, 1].set(title="text", xlabel="bits on code", ylabel="bits on prose")
 panels[1, 1].invert_xaxis()
 panels[1, 1].invert_yaxis()
 figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-# alt: Four panels, new task right, old task up. Source accuracy is about 95 % for lighting, 43 to 74 % for Fraktur, 8 to 42 % for rotated letters; on text full fine-tuning gains and loses most.
+# alt: Four panels, new task right, old task up. Source accuracy is about 95 % for lighting, about 40 to 75 % for Fraktur, 5 to 45 % for rotated letters; on text full fine-tuning gains and loses most.
 plt.show()
 
 # %%
@@ -523,7 +525,7 @@ for seed in range(SEEDS):
     at_old_rate.append(accuracy(mlp(weights, images), labels))
 lead = compare(a, 100 * np.array(at_old_rate))
 print(f"with the rate 1e-2 for LoRA: mean {lead[0]:.1f}, paired error {lead[1]:.2f}: {lead[2]}")
-assert lead[0] > 1 and abs(mean) < 3
+assert lead[0] > 2 * lead[1] and mean < 2 * paired
 ratios = []
 for name in tests:
     for i, one in enumerate(CHOSEN):
@@ -535,8 +537,9 @@ print(f"paired / independent error, median of all {len(ratios)} pairs: {np.media
 assert 0.75 < np.median(ratios) < 1.15
 
 # %% [markdown]
-# On Fraktur the two cannot be told apart: the mean is within two errors of zero. And look at the line after it. With
-# the rate that LoRA had for 400 steps, HRA would be clearly ahead. So a learning rate alone can decide a verdict.
+# On Fraktur HRA is not ahead. Whether it is behind or cannot be told apart depends on the machine, for the accuracies
+# that rounding can change move this small mean. And look at the line after it. With the rate that LoRA had for 400
+# steps, HRA would be clearly ahead. So a learning rate alone can decide a verdict.
 #
 # For pairing the answer is (b). Over the seeds, two methods go up and down almost independently. Pairing costs a few
 # degrees of freedom, four in place of eight, and is right whatever the correlation is. So we keep it.
@@ -644,8 +647,8 @@ print(f"  {'text':<9} prose bits  {mean:+.2f} ± {error:.2f}   {verdict}")
 #   points on Fraktur, and far behind on rotated letters after so few steps. At equal parameter counts it is level with
 #   LoRA under uneven light, a little ahead on Fraktur, and behind on rotated letters and on text.
 # - **LoRA on par with full fine-tuning**: under uneven light, at $r=16$. On Fraktur and on rotated letters it is a
-#   point or two behind, and on text by about a fifth of what full fine-tuning gains. On letters full fine-tuning trains
-#   nearly five times as many parameters.
+#   point or two behind, and on text by a sixth to a fifth of what full fine-tuning gains. On letters full fine-tuning
+#   trains nearly five times as many parameters.
 # - **Adapters beat the head**: not everywhere. On Fraktur the head alone, with fewer parameters, does better than LoRA
 #   with $r=4$ in 180 steps. Under uneven light it is far behind, perhaps because the features that reach it are
 #   disturbed already.

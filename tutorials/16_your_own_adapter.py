@@ -226,7 +226,7 @@ plt.show()
 # |---|---|---|
 # | P1 | untrained, it changes nothing | a start that is not zero, a length computed otherwise than in `merge` |
 # | P2 | `forward` and `merge` compute the same map | a wrong formula in either |
-# | P3 | gradients agree with finite differences | `getval`, or `np.linalg.norm` with `axis` (autograd errs silently) |
+# | P3 | gradients agree with finite differences | `getval`, or `np.linalg.norm` with `keepdims` (autograd's gradient is wrong, silently) |
 # | P4 | every trainable array gets a gradient | an array that `forward` does not use |
 # | P5 | training changes `params` and nothing else | `frozen["…"] += …` |
 # | P8 | float32 in, float32 out | `np.sqrt(64)`, `np.eye(n)`, `np.mean` without care |

@@ -352,9 +352,10 @@ for title, (adapter, key) in candidates.items():
 # %% [markdown]
 # Answer (c). What is lost is what made the two special. SBoRA's fixed matrix of zeros and ones is in the file as if it
 # had been trained. CondLoRA's one pair of matrices becomes an $A$ and a $B$ for each layer. Read again, they are LoRA,
-# and training goes on as LoRA. Of an update of full rank (DoRA, OFT, LoKr or SHiRA of [lesson 19](19_family_tree.py))
-# only the nearest LoRA can be stored, `best_lora(W, merged, rank)` of `minilora.theorems.reachable`; [lesson
-# 1](01_one_matrix.py) measures what such a cut keeps.
+# and training goes on as LoRA. Of an update whose rank is higher than a LoRA file should have (DoRA, OFT, SHiRA, LoHa
+# or LoKr of [lesson 19](19_family_tree.py)) only the nearest LoRA of that rank can be stored,
+# `best_lora(W, merged, rank)` of `minilora.theorems.reachable`; [lesson 1](01_one_matrix.py) measures what such a cut
+# keeps.
 #
 # ## It loads without an error. Is it right?
 #

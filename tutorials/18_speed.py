@@ -13,9 +13,10 @@
 # **Time:** 45 minutes to read, about 10 seconds to run.
 #
 # An adapter has few trainable parameters, and yet its loss and gradient take more than half of the time that those of
-# full fine-tuning take ([lesson 3](03_counting.py)). Where does the time go? Into three things: arithmetic on the
-# frozen matrices, which nobody can avoid; arithmetic in the wrong order or in the wrong precision; and Python, which
-# does the bookkeeping for the gradient. This lesson separates them.
+# full fine-tuning take in the network of [lesson 3](03_counting.py), whose matrices are 512 wide, and in a small
+# network even longer than those (the last column of the [family's page](family.md)). Where does the time go? Into three
+# things: arithmetic on the frozen matrices, which nobody can avoid; arithmetic in the wrong order or in the wrong
+# precision; and Python, which does the bookkeeping for the gradient. This lesson separates them.
 
 # %%
 from minilora.cli.lesson import BLUE, GREY, ORANGE, start_lesson
@@ -500,14 +501,15 @@ for cell, first, second, forced in (
     assert np.allclose(found, [first, second, forced], atol=0.006)
 
 # %% [markdown]
-# Nearest is (b), most clearly in the MLP. There PyTorch too does bookkeeping, in layers of C++ and Python that are made
-# for large models, and a short tape in NumPy is ahead. In a Transformer, which has many parts between its matrices,
-# PyTorch makes up for that: each part is one function in C++. Where the matrices are large, both wait for the same
-# products, and it is the kernels that are compared. On the first machine the ratio of LoRA is 0.92 in the largest MLP
-# and 0.97 in a large Transformer, on the second 0.98 and 1.28. And on the same processor, with a kernel for another
-# family of processors, it is 1.33 and 1.74. So a ratio without the name of the kernel says little.
+# In the MLP it is (b); in the Transformer small matrices are no advantage. In the MLP PyTorch too does bookkeeping, in
+# layers of C++ and Python that are made for large models, and a short tape in NumPy is ahead. In a Transformer, which
+# has many parts between its matrices, PyTorch makes up for that: each part is one function in C++. Where the matrices
+# are large, both wait for the same products, and it is the kernels that are compared. On the first machine the ratio of
+# LoRA is 0.92 in the largest MLP and 0.97 in a large Transformer, on the second 0.98 and 1.28 (with a later release of
+# PyTorch, so not for the processor alone). And on the same processor, with a kernel for another family of processors,
+# it is 1.33 and 1.74. So a ratio without the name of the kernel says little.
 #
-# CondLoRA, which computes its $A$ and $B$ from $W$, can take longer than LoRA. In the MLP, the columns of HRA say less
+# CondLoRA, which computes its $A$ and $B$ from $W$, can take longer than LoRA. In the MLP, the column of HRA says less
 # about languages than about the difference between $d^3$ and $n d^2$: the larger $d$ is beside $n$, the smaller is the
 # ratio.
 #

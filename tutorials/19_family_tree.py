@@ -12,10 +12,11 @@
 # **Time:** 45 minutes to read, 15 seconds to run.
 #
 # If you learn PEFT, you meet dozens of names, each with a paper in which it is ahead. Most are one line of algebra away
-# from an adapter that you know. This library has fourteen of them in `minilora/family`, one screen each. All keep the
-# promises of [lesson 16](16_your_own_adapter.py) (PiSSA breaks one, since it replaces $W$; RandLoRA one, since its
-# terms side by side are as large as $W$), and agree with Hugging Face PEFT's own classes where it has them. The [page
-# of the family](family.md) lists what running each class shows. This lesson puts them in order, and then compares them.
+# from an adapter that you know. This library has fourteen of them in `minilora/family`, one screen each. All but
+# BitFit, which trains a bias and refuses a matrix, keep the promises of [lesson 16](16_your_own_adapter.py) (PiSSA
+# breaks one, since it replaces $W$; RandLoRA one, since its terms side by side are as large as $W$), and agree with
+# Hugging Face PEFT's own classes where it has them. The [page of the family](family.md) lists what running each class
+# shows. This lesson puts them in order, and then compares them.
 
 # %%
 from minilora.cli.lesson import BLUE, GREEN, GREY, ORANGE, start_lesson
@@ -547,10 +548,10 @@ assert ahead["fraktur"] == {"CondLoRA", "LoRA-XS", "DoRA"} and not ahead["lighti
 # %% [markdown]
 # Answer (b), but it is not the whole truth. Ten methods that train about as much come within 3 points of LoRA, whether
 # they add or multiply, at rank 4 or at full rank. By our rule (a mean paired difference of more than two standard
-# errors) one of the ten is ahead, strict HRA, four are behind, and five are level. If no two methods
-# differed, about two of twenty comparisons would get a word all the same. All that train less are about 6 points behind
-# or more. Strict HRA cannot start at $W$, and is ahead of HRA on all three kinds. Its lead over LoRA comes from rotated
-# letters: on Fraktur the two are level, and under uneven light it is behind.
+# errors) one of the ten is ahead, strict HRA, four are behind, and five are *level*: not told apart, which does not
+# mean equal. If no two methods differed, about two of twenty comparisons would get a word all the same. All that train
+# less are about 6 points behind or more. Strict HRA cannot start at $W$, and is ahead of HRA on all three kinds. Its
+# lead over LoRA comes from rotated letters: on Fraktur the two are level, and under uneven light it is behind.
 #
 # Four have as many parameters and are 5 to 26 points behind. LoRA-FA and the two SBoRA keep one random side of rank 8
 # for good. That alone does not explain it: by the lemmas above, a random mask of 8 entries in a row reaches no larger
@@ -767,10 +768,10 @@ plt.show()
 #
 # What to take home: a method that is new to you is probably a neighbour of one that you know; find out which factor it
 # freezes and what it shares. Give it the number of parameters of its rival, and a rate of its own. Begin with LoRA: at
-# equal numbers only strict HRA was ahead of it in the mean over the letters, and none was on films. On a single kind of
-# letters others were: HRA, OFT and RandLoRA on rotated ones, CondLoRA, LoRA-XS and DoRA on Fraktur. Choose another one
-# for what it keeps or costs: singular values (OFT, HRA), all but some entries (SBoRA, SHiRA), or a small file ((IA)³,
-# SVF, VeRA).
+# equal numbers only strict HRA was ahead of it in the mean over the letters, and none was on films. On rotated letters
+# HRA was ahead, too. (By our rule OFT and RandLoRA were as well, and CondLoRA, LoRA-XS and DoRA on Fraktur, but barely,
+# and of so many comparisons about five would be by chance.) Choose another one for what it keeps or costs: singular
+# values (OFT, HRA), all but some entries (SBoRA, SHiRA), or a small file ((IA)³, SVF, VeRA).
 #
 # ## Exercises
 #

@@ -2,9 +2,10 @@
 
     from minilora.family import DoRA
 
-Most are one line of algebra from LoRA or HRA. They keep the same promises (`pytest --adapter`), but
-for one of PiSSA's and one of RandLoRA's, which these state; and they agree with Hugging Face PEFT's
-own where it has them. Importing this package imports nothing else.
+Most are one line of algebra from LoRA or HRA. Those for matrices keep the same promises (`pytest
+--adapter`), but for one of PiSSA's and one of RandLoRA's, which these state; BitFit is for biases.
+They agree with Hugging Face PEFT's own where it has them. Importing this package imports nothing
+else.
 """
 
 from importlib import import_module

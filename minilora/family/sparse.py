@@ -17,7 +17,7 @@ class SHiRA:
     """SHiRA, W' = W + M with M at random entries: up to as many as LoRA of this rank trains.
 
     rank: r; each row of W gets ⌊r (d_out + d_in) / d_out⌋ entries, at most d_in. M has a high rank,
-    full in general if every column has an entry; two masks share about k / d_in of their entries.
+    at most the number of columns with an entry; two masks share about k / d_in of their entries.
 
     Bhardwaj et al., 2024, arXiv 2406.13175. Departures: their random mask may give one row more
     entries than another, and may be chosen by the size of weights or gradients.

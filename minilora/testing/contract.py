@@ -5,7 +5,7 @@
     P2   forward computes what the merged matrix computes
          Broken by a wrong formula in either, or by one that needs x to have two axes.
     P3   gradients for params and for x agree with finite differences
-         Broken by getval, by np.linalg.norm with an axis, by arithmetic that autograd does not see.
+         Broken by getval, by np.linalg.norm with keepdims, by arithmetic hidden from autograd.
     P4   every trainable array gets a gradient
          Broken by an array that forward does not use.
     P5   training changes params, and neither W, frozen nor the given params
