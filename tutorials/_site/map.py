@@ -7,7 +7,7 @@ there too. Lessons that need nothing stand at the top, each other one below all 
 import re
 from html import escape
 
-BOX = (244, 40)  # pixels
+BOX = (264, 40)  # pixels
 GAP = (18, 46)
 
 
