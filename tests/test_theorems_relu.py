@@ -695,11 +695,11 @@ def varies_where_a_unit_is_off(rng, weights, target, radius):
     return False
 
 
-@claim("A2.4", ZENG_LEE, "W_1 and b_1 both frozen: two inputs that they confuse")
+@claim("A2.4", ZENG_LEE, "first W and b both frozen: two inputs that they confuse")
 @given(seeds, st.integers(1, 2), st.integers(2, 8), st.sampled_from([10.0, 100.0]))
 def test_no_network_on_the_frozen_first_layer_is_the_target(seed, depth, width, radius):
-    """For D ≥ 2, invertible W_1 and a ball in which a first unit is off while the target varies:
-    error ≥ gap / 2.
+    """For D ≥ 2, an invertible first W and a ball in which a first unit is off while the target
+    varies: error ≥ gap / 2.
     """
     rng = np.random.default_rng(seed)
     weights, target = square_net(rng, well, depth + 1, width), square_net(rng, well, depth, width)
@@ -756,7 +756,7 @@ def test_the_witness_draws_a_thousand_times_unless_given(rng):
 
 
 def test_the_witness_asks_for_independent_rows(rng):
-    """With rank 3 of 4 in W_1 no step moves one pre-activation alone; just above it does."""
+    """With rank 3 of 4 in W_0 no step moves one pre-activation alone; just above it does."""
     weights, target = square_net(rng, well, 2, 4), square_net(rng, well, 1, 4)
     left, values, right = np.linalg.svd(weights["layers.0.W"])
     values[-1] = 0.0
@@ -767,11 +767,11 @@ def test_the_witness_asks_for_independent_rows(rng):
     witness(weights | {"layers.0.W": left * values @ right}, target, 100.0, rng=rng)
 
 
-@claim("A2.4", OURS, "W_1 frozen, b_1 tuned: rank(W̄ − ∏ W_l) on later layers is exact")
+@claim("A2.4", OURS, "first W frozen, its b tuned: rank(W̄ − ∏ W_l) on later layers is exact")
 @given(seeds, st.integers(2, 4), widths, radii)
 def test_the_first_bias_alone_will_do(seed, length, width, radius):
-    """A generic target of one layer, or of two whose second is the frozen one: ranks 0 for W_1 and
-    D, shared by the later layers of its run; W_1 is left alone.
+    """A generic target of one layer, or of two whose second is the frozen one: ranks 0 for the
+    first layer and D, shared by the later layers of its run; the first W is left alone.
     """
     rng = np.random.default_rng(seed)
     weights = square_net(rng, well, length, width)
@@ -788,7 +788,7 @@ def test_the_first_bias_alone_will_do(seed, length, width, radius):
 
 
 def test_the_network_of_the_witness_is_reached_by_its_first_bias(rng):
-    """2-2-16-2, where W_1 and b_1 frozen leave an error of about 1: with b_1 tuned, W_1 can stay
+    """2-2-16-2, where W_0 and b_0 frozen leave an error of about 1: with b_0 tuned, W_0 can stay
     frozen.
     """
     shapes = [(2, 2), (16, 2), (2, 16)]
@@ -827,8 +827,8 @@ def test_low_rank_everywhere_beats_the_last_layers_in_full(seed):
 @claim("A2.4", OURS, "frozen biases b > 0 can suffice: full rank on matrices alone is exact")
 @pytest.mark.parametrize("seed", range(20))
 def test_frozen_biases_that_lift_the_units_can_do(seed):
-    """Width 4, two layers, b_1 > 0 and b_2 frozen: W'_2 W'_1 = W̄ with W'_2 b_1 = b̄ − b_2, exact for
-    ‖x‖ ≤ min_j b_1j / ‖row j of W'_1‖.
+    """Width 4, two layers, b_0 > 0 and b_1 frozen: W'_1 W'_0 = W̄ with W'_1 b_0 = b̄ − b_1, exact for
+    ‖x‖ ≤ min_j b_0j / ‖row j of W'_0‖.
     """
     rng = np.random.default_rng(seed)
     weights, target = square_net(rng, well, 2, 4), square_net(rng, well, 1, 4)

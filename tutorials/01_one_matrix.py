@@ -395,10 +395,11 @@ assert {name: g.shape for name, g in grads.items()} == {name: W.shape for name, 
 # [*Adam*](glossary.md#adam) take a step. Adam keeps two running means for each parameter:
 # $m \leftarrow 0.9\, m + 0.1\, g$ of its gradient $g$, and $v \leftarrow 0.999\, v + 0.001\, g^2$ of the square. Both
 # start at zero, which makes them too small at first, so after step $t$ they are divided by $1 - 0.9^t$ and
-# $1 - 0.999^t$. Then the parameter moves by $-\eta\, m / \sqrt v$, with the learning rate $\eta$. So the size of a
-# gradient does not matter: in the first step, where $m = g$ and $v = g^2$, a parameter moves by the learning rate, and
-# later by less if its gradient keeps changing sign. The learning rate rises at first and then falls towards zero. There
-# is nothing else in `fit`: three steps by hand give bitwise identical weights.
+# $1 - 0.999^t$. Then the parameter moves by $-\eta\, m / (\sqrt v + \varepsilon)$, with the learning rate $\eta$ and a
+# tiny $\varepsilon$, so that a parameter without a gradient stays where it is. So the size of a gradient hardly
+# matters: in the first step, where these two become $g$ and $g^2$, a parameter moves by the learning rate, and later by
+# less if its gradient keeps changing sign. The learning rate rises at first and then falls towards zero. There is
+# nothing else in `fit`: three steps by hand give bitwise identical weights.
 
 # %%
 from minilora import adam, adam_start, fit, learning_rate

@@ -31,7 +31,8 @@ rng = np.random.default_rng(0)
 # Take one matrix, a frozen $W$, and data that a different matrix has made: $W$ plus a change of rank 3. The inputs are
 # drawn so that their entries are exactly uncorrelated and of mean square 1: `qr` makes the columns of $X$ orthogonal
 # and of length 1, and the factor $\sqrt n$ gives $X^\top X = n I$. The error on an input $x$ is $(s B A - \Delta)\, x$,
-# with $\Delta$ the wanted change, and the mean of $x x^\top$ is $I$. So half the mean squared error, the loss below, is
+# with $\Delta$ the wanted change, and the mean of $x x^\top$ is $I$, so that the mean of $\lVert M x \rVert^2$ is
+# $\lVert M \rVert_F^2$ for every matrix $M$. So half the mean squared error, the loss below, is
 # $\tfrac12 \lVert s B A - \Delta \rVert_F^2$, and you know from lesson 1 what each rank can reach.
 
 # %%
@@ -77,8 +78,8 @@ assert np.isclose(loss(A, B), 0.5 * np.sum((B @ A - change) ** 2))
 # $$\frac{\partial L}{\partial B} = s \, G A^\top, \qquad \frac{\partial L}{\partial A} = s \, B^\top G. \tag{2}$$
 #
 # For this loss $G = \tfrac1n \sum \delta x^\top$, with the vector $\delta = W' x - y$, the error on one input $x$: if
-# $W'$ moves by $dW'$, half the squared error on it moves by $\delta^\top dW' x$. So here is LoRA's backward pass by
-# hand, and autograd agrees.
+# $W'$ moves by $dW'$, half the squared error on it moves by $\delta^\top dW' x$. So here are LoRA's gradients by hand,
+# and autograd agrees.
 
 # %%
 from autograd import grad
@@ -426,8 +427,9 @@ for rank in (1, 4, 16, 64):
 # \text{Adam: } \ \mathbb{E}\,\Delta W_i = - \eta\, s\, r \sqrt{\frac{2}{\pi\, d_{in}}}\, \frac{g_i}{\lVert g_i \rVert}.
 # \tag{5}$$
 #
-# This mean is what lowers the loss at first. Around it there is a random part. It grows only like $\sqrt r$, and as
-# long as $r$ is far below $d_{in}$, it is the larger of the two.
+# This mean is what lowers the loss at first. Around it there is a random part, a sum of $r$ independent terms of mean
+# zero. It grows only like $\sqrt r$, and as long as $r$ is far below $d_{in}$, it is the larger of the two; but on
+# average it changes the loss, to first order, by nothing.
 #
 # So if the pace of the first step is to be the same at all ranks, Adam needs $s \propto 1/r$, and gradient descent
 # needs $s \propto 1/\sqrt r$. LoRA's choice $s = \alpha / r$ is the first; the second is known as

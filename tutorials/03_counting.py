@@ -234,13 +234,15 @@ assert round(base16 + small, 1) == 17.0 and round(base4 + small, 1) == 6.6
 #
 # ## Memory: activations
 #
-# The rule (2) forgets a part. To send a gradient backwards, one needs what the forward pass computed: the
-# [*activations*](glossary.md#activations). In this library autograd keeps them. It calls the function with a *box*
-# around each array. Every operation on a box computes its result and writes one note: which boxes it used, and how to
-# send a gradient back to them. (In autograd's code a note is a *node*, and `vjp` is its way to send a gradient back.)
-# These notes are the [*tape*](glossary.md#tape-node). The gradient is what arrives at the start when you send a 1
-# backwards through all notes, the last one first: that is the chain rule. Here are the three notes of one small
-# function.
+# The rule (2) forgets a part. To compute a gradient, one goes through the operations twice: *forward*, from the
+# parameters to the loss, and *backward*, from the loss to the parameters. On the way back each operation gets the
+# gradient of the loss for its result, and computes from it the gradient for what it used: it *sends the gradient back*.
+# For that it needs numbers of the forward pass: the [*activations*](glossary.md#activations). In this library autograd
+# keeps them. It calls the function with a *box* around each array. Every operation on a box computes its result and
+# writes one note: which boxes it used, and how to send a gradient back to them. (In autograd's code a note is a *node*,
+# and `vjp` is its way to send a gradient back.) These notes are the [*tape*](glossary.md#tape-node). The gradient is
+# what arrives at the start when you send a 1 backwards through all notes, the last one first: that is the chain rule.
+# Here are the three notes of one small function.
 
 # %%
 from autograd import grad
@@ -253,7 +255,7 @@ with trace_stack.new_trace() as trace:
     end = np.sum(np.tanh(2.0 * box))
 sent = 1.0
 for node, operation in zip(toposort(end._node), ("sum", "tanh", "2 ·")):
-    (sent,) = node.vjp(sent)  # each of these operations has one parent, so it sends one gradient
+    (sent,) = node.vjp(sent)  # each of these operations used one box, so it sends one gradient
     print(f"{operation:4} sends back {sent}")
 assert np.array_equal(sent, grad(lambda x: np.sum(np.tanh(2.0 * x)))(start))
 
@@ -296,10 +298,11 @@ assert kept["LoRA, last two layers"] < 0.45 * kept["full"]
 
 # %% [markdown]
 # (c), and thin ones of $r$ numbers in addition. To pass gradients on, the tape has to know where the input of each ReLU
-# was positive, and the gradient for $A$ needs the layer's input. Only if no early layer has an adapter is there nothing
-# to keep for the early layers, as the last row shows. (It counts three activations for two layers: one more is kept at
-# the loss. With all eight layers it is 8 and not 9, because the first layer's input is the data, which was there
-# before.)
+# was positive, and the gradient for $A$ needs the layer's input. (One array serves for both: the output of a ReLU is
+# positive where its input was, and it is the next layer's input.) Only if no early layer has an adapter is there
+# nothing to keep for the early layers, as the last row shows. (It counts three activations for two layers: one more is
+# kept at the loss. With all eight layers it is 8 and not 9, because the first layer's input is the data, which was
+# there before.)
 #
 # For LLaMA 3, count what one layer keeps for one token. Six vectors of width $d$: the inputs of the two RMSNorms, their
 # outputs, q, and the output of the attention. k and v. And three of the MLP's hidden width: gate, up, and their

@@ -492,10 +492,10 @@ for name, half in zip(adapted, halves):
 # alone. The reason: *weights in disjoint regions still meet in the activations*. In each layer the second task's
 # columns add to the outputs, also for the first task's inputs, and the next layer gets vectors that the first task was
 # not trained on. For one layer there is an exact statement, and it is a small one: task 2 does not disturb an input $x$
-# if $x$ is zero at task 2's columns. The inner product $\langle \Delta W_1, \Delta W_2 \rangle$, the sum of the
-# products of their entries, is exactly zero here. And no entry is changed by both tasks, so there is nothing to do for
-# a method such as TIES ([Yadav et al., 2023](https://arxiv.org/abs/2306.01708)), which sets small changes to zero and,
-# where the signs of several updates disagree, keeps those of one sign only. So neither is enough to keep two tasks
+# if $x$ is zero at task 2's columns. Two signs that people look for are both there: the inner product
+# $\langle \Delta W_1, \Delta W_2 \rangle$, the sum of the products of the entries, is exactly zero, and no entry is
+# changed by both tasks. (So a method such as TIES, [Yadav et al., 2023](https://arxiv.org/abs/2306.01708), which
+# settles conflicts where the signs of two updates disagree, has nothing to do.) Neither is enough to keep two tasks
 # apart.
 
 # %%

@@ -34,10 +34,10 @@ rng = np.random.default_rng(0)
 # should lie close together where such draws are many. [NF4](glossary.md#nf4) ("normal float", [Dettmers et al.,
 # 2023](https://arxiv.org/abs/2305.14314)) takes [*quantiles*](glossary.md#quantile) of the normal distribution: the
 # quantile of probability $p$ is the number that a draw falls below with probability $p$. At equal steps of probability
-# on either side it takes seven quantiles below 0, the zero itself, and eight above. (A zero of its own is useful, and
-# it leaves an odd number of others.) All are divided by the largest, so that they span $[-1, 1]$. These 16 numbers are
-# the [*levels*](glossary.md#level). (The quantile of probability 1 is infinite. They stop a little before it, at the
-# number `last` in the code, which the authors chose.)
+# on either side (longer ones below 0) it takes seven quantiles below 0, the zero itself, and eight above. (A zero of
+# its own is useful, and it leaves an odd number of others.) All are divided by the largest, so that they span
+# $[-1, 1]$. These 16 numbers are the [*levels*](glossary.md#level). (The quantile of probability 1 is infinite. They
+# stop a little before it, at the number `last` in the code, which the authors chose.)
 
 # %%
 from statistics import NormalDist
@@ -397,8 +397,8 @@ plt.show()
 #
 # ## What to keep after training
 #
-# There are four ways to keep what QLoRA or QSBoRA has trained. For a matrix of 4096 × 4096, with adapters of rank 32 in
-# float16:
+# There are four ways to keep what QLoRA or QSBoRA has trained, the first for either of them. For a matrix of 4096 ×
+# 4096, with adapters of rank 32 in float16:
 
 # %%
 d, rank = 4096, 32

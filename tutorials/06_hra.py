@@ -271,7 +271,7 @@ print("accuracy:", ", ".join(f"{name} {score(network, name):.1f} %" for name in 
 from minilora import fit, orthogonality_penalty
 
 
-def adapt(network, adapter, name, strength=0.0):
+def adapt(network, adapter, name, strength=0.0, steps=length.adapt_steps, lr=3e-2):
     """The adapted network, merged, and the trained params. `strength` is for the optional part."""
     attached = attach(network, {letters.HIDDEN: adapter}, rng=rng)
 
@@ -282,7 +282,7 @@ def adapt(network, adapter, name, strength=0.0):
             value = value + strength * sum(penalties)
         return value
 
-    how = {"rng": rng, "steps": length.adapt_steps, "batch": 64, "lr": 3e-2}
+    how = {"rng": rng, "steps": steps, "batch": 64, "lr": lr}
     params = fit(loss, attached.params, to_adapt[name], **how)
     return attached.merge(params), params
 
@@ -391,18 +391,18 @@ print(f"trained HRA, written as LoRA: {apart:.0e} apart")
 assert apart < 3e-6
 
 # %% [markdown]
-# HRA is not the only method that multiplies $W$ by an [orthogonal matrix](glossary.md#orthogonal-matrix). *OFT* ([Qiu
+# (This paragraph and its cell can be skipped.) HRA is not the only method that multiplies $W$ by an [orthogonal matrix](glossary.md#orthogonal-matrix). *OFT* ([Qiu
 # et al., 2023](https://arxiv.org/abs/2306.07280)) takes a block-diagonal one, with blocks of size $b$, each the
 # [*Cayley transform*](glossary.md#cayley-transform) $(I + S)(I - S)^{-1}$ of a trained $S$ with $S^{\mathsf T} = -S$.
 # That is $d_\text{in}(b - 1)/2$ trainable parameters. $S = 0$ gives the identity, so training can start there. But
-# entries of different blocks never mix, each step inverts the small matrices $I - S$, and $H - I$ is of full rank for
-# generic $S$ (and even $b$), so it is no LoRA of a low rank. (PEFT can put the first terms of Neumann's series,
-# $I + S + S^2 + \dots$, in place of the inverse. That is cheaper, and with the terms up to $S^4$ it makes
-# $H^{\mathsf T} H = I - S^{10}$: almost orthogonal while $\lVert S \rVert_2$ is small, and far from it once it is near
-# 1.) *BOFT* ([Liu et al., 2024](https://arxiv.org/abs/2311.06243)) multiplies several such matrices and permutes the
-# entries in between, like the steps of a fast Fourier transform, so that all entries mix. HRA mixes all entries from
-# the first reflection on, and moves only $r$ directions. The [page of the family](family.md) has what a step of each
-# costs, for a small network; [lesson 18](18_speed.py) has HRA's at larger widths.
+# entries of different blocks never mix, each step inverts the small matrices $I - S$, and $H - I = 2 S (I - S)^{-1}$
+# has the rank of $S$, which for even $b$ is full as a rule, so it is no LoRA of a low rank. (PEFT can put the first
+# terms of Neumann's series, $I + S + S^2 + \dots$, in place of the inverse. That is cheaper. The terms up to $S^4$ add
+# up to $(I - S)^{-1}(I - S^5)$, which makes $H^{\mathsf T} H = I - S^{10}$: almost orthogonal while $\lVert S \rVert_2$
+# is small, and far from it once it is near 1.) *BOFT* ([Liu et al., 2024](https://arxiv.org/abs/2311.06243)) multiplies
+# several such matrices and permutes the entries in between, so that all entries mix. HRA mixes all entries from the
+# first reflection on, and moves only $r$ directions. The [page of the family](family.md) has what a step of each costs,
+# for a small network; [lesson 18](18_speed.py) has HRA's at larger widths.
 
 # %%
 S = rng.standard_normal((3, 2, 2))
@@ -577,8 +577,28 @@ assert min(lead["rotated"]) > 0.5 and np.mean(lead["lighting"]) < -1
 
 # %% [markdown]
 # (a). HRA is ahead on rotated letters and behind under uneven light, by a few points in the mean. (The number after ±
-# is the standard deviation over the three networks.) What do the two domains ask for? You can see that without
-# training. Here is a letter in each of them, and three patterns.
+# is the standard deviation over the three networks.) But 200 steps are few. Train four times as long under uneven
+# light, at a third of the rate.
+
+# %%
+longer = {"steps": 4 * length.adapt_steps, "lr": 1e-2}
+ends = [
+    [score(adapt(network, adapter, "lighting", **longer)[0], "lighting") for network in networks]
+    for adapter in (HRA(8), LoRA(4))
+]
+gaps = np.subtract(*ends)
+print(
+    f"uneven light, 800 steps: HRA {np.mean(ends[0]):.1f} %, LoRA {np.mean(ends[1]):.1f} %,", end=""
+)
+print(f" difference {gaps.mean():+.1f} ± {gaps.std(ddof=1):.1f} points")
+assert gaps.mean() > np.mean(lead["lighting"]) + 1
+
+# %% [markdown]
+# Most of the gap under uneven light came from few steps at that rate. [Lesson 13](13_bake_off.py) compares the methods
+# with five seeds and a search for the rates.
+#
+# What do the two domains ask for? You can see that without training. Here is a letter in each of them, and three
+# patterns.
 
 # %%
 ramp = np.tile(np.linspace(-1, 1, 12), (12, 1))
@@ -622,9 +642,9 @@ assert abs(by_reflections - score(network, "sans")) < 2
 #
 # Uneven light is another kind of change: it *adds* three patterns to the image, in random amounts: a constant, a
 # left–right ramp, a top–bottom ramp. The remedy is to make $W$ blind to these three directions,
-# $W' = W(I - QQ^{\mathsf T})$, with a new $Q$: the three patterns, made orthonormal, in its columns. That is an update of rank 3:
-# LoRA can do it. (A letter has a share in these directions too, which is now lost. The bias gives back the share of the
-# mean letter.)
+# $W' = W(I - QQ^{\mathsf T})$, with a new $Q$: the three patterns, made orthonormal, in its columns. That is an update
+# of rank 3: LoRA can do it. (A letter has a share in these directions too, which is now lost. A new bias would give
+# back the share of the mean letter. None of these adapters has one, so both accuracies are below.)
 
 # %%
 Q, _ = np.linalg.qr(patterns)
@@ -632,19 +652,24 @@ mean_letter = to_adapt["sans"][0].mean(axis=0)
 bias, seen = network["layers.0.b"], Q @ (Q.T @ mean_letter)
 
 
-def score_in_uneven_light(first_layer):
-    """The accuracy with another first layer; the bias makes up for the mean letter's share."""
+def scores_in_uneven_light(first_layer):
+    """The accuracy with another first W alone, and with a bias for the mean letter's share too."""
     corrected = bias + (W0 - first_layer) @ seen
-    layer = {"layers.0.W": first_layer, "layers.0.b": corrected}
-    own = {name: array.astype(np.float32) for name, array in layer.items()}
-    return score(network | own, "lighting")
+    found = []
+    for own_bias in (bias, corrected):
+        layer = {"layers.0.W": first_layer, "layers.0.b": own_bias}
+        own = {name: array.astype(np.float32) for name, array in layer.items()}
+        found.append(score(network | own, "lighting"))
+    return found
 
 
 blind = LoRA(3).merge({"A": Q.T, "B": -W0 @ Q}, {"W": W0})
 assert np.abs(blind @ patterns).max() < 1e-10
-by_blindness = score_in_uneven_light(blind)
-print(f"LoRA of rank 3 in the first layer, no training: {by_blindness:.1f} % under uneven light")
-assert by_blindness > 90
+print(f"W itself: {score(network, 'lighting'):.1f} % under uneven light")
+by_blindness = scores_in_uneven_light(blind)
+line = "{} in the first layer, no training: {:.1f} %, with a new bias {:.1f} %"
+print(line.format("LoRA of rank 3", *by_blindness))
+assert by_blindness[0] > 75 and by_blindness[1] > 90
 
 # %% [markdown]
 # Can reflections do that? Not exactly: all singular values are kept, and $W$ has none that is 0. But it has small ones.
@@ -656,16 +681,17 @@ assert by_blindness > 90
 v = np.linalg.svd(W0)[2][-3:].T
 v, _ = np.linalg.qr(v - Q @ (Q.T @ v))
 exchanged = HRA(3, odd=True).merge({"U": Q - v}, {"W": W0})
-by_exchange = score_in_uneven_light(exchanged)
+by_exchange = scores_in_uneven_light(exchanged)
 sizes = [np.linalg.norm(first_layer @ Q) for first_layer in (W0, exchanged, blind)]
 print("what W, three reflections and LoRA let through: {:.2f}, {:.2f}, {:.0e}".format(*sizes))
-print(f"three reflections in the first layer, no training: {by_exchange:.1f} %")
+print(line.format("three reflections", *by_exchange))
 assert 0.02 * sizes[0] < sizes[1] < 0.2 * sizes[0]
-assert 80 < by_exchange < by_blindness - 2
+assert by_exchange[0] > 65 and by_exchange[1] > 80
+assert all(one < other - 2 for one, other in zip(by_exchange, by_blindness))
 
 # %% [markdown]
 # Nearly blind is not blind, and the reflections now show the rest of the network what $W$ overlooked before. So they
-# have a remedy against uneven light too, but not LoRA's.
+# have a remedy against uneven light too, but not LoRA's, and not as good a one.
 #
 # Last, a change that no number of reflections brings nearer: scale the rows of $W$, $T = DW$ with a positive diagonal
 # $D$. Multiply out:
@@ -810,8 +836,8 @@ assert np.abs(slope["U"]).max() < 1e-12
 # %% [markdown]
 # What does the penalty trade? Every reflection that is pushed away from all others has its full effect, so $H$ is
 # pushed away from the identity, towards $\lVert H - I\rVert_F = 2\sqrt 8 \approx 5.66$ by (5). You give up small
-# rotations. In return no two reflections cancel each other. (It is not that more parameters count: in the limit only
-# the span of the $u_i$ does.) Try values of $\lambda$ on the rotated letters, on the three networks.
+# rotations. In return no two reflections cancel each other. Try values of $\lambda$ on the rotated letters, on the
+# three networks.
 #
 # > **What do you expect?** Compared with $\lambda = 0$, the accuracy (a) is higher at both 0.1 and 1, (b) is the same
 # > at 0.1 and lower at 1, (c) is lower at both.

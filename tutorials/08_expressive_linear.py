@@ -234,8 +234,9 @@ assert np.isclose(misses[1] / misses[2], 100)
 # %% [markdown]
 # ## Any number of layers, any ranks
 #
-# For $L$ layers the recipe is the same, the earliest layer first. Write the $k$ largest singular triples of $E$ as
-# $E_k = Q\,C$ and give layer $l$ the columns $Q_l$ of $Q$ and the rows $C_l$ of $C$, $R_l$ of each. It solves
+# For $L$ layers the recipe is the same, the earliest layer first. Let the ranks add up to $k \le D$ (if they add up to
+# more, leave some unused). Write the $k$ largest singular triples of $E$ as $E_k = Q\,C$ and give layer $l$ the columns
+# $Q_l$ of $Q$ and the rows $C_l$ of $C$, $R_l$ of each. It solves
 #
 # $$\begin{aligned} S_l\, B_l &= Q_l, \cr A_l\, X_l &= C_l, \end{aligned} \tag{3}$$
 #
@@ -261,10 +262,11 @@ assert np.isclose(misses[1] / misses[2], 100)
 #   &= (w, 0) - C v = (0, \, -C_\ge v). \end{aligned}$$
 #
 # So $K$ takes something from the span of the earlier directions into the span of the others. With $QG$ and $G^{-1}C$,
-# $K$ becomes $G^{-1} K G$, and the two spans are those of the first columns of $G$ and of its other columns. $K$ times
-# the first columns spans no more dimensions than they do, so the two have at most $k$ dimensions together. Columns that
-# are drawn at random then meet it in 0 only, whatever the first ones are. Hence $C_\ge v = 0$, and $C_l v = 0$ is a
-# part of this. That proves 3, and with it 1. By the lemma, 2 follows. ∎
+# $K$ becomes $G^{-1} K G$. With $G_<$ for the first columns of $G$ and $G_\ge$ for its other columns, the line above
+# then says $K G_< w = -G_\ge C_\ge v$. The columns of $K G_<$ span no more dimensions than $G_<$ has columns, so with
+# those of $G_\ge$ they are at most $k$. Columns $G_\ge$ that are drawn at random then have only 0 in common with the
+# span of $K G_<$, whatever $G_<$ is, and are independent of each other. Hence $C_\ge v = 0$, and $C_l v = 0$ is a part
+# of this. That proves 3, and with it 1. By the lemma, 2 follows. ∎
 #
 # The paper has equal ranks, asks that all $P + E_r$ be invertible too, and takes the largest singular triples first;
 # any ranks and the random $G$ are ours. `adapt_product` starts from $G = I$, and if that fails and you gave it a random
@@ -332,9 +334,9 @@ plt.show()
 # (c). Left: the error drops to rounding at a rank of its own for each depth, at $R = 12$, $6$ and $3$. Right: plotted
 # against the *sum* of the ranks, all depths lie on one curve. Half the rank on twice the layers reaches the same error.
 #
-# This is a statement about rank, not about saving parameters: with $\sum R_l = D$, the adapters hold $\sum 2 D R_l = 2
-# D^2$ parameters, twice as many as the target itself has. What is saved in practice is saved at *smaller* ranks, where
-# a target is so near to the frozen network that a few singular values are most of $E$.
+# This is a statement about rank, not about saving parameters: with $\sum R_l = D$, the adapters hold
+# $\sum 2 D R_l = 2 D^2$ parameters, twice as many as the target itself has. What is saved in practice is saved at
+# *smaller* ranks, where a few singular values are most of $E$, or all of $E$ is small.
 #
 # The ranks need not be equal, and need not be where you expect them. Six in all, on three invertible layers, give the
 # same error however they are distributed. A layer without an adapter is no loss, as long as the others have its rank.
@@ -427,7 +429,7 @@ ends = {lr: np.max(curves[lr][-1, 1]) for lr in rates}
 assert min(ends, key=ends.get) == 0.3  # the worst start is best at the rate in the middle
 
 # %% [markdown]
-# (b). At the largest rate some starts diverge. In the first case all five arrive at a smaller one. In the second case
+# (b). At the largest rate most starts diverge. In the first case all five arrive at a smaller one. In the second case
 # they do not, not even at 0.3, the best of the three rates for the worst start. Are they stuck, or only slow? Four
 # times as many steps at this rate tell.
 
@@ -552,7 +554,8 @@ plt.show()
 # > **Lemma (obstacles).** Adapters of ranks $R_0, \dots, R_{L-1}$ with $P' = P + E_k$ exist only if for every $l$
 # >
 # > 1. $\mathrm{rank}(P + E_k) \le \mathrm{rank}(W_l) + R_l$,
-# > 2. $E_k$ leaves the range of $W_{L-1} \cdots W_l$ in at most $R_l + \dots + R_{L-1}$ directions,
+# > 2. $E_k$ leaves the range of $W_{L-1} \cdots W_l$ in at most $R_l + \dots + R_{L-1}$ directions (the rank of the part of
+# >    $E_k$ that is orthogonal to the range),
 # > 3. $E_k$ leaves the row space of $W_l \cdots W_0$ in at most $R_0 + \dots + R_l$ directions.
 #
 # **Proof.** A product has no more rank than a factor, and $W'_l$ has rank $\mathrm{rank}(W_l) + R_l$ at most: that is 1.

@@ -358,16 +358,18 @@ assert worst(attach(weights, {"*.b": Full()}, rng=rng).merge(found), disguised, 
 # > there be an input inside the ball at which all units of the target are on. Then $f = \bar f$ on the ball only if
 # > $\sum_l R_l \ge \mathrm{rank}(\bar W - \prod W_l)$.
 #
-# **Proof.** Near such an input $\bar f(x) = \bar W x + \bar b$. Where $f = \bar f$, the Jacobian of $f$ is $\bar W$: a
-# product of the $W'_l$ with 0 for the rows of all units that are off. It is invertible, so no unit is off, and
-# $\prod W'_l = \bar W$. The rest is the lower bound of [lesson 8](08_expressive_linear.py). ∎
+# **Proof.** Near such an input $\bar f(x) = \bar W x + \bar b$. If $f = \bar f$, then at almost every point nearby $f$
+# has a Jacobian, and it is $\bar W$: a product of the $W'_l$ with 0 for the rows of all units that are off. It is
+# invertible, so no unit is off, and $\prod W'_l = \bar W$. The rest is the lower bound of [lesson
+# 8](08_expressive_linear.py). ∎
 #
 # For targets of more layers we know no such bound.
 #
 # ## Below the sufficient rank
 #
-# With a smaller rank, run $i$ becomes the best approximation $M_i$ of $\bar W_i$ and misses it by a singular value,
-# $E_i = \sigma_{R |P_i| + 1}(\bar W_i - \prod W_l)$. Count the runs from 1.
+# With a smaller rank, run $i$ becomes the best approximation $M_i$ of $\bar W_i$ (lifted on a ball that holds its own
+# inputs, of radius $\rho_1 = \rho$ and then $\rho_{i+1} = \lVert M_i \rVert \rho_i + \lVert \bar b_i \rVert$) and
+# misses it by a singular value, $E_i = \sigma_{R |P_i| + 1}(\bar W_i - \prod W_l)$. Count the runs from 1.
 #
 # > **Lemma (error bounds).** On the ball, the error after run $i$ is at most $\delta_i$, and what the target computes
 # > there has at most the length $z_i$, with $\delta_0 = 0$, $z_0 = \rho$ and
@@ -593,9 +595,9 @@ plt.show()
 
 # %% [markdown]
 # All the orange part of the ball is pressed onto one line on the right, and $x$, $x'$ onto one point of it. Now three
-# rows, each with more of the first layer to train. First, train all that comes after the first layer in full, matrices
-# and biases, with 16 units in the middle. Second, train $b_0$ too, and give the later matrices rank 1 only, by
-# `relu_adapters` with a rank for each layer. Third, give $W_0$ an adapter as well.
+# experiments, a row of the table each. First, train all that comes after the first layer in full, matrices and biases,
+# with 16 units in the middle. Second, train $b_0$ too, and give the later matrices rank 1 only, by `relu_adapters` with
+# a rank for each layer. Third, give $W_0$ an adapter as well.
 #
 # > **What do you expect?** The error falls to rounding (a) in none of the three rows; (b) in the third one only; (c) in
 # > the second and the third one.
@@ -694,9 +696,9 @@ assert np.isclose(error, np.linalg.norm(np.ones(4)))
 
 # %% [markdown]
 # Real networks have biases, frozen ones. Can these replace trained ones? Sometimes. Let $b_0 > 0$ and $b_1$ be frozen,
-# and choose an invertible $W'_1$ with $W'_1 b_0 = \bar b - b_1$ and $W'_0 = W_1'^{-1} \bar W$. Then the frozen $b_0$
-# lifts the units, on a ball that is as large as it allows. (Here the change of $W_1$ has rank 1, that of $W_0$ full
-# rank.) What frozen biases and low rank can do together, we do not know.
+# and, if $\bar b \ne b_1$, choose an invertible $W'_1$ with $W'_1 b_0 = \bar b - b_1$ and $W'_0 = W_1'^{-1} \bar W$.
+# Then the frozen $b_0$ lifts the units, on a ball that is as large as it allows. (Here the change of $W_1$ has rank 1,
+# that of $W_0$ full rank.) What frozen biases and low rank can do together, we do not know.
 
 # %%
 weights, target = net(4, 4, 4), net(4, 4)

@@ -110,8 +110,8 @@ plt.show()
 # **Proof.** The scores are $k_j \cdot q_i = x_j^\top (W_K^\top W_Q)\, x_i$. The shares are plain numbers, so they
 # commute with the matrices: $a_i = (W_O W_V) \sum_j p_{ij} x_j$. ∎
 #
-# Call $W_Q, W_K$ and $W_V, W_O$ the two [*pairs*](glossary.md#pair). Put any invertible $G$ between the two matrices of
-# a pair and its inverse behind it, and nothing changes. (Physicists call this *gauge freedom*.)
+# Call $W_Q, W_K$ and $W_V, W_O$ the two [*pairs*](glossary.md#pair) of an attention. Put any invertible $G$ between the
+# two matrices of a pair and its inverse behind it, and nothing changes. (Physicists call this *gauge freedom*.)
 
 # %%
 G, H = matrix(D), matrix(D)
@@ -165,10 +165,11 @@ assert np.max(abs(new_q - Q_bar)) > 0.5
 #
 # ## The whole network
 #
-# The network of the theorem is as plain as possible. Each block has several [*heads*](glossary.md#head), each of them an attention with
-# four $D \times D$ matrices of its own, and adds up their outputs $a_i$. Then a *feed-forward part* treats every token
-# alone: $z_i = \mathrm{relu}(W_1 a_i + b_1)$ and $h_i = W_2 z_i + b_2$, and $h_i$ is the next block's $x_i$. At the end
-# $y_i = W_o h_i$. There is no residual path and no LayerNorm (they come in the last section).
+# The network of the theorem is as plain as possible. Each block has several [*heads*](glossary.md#head), each of them
+# an attention with four $D \times D$ matrices of its own, and adds up their outputs $a_i$. Then a *feed-forward part*
+# treats every token alone: $z_i = \mathrm{relu}(W_1 a_i + b_1)$ and $h_i = W_2 z_i + b_2$, and $h_i$ is the next
+# block's $x_i$. At the end $y_i = W_o h_i$. ($W_o$, `head.W` in the code, is one matrix for the whole network, and not
+# the $W_O$ of a head.) There is no residual path and no LayerNorm (they come in the last section).
 
 # %%
 from minilora import relu
@@ -231,7 +232,7 @@ assert apart > 1
 #   W'_O W'_V &= F\, \bar W_O \bar W_V\, C. \end{aligned} \tag{2}$$
 #
 # **The end.** After the last block there is one more pair, $W'_o W'_2 = \bar W_o \bar W_2$, and the last bias solves
-# $W'_o b'_2 = \bar W_o \bar b_2$.
+# $W'_o b'_2 = \bar W_o \bar b_2$ ($W'_o$ is invertible, as $W'_o W'_2$ is).
 #
 # > **Theorem (Zeng & Lee, 2023).** Let two plain networks have the same shape, and let all their matrices be invertible.
 # > Then adapters of rank $\lceil D/2 \rceil$ on $W_Q$, $W_K$, $W_V$, $W_O$ of every head, on the last $W_2$ and on
@@ -509,13 +510,13 @@ assert set(suffice.values()) == {0, 1} and len(few) == 10
 assert after < 1e-11 and before > 0.3
 
 # %% [markdown]
-# **Values and outputs.** For queries and keys of the first block $\lceil D/2 \rceil$ is needed when the target is
-# generic. For values and outputs it is not: the ReLU lets positive factors through, $\mathrm{relu}(t u) =
-# t\,\mathrm{relu}(u)$ for $t > 0$. So the target with $t \bar W_1$, $t \bar b_1$ and $\bar W_2 / t$ is the same
-# function, but for our construction another target: its $F$ is $t$ times as large. The gap $t\, F \bar W_O \bar W_V -
-# W_O W_V$ loses a rank when $t$ is an eigenvalue of $(F \bar W_O \bar W_V)^{-1} W_O W_V$. If one of these is positive,
-# and $D = 3$, then rank 1 on $W_V$ and $W_O$ suffices, where the theorem has rank 2. How often is that so, for one
-# block with one head?
+# **Values and outputs.** For queries and keys of the first block $\lceil D/2 \rceil$ is needed to reach the product,
+# when the target is generic. For values and outputs it is not: the ReLU lets positive factors through,
+# $\mathrm{relu}(t u) = t\,\mathrm{relu}(u)$ for $t > 0$. So the target with $t \bar W_1$, $t \bar b_1$ and
+# $\bar W_2 / t$ is the same function, but for our construction another target: its $F$ is $t$ times as large. The gap
+# $t\, F \bar W_O \bar W_V - W_O W_V$ loses a rank when $t$ is an eigenvalue of $(F \bar W_O \bar W_V)^{-1} W_O W_V$. If
+# one of these is positive, and $D = 3$, then rank 1 on $W_V$ and $W_O$ suffices, where the theorem has rank 2. How
+# often is that so, for one block with one head?
 
 # %%
 v, o = "blocks.0.heads.0.v.W", "blocks.0.heads.0.o.W"
@@ -606,10 +607,10 @@ kinds["pretrained"] = [
 kinds["a small change"] = [{name: nudged(W) for name, W in goal.items()} for goal in goals]
 
 # %% [markdown]
-# The construction is one line for each network. Training does all runs at once: every matrix gets axes for the kind
-# of frozen network, the pair of networks, and the rank. Adam treats every entry alone, so that no run feels the others.
-# An adapter of rank $R$ is one of rank 4 in which all rows of $A$ but $R$ start at 0. As $B$ starts at 0 too, these
-# rows get no gradient, and nor do their columns of $B$: they stay at 0.
+# The construction is one line for each network. Training does all runs at once: every matrix gets axes for the kind of
+# frozen network, the pair of networks, and the rank. Adam treats every entry alone, so that no run feels the others. An
+# adapter of rank $R$ is one of rank 4 in which all rows of $A$ but $R$ start at 0. As $B$ starts at 0 too, these rows
+# get no gradient, nor do their columns of $B$: they stay at 0.
 
 # %%
 shape = len(kinds), pairs, len(ranks)
@@ -705,7 +706,7 @@ assert 0.7 < in_pretrained[2] / in_random[2] < 1.2
 #   them, by less. The construction insists on $z = \bar z$ and on one goal for each pair, and that costs nothing
 #   only where all goals can be met.
 # - **What exists is not what training finds.** At rank 3 an exact solution exists, and 200 steps of Adam are far from
-#   it. With more steps they come nearer; try `steps=1000`.
+#   it (after a small change, nearer). With more steps they come nearer; try `steps=1000`.
 #
 # ## Where the theorem ends
 #
@@ -715,9 +716,10 @@ assert 0.7 < in_pretrained[2] / in_random[2] < 1.2
 # or ties several products to one pair, takes freedom away; then we can count what is left, and may find that **no
 # adapters exist**. One at a time.
 #
-# > **What do you expect?** For which of these parts is it *proved* below that no adapters of half the rank exist, for
-# > almost all targets? Residual path, LayerNorm, gated feed-forward part, rotated positions, stacked heads. (a) for all
-# > five; (b) for three of them, one with a further condition; (c) for none.
+# > **What do you expect?** For which of these parts is it shown below, by a proof or by counting dimensions for
+# > $D = 6$, that no adapters of half the rank exist, for almost all targets? Residual path, LayerNorm, gated
+# > feed-forward part, rotated positions, stacked heads. (a) for all five; (b) for three of them, two with a further
+# > condition; (c) for none.
 #
 # **A residual path** adds a part's input to its output, $x \leftarrow x + a$ and $x \leftarrow x + h$. It carries $x$
 # itself past the pairs, in its own basis, so that the construction must have $C = I$ and cannot keep $W_2$. Could other

@@ -137,26 +137,26 @@ print(f"HRA, one reflection: {distance(reached, W, T):.3f}")
 # HRA with an even $r$ has $\det Q = 1$. If $L R^\top$ has determinant $-1$, the nearest $Q$ with the other sign negates
 # the column of $L$ that belongs to the smallest $s_i$ (Kabsch, 1976; we do not prove this).
 #
-# For $r = d - 1$ every orthogonal $Q$ with this determinant is within reach too, so the formula is the same. For
-# $1 < r < d - 1$ we know none. `best_hra` then improves one reflection at a time, each by the lemma while the
-# others stay, for 50 rounds and from several starts. What it finds is good, but we cannot say that nothing is nearer.
-# Strict HRA has $Q = I - 2P$, with $P$ a projection on $r$ dimensions. It takes the $r$ lowest eigenvectors of $G +
-# G^\top$ at once (Fan, 1949).
+# For $r = d - 1$ every orthogonal $Q$ with determinant $(-1)^{d-1}$ is within reach, so the formula is the same. For
+# $1 < r < d - 1$ we know none. `best_hra` then improves one reflection at a time, each by the lemma while the others
+# stay, for 50 rounds and from several starts. What it finds is good, but we cannot say that nothing is nearer. Strict
+# HRA has $Q = I - 2P$, with $P$ a projection on $r$ dimensions. It takes the $r$ lowest eigenvectors of $G + G^\top$ at
+# once (Fan, 1949).
 #
 # CondLoRA stays inside the column space and the row space of $W$. Our $W$ is invertible, so both are everything. With
 # a single matrix, CondLoRA can then reach what LoRA can, and nothing else.
 #
 # ## Singular values only
 #
-# A last one, which is `SVF` of `minilora/family` ([lesson 19](19_family_tree.py)): keep all singular vectors of $W =
-# \sum_i \sigma_i u_i v_i^\top$ and train the singular values alone ([SVF](glossary.md#svf), *singular value
-# fine-tuning*). That is $d$ trainable parameters $s_i$:
+# A last one, which is `SVF` of `minilora/family` ([lesson 19](19_family_tree.py)): keep all singular vectors of
+# $W = \sum_i \sigma_i u_i v_i^\top$ and train the singular values alone, each times a factor, so that one that is 0
+# stays 0 ([SVF](glossary.md#svf), *singular value fine-tuning*). That is $d$ trainable parameters $s_i$:
 #
 # $$W' = \sum_i s_i\, u_i v_i^\top. \tag{3}$$
 #
-# It is the opposite of HRA, which keeps all singular values of $W$ and changes singular vectors.
+# It is the opposite of HRA, which keeps all singular values of $W$ and changes its right singular vectors.
 #
-# > **Lemma.** For a square $W$ the best choice is $s_i = u_i^\top T v_i$. It leaves
+# > **Lemma.** For a square, invertible $W$ the best choice is $s_i = u_i^\top T v_i$. It leaves
 # > $\text{distance}^2 = 1 - \sum_i (u_i^\top E v_i)^2 / \lVert E\rVert_F^2$.
 #
 # **Proof.** In the bases of the $u_i$ and the $v_i$, lengths are the same, $W'$ is diagonal, and $T$ has the entries
@@ -337,9 +337,9 @@ print("reached by none:", sorted(nobody))
 # others are far away with as many trainable parameters. Nobody wins everywhere, and some of the targets are reached by
 # none.
 #
-# The last column answers a question that is often asked: why should the singular values be enough? Only where the
-# change keeps all singular vectors of $W$ are they. On a generic change $d$ of $d^2$ directions are theirs, so that
-# they leave about $\sqrt{1 - 1/d} = 0.97$ of it. What speaks for them is that $d$ is so small a number.
+# The last column answers a question that is often asked: why should the singular values be enough? They are enough only
+# where the change keeps all singular vectors of $W$. On a generic change $d$ of $d^2$ directions are theirs, so that
+# they leave about $\sqrt{1 - 1/d} = 0.97$ of it. Their merit is that they are few.
 #
 # LoRA does not know *what kind* of rank 2 it needs, and pays for that in parameters:
 
@@ -505,7 +505,7 @@ assert np.linalg.eigvalsh(W.T @ T + T.T @ W)[0] > 0
 assert min(free["D W, rows are scaled"]) > 1 - 1e-9
 
 # %% [markdown]
-# Is it a virtue, because what the model knew is kept? All singular values are, and that is no promise about answers:
+# HRA keeps all singular values. Is that a virtue, because what the model knew is kept? It is no promise about answers:
 # in the table of the README the source accuracy of HRA is below those of LoRA and SBoRA-FA with as many trainable
 # parameters. (That is one seed. [Lesson 13](13_bake_off.py) looks closer.)
 #
@@ -532,9 +532,9 @@ assert np.allclose(reached, -W)  # at r = d strict HRA has no choice left: W' = 
 
 # %% [markdown]
 # (c). Every reflection is a full one: a vector becomes its negative. Strict HRA cannot use fewer than $r$ of them. The
-# $r$-th one changes the squared distance by four times the $r$-th eigenvalue of $(G + G^\top)/2$. Once the negative
-# eigenvalues are used up, each further reflection adds to the distance. (Not on all targets: exercise 1 has one on which
-# every reflection helps.)
+# $r$-th one changes $\lVert W' - T \rVert_F^2$ by four times the $r$-th eigenvalue of $(G + G^\top)/2$. Once the
+# negative eigenvalues are used up, each further reflection adds to the distance. (Not on all targets: exercise 1 has
+# one on which every reflection helps.)
 #
 # So more trainable parameters are not always more reach. Free HRA does not have the problem as long as the number stays
 # even (or odd): two equal vectors next to each other cancel, so it can always leave two reflections unused. One more
@@ -542,7 +542,7 @@ assert np.allclose(reached, -W)  # at r = d strict HRA has no choice left: W' = 
 #
 # ## Optional: an even or an odd number of reflections
 #
-# This section is about a detail that matters only when $r$ is near $d$. Take "everything rotated" once more, and the
+# HRA takes an even rank, unless you insist, and this section is about why. Take "everything rotated" once more, and the
 # same $Q$ with one reflection added, so that $\det Q = -1$. How many reflections reach the target?
 #
 # > **Lemma (parity).** A product $H$ of $r$ reflections has $\det H = (-1)^r$. If $\det H = -\det Q$ for an orthogonal
