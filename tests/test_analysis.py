@@ -596,6 +596,17 @@ def test_a_direction_outside_the_column_space_is_an_intruder(rng):
     assert intruder_dimensions(np.zeros((6, 4)), W, 4, 0.1).tolist() == [0, 1, 2, 3]
 
 
+def test_a_cosine_at_the_threshold_is_near_enough():
+    W = np.diag([3.0, 2.0, 1.0])
+    assert intruder_dimensions(W, W, 3, 1.0).size == 0
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (3, 3)])
+def test_matrices_of_other_shapes_are_not_compared(shape, rng):
+    with pytest.raises(ValueError, match=r"^W_adapted must have the shape \(4, 3\) of W, got"):
+        intruder_dimensions(rng.standard_normal((4, 3)), rng.standard_normal(shape), 1, 0.5)
+
+
 def test_all_vectors_of_a_tie_of_w_are_singular_vectors(rng):
     """σ = 2, 1, 1, 1: in the space of the ties no basis is better than another."""
     Q, V, G = orthonormal(rng, 4, 4), orthonormal(rng, 4, 4), orthonormal(rng, 3, 3)

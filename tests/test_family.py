@@ -8,6 +8,7 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 import pytest
+from support.watched import Watched
 from test_layout import code_lines
 
 import minilora.family as family
@@ -196,6 +197,74 @@ def test_randlora_has_bases_enough_for_full_rank(rng):
     assert np.linalg.matrix_rank(family.RandLoRA(2).merge(moved, frozen)) == 5
 
 
+# {(class, array): its scale for a W (d_out, d_in), rank r and LoKr's small factor (o, i)}; the
+# arrays that are drawn, with the root of their variance, and those of one value.
+DRAWN = {
+    ("LoRAFA", "A"): lambda d_out, d_in, r, i: d_in**-0.5,
+    ("VeRA", "A"): lambda d_out, d_in, r, i: d_in**-0.5,
+    ("VeRA", "B"): lambda d_out, d_in, r, i: r**-0.5,
+    ("RandLoRA", "A"): lambda d_out, d_in, r, i: min(d_out, d_in) ** -0.5,
+    ("RandLoRA", "B"): lambda d_out, d_in, r, i: r**-0.5,
+    ("LoHa", "A1"): lambda d_out, d_in, r, i: 1.0,
+    ("LoHa", "A2"): lambda d_out, d_in, r, i: 1.0,
+    ("LoHa", "B1"): lambda d_out, d_in, r, i: 0.1,
+    ("LoKr", "A"): lambda d_out, d_in, r, i: 1.0,
+    ("LoKr", "B"): lambda d_out, d_in, r, i: (i / d_in) ** 0.5,
+    ("DoRA", "A"): lambda d_out, d_in, r, i: d_in**-0.5,
+}
+CONSTANT = {
+    ("VeRA", "d"): lambda d_out, d_in: 0.1,
+    ("RandLoRA", "gamma"): lambda d_out, d_in: 1 / max(d_out, d_in),
+    ("IA3", "l"): lambda d_out, d_in: 1.0,
+    ("SVF", "z"): lambda d_out, d_in: 1.0,
+}
+NOT_SQUARE = [(64, 400), (400, 64)]
+
+
+@pytest.mark.parametrize("shape", NOT_SQUARE)
+@pytest.mark.parametrize(("name", "array"), DRAWN)
+def test_what_is_drawn_has_the_variance_of_the_docstring(name, array, shape, rng):
+    """Within 15 %, which is more than three deviations for the smallest array."""
+    params, frozen = getattr(family, name)(64).init(rng, np.ones(shape))
+    i = params["C"].shape[1] if name == "LoKr" else None
+    found = np.std((params | frozen)[array])
+    assert found == pytest.approx(DRAWN[name, array](*shape, 64, i), rel=0.15)
+
+
+@pytest.mark.parametrize("shape", NOT_SQUARE)
+@pytest.mark.parametrize(("name", "array"), CONSTANT)
+def test_what_is_not_drawn_starts_as_the_docstring_says(name, array, shape, rng):
+    cls = getattr(family, name)
+    adapter = cls(8) if "rank" in cls.__dataclass_fields__ else cls()
+    start = adapter.init(rng, rng.standard_normal(shape))[0][array]
+    assert np.all(start == CONSTANT[name, array](*shape))
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_no_two_arrays_are_drawn_alike(name, rng):
+    params, frozen = MADE[name].init(rng, rng.standard_normal((6, 6)))
+    arrays = [array for array in (params | frozen).values() if np.size(array) and np.ndim(array)]
+    drawn = [array for array in arrays if np.unique(array).size > 2]
+    for i, one in enumerate(drawn):
+        assert not any(np.array_equal(one, other) for other in drawn[:i])
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_forward_never_asks_for_the_matrix_of_a_weight(name, rng):
+    W = Watched(rng.standard_normal((6, 6)))
+    params, frozen = MADE[name].init(rng, W)
+    W.asked = 0
+    MADE[name].forward(params, frozen, rng.standard_normal((2, 6)))
+    assert W.asked == 0
+
+
+@pytest.mark.parametrize("size", [1e-8, 1e-4, 1e4])
+def test_dora_starts_at_w_however_short_its_rows_are(size, rng):
+    W = size * rng.standard_normal((4, 3))
+    adapter = family.DoRA(1)
+    np.testing.assert_allclose(adapter.merge(*adapter.init(rng, W)), W, rtol=1e-9)
+
+
 @pytest.mark.parametrize("name", family.__all__)
 def test_a_class_fits_on_a_screen_and_names_its_paper(name, tmp_path):
     cls = getattr(family, name)
@@ -215,6 +284,8 @@ def test_bitfit_trains_biases_and_refuses_a_matrix(rng):
     assert np.array_equal(merged["layers.0.W"], weights["layers.0.W"])
     with pytest.raises(ValueError, match=r"^W must be a bias \(d_out,\), got shape \(5, 4\)"):
         family.BitFit().init(rng, weights["layers.0.W"])
+    with pytest.raises(ValueError, match=r"^W must be a bias \(d_out,\), got shape \(2, 2, 2\)"):
+        family.BitFit().init(rng, np.zeros((2, 2, 2)))
 
 
 @pytest.mark.parametrize(

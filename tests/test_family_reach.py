@@ -109,6 +109,13 @@ def test_the_best_lora_xs(seed, d_out, d_in, data):
     within(no_nearer(rng, found, T), 1e-9)
 
 
+@pytest.mark.parametrize("size", [1e-8, 1e-3, 1e3])
+def test_the_best_ia3_takes_short_rows_for_what_they_are(size, rng):
+    W = size * rng.standard_normal((4, 3))
+    adapter, params, frozen = best_ia3(W, 2 * W)
+    np.testing.assert_allclose(adapter.merge(params, frozen), 2 * W, rtol=1e-9)
+
+
 @pytest.mark.parametrize("best", [best_ia3, best_svf])
 def test_a_target_of_another_shape_or_dtype_is_refused(best):
     W = np.ones((2, 3))

@@ -192,6 +192,14 @@ def test_softmax_is_a_distribution_over_the_allowed_keys(rng):
     np.testing.assert_allclose(ratio, np.exp(scores[..., 3, 1] - scores[..., 3, 2]))
 
 
+@pytest.mark.parametrize("allowed", [True, causal(3)])
+def test_softmax_leaves_the_scores_as_they_are(allowed, rng):
+    scores = rng.standard_normal((2, 3, 3))
+    kept = scores.copy()
+    softmax(scores, allowed)
+    np.testing.assert_array_equal(scores, kept)
+
+
 @pytest.mark.parametrize("masked", [-1e30, 0.0, 1e30])
 @pytest.mark.parametrize("size", [-1e30, 1e30])
 def test_softmax_survives_huge_scores(masked, size):
@@ -240,6 +248,8 @@ def test_the_gradient_of_cross_entropy_keeps_float32_whatever_it_is_multiplied_w
     _, three = value_and_grad(lambda z: 3.0 * cross_entropy(z, labels), logits)
     assert one.dtype == three.dtype == np.float32
     np.testing.assert_allclose(three, 3 * one, rtol=1e-6)
+    _, inside = autograd_value_and_grad(cross_entropy)(logits, labels)  # before any cast at the end
+    assert inside.dtype == np.float32
 
 
 COLUMNS = (slice(None), np.array([3, 1]))

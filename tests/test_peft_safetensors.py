@@ -286,6 +286,19 @@ def test_an_archive_that_is_cut_short_or_damaged_is_refused(tmp_path):
     assert same(read_safetensors(path), WHOLE)
 
 
+@pytest.mark.parametrize(("pieces", "fits"), [(4, True), (40, False)])
+def test_an_archive_may_unpack_to_ten_times_its_size(pieces, fits, rng, tmp_path):
+    """One piece of random numbers, which nothing compresses, again and again."""
+    arrays = {"x": np.tile(rng.standard_normal(1000), pieces)}
+    path = archive(tmp_path / "model.zip", {"model.safetensors": pack(arrays)})
+    times = len(pack(arrays)) / path.stat().st_size
+    if fits:
+        assert 3 < times < 10 and same(read_safetensors(path), arrays)
+    else:
+        assert 11 < times < 50
+        refused(path, "at most")
+
+
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 @pytest.mark.parametrize("declared", [None, 1000])
 def test_a_bomb_takes_no_memory(declared, compression, tmp_path):

@@ -215,6 +215,23 @@ def test_a_tied_embedding_is_read_if_both_of_its_names_have_the_same_array(rng, 
     assert len(read_peft(put(tmp_path, {}, ensure_weight_tying=True), weights).adapters) == 1
 
 
+@pytest.mark.parametrize("alike", [(0, slice(1)), (0,), (slice(-1),)], ids=["entry", "row", "rows"])
+def test_arrays_that_are_alike_in_part_are_not_tied(alike, rng, tmp_path):
+    """The first entry, the first row (of padding, say), or all rows but the last."""
+    one, other = rng.standard_normal((2, 7, 4))
+    other[alike] = one[alike]
+    weights = {**WEIGHTS, "embed.weight": one, "lm_head.weight": other}
+    tied = {"modules_to_save": ["embed"], "ensure_weight_tying": True}
+    attached = read_peft(put(tmp_path, {"embed.weight": 2 * one}, **tied), weights)
+    assert list(whole(attached)) == ["embed.weight"]
+
+
+def test_adapters_are_in_the_order_of_the_weights(tmp_path):
+    weights = {"layers.2.W": np.ones((3, 4)), "layers.2.b": np.ones(3), **WEIGHTS}
+    attached = read_peft(put(tmp_path, HEAD), weights)
+    assert list(attached.adapters) == ["layers.2.W", "layers.2.b", "layers.0.W"]
+
+
 def test_the_weight_below_an_adapter_may_be_in_the_file_if_it_is_the_same(tmp_path):
     """PEFT stores it for an adapted embedding, and for the head that is tied to it."""
     below = {"layers.0.base_layer.weight": WEIGHTS["layers.0.W"].astype(np.float32)}

@@ -1236,6 +1236,9 @@ def test_params_of_other_shapes_are_refused(rng):
             wrong = [own, good] if layer == 0 else [good, own]
             with pytest.raises(ValueError, match=rf"^params\[{layer}\]"):
                 add_adapters(Ws, wrong)
+    for letter in "AB":
+        with pytest.raises(ValueError, match=rf"^params\[1\]\['{letter}'\] must have shape"):
+            add_adapters(Ws, [good, {**good, letter: np.ones((5, 5))}])
 
 
 def test_any_weights_will_do(rng):

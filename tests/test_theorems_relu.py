@@ -368,6 +368,17 @@ def test_the_frozen_network_in_another_form_takes_no_rank(seed, widths, radius):
     within(worst(relu_mlp(bound, x), y), 1e-9 * max(1, np.max(y)))
 
 
+@pytest.mark.parametrize(("off", "matched"), [(1e-12, True), (1e-8, False)])
+def test_rows_are_multiples_of_each_other_to_ten_digits(off, matched, rng):
+    """Twice the frozen rows in another order, and a little off: above 1e-10 they stay in place."""
+    weights, target = square_net(rng, well, 2, 3), square_net(rng, well, 2, 3)
+    W = 2 * weights["layers.0.W"][[1, 2, 0]]
+    target["layers.0.W"] = W * (1 + off * rng.standard_normal(W.shape))
+    found = align_units(weights, target, (1, 1))["layers.0.W"]
+    expected = weights["layers.0.W"] if matched else target["layers.0.W"]
+    np.testing.assert_allclose(found, expected, rtol=1e-11 if matched else 0)
+
+
 def test_the_network_of_the_lesson_in_another_form_seems_to_take_rank(rng):
     """Four layers of width 6: the formula asks for full rank, for the aligned form for none."""
     weights = square_net(rng, well, 4, 6)

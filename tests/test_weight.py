@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from autograd.test_util import check_grads
 from support.draws import assert_normal
+from support.watched import Watched
 
 from minilora import HRA, CondLoRA, Full, HRAStrict, LoRA, SBoRAFA, SBoRAFB
 from minilora.adapters.scaling import alpha_over_sqrt_rank
@@ -41,6 +42,16 @@ class Plain:
 def as_trained(rng, tree):
     """Params perturbed as if trained."""
     return {key: moved(rng, own, size=0.3) for key, own in tree.items()}
+
+
+@every_map
+def test_forward_never_asks_for_the_matrix_of_a_weight(adapter, rng):
+    """An adapted one would be merged for it, a four-bit one unpacked, in every step."""
+    W = Watched(rng.standard_normal((6, 6)))
+    params, frozen = adapter.init(rng, W)
+    W.asked = 0
+    adapter.forward(params, frozen, rng.standard_normal((2, 6)))
+    assert W.asked == 0
 
 
 @pytest.mark.parametrize("upper", [Full(), *MAPS], ids=describe)

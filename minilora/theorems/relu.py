@@ -143,7 +143,7 @@ def _match_rows(W_bar, P):
     norms = np.linalg.norm(P, axis=1), np.linalg.norm(W_bar, axis=1)
     sizes = np.outer(*norms)
     apart = norms[1][:, None] * P[:, None] - norms[0][:, None, None] * W_bar
-    parallel = (np.linalg.norm(apart, axis=2) < 1e-10 * sizes) & (sizes > 0)
+    parallel = np.linalg.norm(apart, axis=2) < 1e-10 * sizes
     D_Pi = np.zeros((len(P), len(W_bar)))
     for place, unit in np.argwhere(parallel):
         if not (np.any(D_Pi[place]) or np.any(D_Pi[:, unit])):

@@ -15,4 +15,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('d_out**-0.5', 'd_in**-0.5'),
     ('most=min(d_out, d_in)', 'most=max(d_out, d_in)'),
     ('        check_scale(self)\n', '        pass\n'),
+    ('B = linear(frozen["W"], params["Theta_B"]).T', 'B = dense(frozen["W"]) @ params["Theta_B"].T'),
 ]  # fmt: skip

@@ -42,4 +42,6 @@ FAULTS = [  # (original, mutant)
     ('    check_count("the number of matrices", count, least=2)\n', ''),
     (' - count * i', ''),
     ('if np.min(values) < 0 or not np.any(values):', 'if not np.any(values):'),
+    ('axis=0) < threshold', 'axis=0) <= threshold'),
+    ('W_adapted.shape != W.shape', 'W_adapted.shape[0] != W.shape[0]'),
 ]  # fmt: skip

@@ -14,4 +14,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('change if change.shape == W.shape else change.T', 'change'),
     ('* frozen["A"] * params["gamma"][:, None]\n    right', '* frozen["A"]\n    right'),
     ('(right.T, left.T)', '(left, right)'),
+    ('A = normal(rng, (self.rank, d_in), d_in**-0.5, W.dtype)\n        return {"B"', 'A = normal(rng, (self.rank, d_in), d_out**-0.5, W.dtype)\n        return {"B"'),
+    ('B = normal(rng, (d_out, self.rank), self.rank**-0.5', 'B = normal(rng, (d_out, self.rank), d_out**-0.5'),
+    ('np.full((n, least), 1 / most', 'np.full((n, least), 1 / least'),
 ]  # fmt: skip

@@ -11,4 +11,6 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('np.sum(V * V, axis=1)', 'np.sum(V * V, axis=0)'),
     ('change = (params["z"] - 1.0) * frozen["sigma"]', 'change = params["z"] * frozen["sigma"]'),
     ('params["z"] * frozen["sigma"])) @', 'params["z"] + frozen["sigma"] - 1)) @'),
+    ('d_in**-0.5', 'self.rank**-0.5'),
+    ('getval(squares) > 0', 'getval(squares) > 1e-6'),
 ]  # fmt: skip

@@ -9,4 +9,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('np.kron(params["C"], params["B"] @ params["A"])', 'np.kron(params["B"] @ params["A"], params["C"])'),
     ('range(math.isqrt(n), 0, -1)', 'range(n, 0, -1)'),
     ('update = C @ linear', 'update = linear'),
+    ('B1 = normal(rng, (d_out, self.rank), 0.1', 'B1 = normal(rng, (d_out, self.rank), 0.01'),
+    ('(normal(rng, (self.rank, d_in), 1.0, W.dtype) for _ in range(2))', '[normal(rng, (self.rank, d_in), 1.0, W.dtype)] * 2'),
+    ('(i / d_in) ** 0.5', '(o / d_out) ** 0.5'),
 ]  # fmt: skip

@@ -10,4 +10,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('T @ frozen["Vt"].T', '(T - W) @ frozen["Vt"].T'),
     ('if T.shape != W.shape or', 'if'),
     ('most=int(np.linalg.matrix_rank(W))', 'most=min(W.shape)'),
+    ('rest = squares == 0', 'rest = squares < 1e-3'),
 ]  # fmt: skip

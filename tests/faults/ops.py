@@ -44,4 +44,6 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('[np.arange(n), labels]) / n', '[np.arange(n), labels])'),
     ('np.equal.outer(labels', 'np.greater.outer(labels'),
     ('return g / n * (', 'return g * ('),
+    ('powers = scores - np.max(scores, axis=-1, keepdims=True)', 'powers = scores\n    powers -= np.max(scores, axis=-1, keepdims=True)'),
+    ('np.equal.outer(labels, np.arange(classes))', 'np.equal.outer(labels, np.arange(classes)) * 1.0'),
 ]  # fmt: skip

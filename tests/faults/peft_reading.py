@@ -18,4 +18,6 @@ FAULTS = [  # (original, mutant)
     ('not all(np.all(np.isfinite(array))', 'not any(np.all(np.isfinite(array))'),
     ('any(path.endswith(modules) for path in owners)', 'any(path in modules for path in owners)'),
     ('    if bias != "all":\n', '    if bias == "all":\n'),
+    ('order = [name for name in weights if name in loaded]', 'order = list(loaded)'),
+    ('sha256(dense(W).tobytes())', 'sha256(dense(W)[0].tobytes())'),
 ]  # fmt: skip

@@ -27,4 +27,5 @@ FAULTS = [  # (original, mutant)
     ('code == "BOOL" and array.size and', 'code == "BOOL" and not array.size and'),
     ('(array.astype("<u4") << 16)', '(array.astype("<u4") << 15)'),
     ('if len(dict(pairs)) < len(pairs):', 'if len(dict(pairs)) < len(pairs) - 1:'),
+    ('_LARGEST = 10 ', '_LARGEST = 1000 '),
 ]  # fmt: skip

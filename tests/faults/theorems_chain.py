@@ -25,4 +25,5 @@ FAULTS = [  # (original, mutant)
     ('    check_network(name, network, _mlp_names)\n', ''),
     ('target - P, rounding)', 'target, rounding)'),
     ('rounding = 1e-10 *', 'rounding = 1e-3 *'),
+    ('check_array(f"{name}[\'B\']", own["B"]', 'check_array(f"{name}[\'A\']", own["B"]'),
 ]  # fmt: skip

@@ -31,4 +31,5 @@ FAULTS = [  # (original, mutant)
     # the same function, its units in other places
     ('D_Pi[place, unit] = norms[0][place] / norms[1][unit]', 'D_Pi[place, unit] = 1.0'),
     ('run.W_bar @ np.linalg.inv(inputs)', 'run.W_bar @ inputs.T'),
+    ('< 1e-10 * sizes', '< 1e-7 * sizes'),
 ]  # fmt: skip
