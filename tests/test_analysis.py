@@ -436,6 +436,7 @@ def test_random_subspaces_have_the_stated_mean_and_deviation(d, i, j, rng):
 
 
 def test_the_similarity_of_random_matrices_is_that_of_random_subspaces(rng):
+    assert random_similarity(2, 1, 1) == (0.5, 0.125**0.5)  # cos² of a uniform angle
     mean, deviation = random_similarity(8, 2, 3)
     phi = [subspace_similarity(*rng.standard_normal((2, 8, 5)), 2, 3) for _ in range(400)]
     assert abs(np.mean(phi) - mean) < 4 * deviation / math.sqrt(400)

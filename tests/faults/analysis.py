@@ -44,4 +44,5 @@ FAULTS = [  # (original, mutant)
     ('if np.min(values) < 0 or not np.any(values):', 'if not np.any(values):'),
     ('axis=0) < threshold', 'axis=0) <= threshold'),
     ('W_adapted.shape != W.shape', 'W_adapted.shape[0] != W.shape[0]'),
+    ('max(d - 1, 1)', 'max(d - 1, 2)'),
 ]  # fmt: skip
