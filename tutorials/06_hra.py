@@ -200,7 +200,7 @@ assert counts == [64 * 32 * 4096, 64 * 32 * (4096 + 4096)] == [8_388_608, 16_777
 # every angle between two rows, and its eigenvalues are the squares of the singular values of $W$ (and zeros, if $W$ has
 # more rows than columns). All of this is kept. So is anything that is computed from it, such as the [*hyperspherical
 # energy*](glossary.md#hyperspherical-energy), the sum of $1/\text{distance}$ over all pairs of rows at unit length: it
-# is small if the neurons respond to well separated directions. A whole family of methods, *orthogonal fine-tuning*, is
+# is small if the units respond to well separated directions. A whole family of methods, *orthogonal fine-tuning*, is
 # built on the argument that this arrangement holds what pretraining has learned, and so should be kept.
 
 # %%
@@ -391,18 +391,19 @@ print(f"trained HRA, written as LoRA: {apart:.0e} apart")
 assert apart < 3e-6
 
 # %% [markdown]
-# (This paragraph and its cell can be skipped.) HRA is not the only method that multiplies $W$ by an [orthogonal matrix](glossary.md#orthogonal-matrix). *OFT* ([Qiu
-# et al., 2023](https://arxiv.org/abs/2306.07280)) takes a block-diagonal one, with blocks of size $b$, each the
-# [*Cayley transform*](glossary.md#cayley-transform) $(I + S)(I - S)^{-1}$ of a trained $S$ with $S^{\mathsf T} = -S$.
-# That is $d_\text{in}(b - 1)/2$ trainable parameters. $S = 0$ gives the identity, so training can start there. But
-# entries of different blocks never mix, each step inverts the small matrices $I - S$, and $H - I = 2 S (I - S)^{-1}$
-# has the rank of $S$, which for even $b$ is full as a rule, so it is no LoRA of a low rank. (PEFT can put the first
-# terms of Neumann's series, $I + S + S^2 + \dots$, in place of the inverse. That is cheaper. The terms up to $S^4$ add
-# up to $(I - S)^{-1}(I - S^5)$, which makes $H^{\mathsf T} H = I - S^{10}$: almost orthogonal while $\lVert S \rVert_2$
-# is small, and far from it once it is near 1.) *BOFT* ([Liu et al., 2024](https://arxiv.org/abs/2311.06243)) multiplies
-# several such matrices and permutes the entries in between, so that all entries mix. HRA mixes all entries from the
-# first reflection on, and moves only $r$ directions. The [page of the family](family.md) has what a step of each costs,
-# for a small network; [lesson 18](18_speed.py) has HRA's at larger widths.
+# (You can skip this paragraph and its cell.) HRA is not the only method that multiplies $W$ by an [orthogonal
+# matrix](glossary.md#orthogonal-matrix). *OFT* ([Qiu et al., 2023](https://arxiv.org/abs/2306.07280)) takes a
+# block-diagonal one, with blocks of size $b$, each the [*Cayley transform*](glossary.md#cayley-transform)
+# $(I + S)(I - S)^{-1}$ of a trained $S$ with $S^{\mathsf T} = -S$. That is $d_\text{in}(b - 1)/2$ trainable parameters.
+# $S = 0$ gives the identity, so training can start there. But entries of different blocks never mix, each step inverts
+# the small matrices $I - S$, and $H - I = 2 S (I - S)^{-1}$ has the rank of $S$, which for even $b$ is full as a rule,
+# so it is no LoRA of a low rank. (PEFT can put the first terms of Neumann's series, $I + S + S^2 + \dots$, in place of
+# the inverse. That is cheaper. The terms up to $S^4$ add up to $(I - S)^{-1}(I - S^5)$, which makes
+# $H^{\mathsf T} H = I - S^{10}$: almost orthogonal while $\lVert S \rVert_2$ is small, and far from it once it is near
+# 1.) *BOFT* ([Liu et al., 2024](https://arxiv.org/abs/2311.06243)) multiplies several such matrices and permutes the
+# entries in between, so that all entries mix. HRA mixes all entries from the first reflection on, and moves only $r$
+# directions. The [page of the family](family.md) has what a step of each costs, for a small network; [lesson
+# 18](18_speed.py) has HRA's at larger widths.
 
 # %%
 S = rng.standard_normal((3, 2, 2))

@@ -367,9 +367,10 @@ assert worst(attach(weights, {"*.b": Full()}, rng=rng).merge(found), disguised, 
 #
 # ## Below the sufficient rank
 #
-# With a smaller rank, run $i$ becomes the best approximation $M_i$ of $\bar W_i$ (lifted on a ball that holds its own
-# inputs, of radius $\rho_1 = \rho$ and then $\rho_{i+1} = \lVert M_i \rVert \rho_i + \lVert \bar b_i \rVert$) and
-# misses it by a singular value, $E_i = \sigma_{R |P_i| + 1}(\bar W_i - \prod W_l)$. Count the runs from 1.
+# Count the runs from 1. With a smaller rank, run $i$ becomes the best approximation $M_i$ of $\bar W_i$, and misses it
+# by a singular value, $E_i = \sigma_{R |P_i| + 1}(\bar W_i - \prod W_l)$. It is lifted on a ball that holds its own
+# inputs. The radius is $\rho_1 = \rho$ for the first, and
+# $\rho_{i+1} = \lVert M_i \rVert \rho_i + \lVert \bar b_i \rVert$ for the others.
 #
 # > **Lemma (error bounds).** On the ball, the error after run $i$ is at most $\delta_i$, and what the target computes
 # > there has at most the length $z_i$, with $\delta_0 = 0$, $z_0 = \rho$ and

@@ -149,8 +149,8 @@ print(f"HRA, one reflection: {distance(reached, W, T):.3f}")
 # ## Singular values only
 #
 # A last one, which is `SVF` of `minilora/family` ([lesson 19](19_family_tree.py)): keep all singular vectors of
-# $W = \sum_i \sigma_i u_i v_i^\top$ and train the singular values alone, each times a factor, so that one that is 0
-# stays 0 ([SVF](glossary.md#svf), *singular value fine-tuning*). That is $d$ trainable parameters $s_i$:
+# $W = \sum_i \sigma_i u_i v_i^\top$ and train the singular values alone ([SVF](glossary.md#svf), *singular value
+# fine-tuning*; the class trains a factor for each, so one that is 0 stays 0). That is $d$ trainable parameters $s_i$:
 #
 # $$W' = \sum_i s_i\, u_i v_i^\top. \tag{3}$$
 #

@@ -537,9 +537,9 @@ print(f"paired / independent error, median of all {len(ratios)} pairs: {np.media
 assert 0.75 < np.median(ratios) < 1.15
 
 # %% [markdown]
-# On Fraktur HRA is not ahead. Whether it is behind or cannot be told apart depends on the machine, for the accuracies
-# that rounding can change move this small mean. And look at the line after it. With the rate that LoRA had for 400
-# steps, HRA would be clearly ahead. So a learning rate alone can decide a verdict.
+# On Fraktur HRA is not ahead. Whether it is behind or cannot be told apart depends on the machine: rounding differs,
+# and this mean is small. And look at the line after it. With the rate that LoRA had for 400 steps, HRA would be clearly
+# ahead. So a learning rate alone can decide a verdict.
 #
 # For pairing the answer is (b). Over the seeds, two methods go up and down almost independently. Pairing costs a few
 # degrees of freedom, four in place of eight, and is right whatever the correlation is. So we keep it.

@@ -337,10 +337,11 @@ assert abs(bits["all"]["related"] - bits["none"]["related"]) < 0.004
 
 # %% [markdown]
 # Answer (b): the error is 9.3 to 9.7 %, as for normal numbers. Quantising one kind of matrix moves the vectors by 3 %
-# (query) to 11 to 14 % (the feed-forward maps and the values); all 36 matrices together, by 24 %. Query and key suffer
-# least, perhaps because a softmax stands behind them. But the vectors still order pairs of sentences as well as before,
-# .913 against .915: what moves is mostly a movement that all sentences share or that does not matter for comparing
-# them. And training over four bits, QSBoRA-FA against SBoRA-FA above, costs nothing that can be seen here.
+# (query) or more, and by 11 to 14 % for the feed-forward maps and the values; all 36 matrices together, by 24 %. Query
+# and key suffer least, perhaps because a softmax stands behind them. But the vectors still order pairs of sentences as
+# well as before, .913 against .915: what moves is mostly a movement that all sentences share or that does not matter
+# for comparing them. And training over four bits, QSBoRA-FA against SBoRA-FA above, costs nothing that can be seen
+# here.
 #
 # ## What stays as it was
 #

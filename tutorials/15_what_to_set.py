@@ -36,10 +36,10 @@ rng = np.random.default_rng(0)
 # | films | all-MiniLM-L6-v2 of lesson 14, a new head, query and value matrices | film reviews, 6,027 sentences | accuracy in % on 1,000 others |
 #
 # The usual setting is LoRA of rank 8 with $\alpha = r$ and Adam. Every question changes one or two parts of it and
-# leaves the rest. That is more than 500 runs, five seeds for letters and three for the others (where the rule of two
-# standard errors finds a difference that is not there about once in six times, and not in nine), so this page shows
-# stored results; `tests/bench/settings.py` made them. On films the new head trains too, at the same rate as the
-# adapters.
+# leaves the rest. That is more than 500 runs, five seeds for letters and three for the others (with three, the rule of
+# two standard errors finds a difference that is not there in about one comparison of six, with five in one of nine), so
+# this page shows stored results; `tests/bench/settings.py` made them. On films the new head trains too, at the same
+# rate as the adapters.
 
 # %%
 import json
