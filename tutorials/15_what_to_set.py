@@ -37,9 +37,9 @@ rng = np.random.default_rng(0)
 #
 # The usual setting is LoRA of rank 8 with $\alpha = r$ and Adam. Every question changes one or two parts of it and
 # leaves the rest. That is more than 500 runs, five seeds for letters and three for the others (with three, the rule of
-# two standard errors finds a difference that is not there in about one comparison of six, with five in one of nine), so
-# this page shows stored results; `tests/bench/settings.py` made them. On films the new head trains too, at the same
-# rate as the adapters.
+# two standard errors finds a difference that is not there in 18 % of comparisons, with five in 12 %), so this page
+# shows stored results; `tests/bench/settings.py` made them. On films the new head trains too, at the same rate as the
+# adapters.
 
 # %%
 import json
