@@ -39,7 +39,7 @@ assert np.array_equal(W @ x, W[:, 0])
 # %% [markdown]
 # Networks map many vectors at once. They lie on the last axis: `x` is `(n, d_in)`, one vector in each row. Then the
 # result is `x @ W.T`. To write this transpose in one place only, the library has the function `linear(W, x)`, and its
-# models use a weight in no other way. Later, adapters enter here.
+# models use a weight in no other way. Later, adapters (lesson 2) enter here.
 
 # %%
 from minilora import linear
@@ -394,7 +394,7 @@ assert {name: g.shape for name, g in grads.items()} == {name: W.shape for name, 
 # `fit` is the training loop. In each step it draws some rows of the data (a *batch*), computes the gradient, and lets
 # [*Adam*](glossary.md#adam) take a step. Adam keeps two running means for each parameter:
 # $m \leftarrow 0.9\, m + 0.1\, g$ of its gradient $g$, and $v \leftarrow 0.999\, v + 0.001\, g^2$ of the square. Both
-# start at zero, which makes them too small at first, so after step $t$ they are divided by $1 - 0.9^t$ and
+# start at zero, which makes them too small at first, so in step $t$ they are used divided by $1 - 0.9^t$ and
 # $1 - 0.999^t$. Then the parameter moves by $-\eta\, m / (\sqrt v + \varepsilon)$, with the learning rate $\eta$ and a
 # tiny $\varepsilon$, so that a parameter without a gradient stays where it is. So the size of a gradient hardly
 # matters: in the first step, where these two become $g$ and $g^2$, a parameter moves by the learning rate, and later by

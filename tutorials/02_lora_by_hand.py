@@ -428,8 +428,9 @@ for rank in (1, 4, 16, 64):
 # \tag{5}$$
 #
 # This mean is what lowers the loss at first. Around it there is a random part, a sum of $r$ independent terms of mean
-# zero. It grows only like $\sqrt r$, and as long as $r$ is far below $d_{in}$, it is the larger of the two; but on
-# average it changes the loss, to first order, by nothing.
+# zero. It grows only like $\sqrt r$, and as long as $r$ is far below $d_{in}$, it is the larger of the two (their
+# squares are as $r$ to $d_{in} + 1$, as the cell checks); but on average it changes the loss, to first order, by
+# nothing.
 #
 # So if the pace of the first step is to be the same at all ranks, Adam needs $s \propto 1/r$, and gradient descent
 # needs $s \propto 1/\sqrt r$. LoRA's choice $s = \alpha / r$ is the first; the second is known as
@@ -487,11 +488,11 @@ plt.show()
 
 # %% [markdown]
 # (b), $\alpha = 16$. Both panels show the same 20 runs, one for each pair: read differences of many points, not of two
-# or three. On the left, what works moves to smaller $s$ as the rank grows; the best scale at rank 1 ruins rank 64, as
-# one more run shows below. On the right, one column is good in every row. That is what dividing by $r$ is for: choose
-# $\alpha$ once, then change the rank. Not everything lines up by $\alpha$. The right end of what works moves to larger
-# $\alpha$ as the rank grows: $\alpha = 256$ ruins ranks 1 and 4 and still trains at ranks 16 and 64. For this end, a factor
-# that falls more slowly than $1/r$ would fit better.
+# or three. On the left (in the printed rows, divide $\alpha$ by the rank), what works moves to smaller $s$ as the rank
+# grows; the best scale at rank 1 ruins rank 64, as one more run shows below. On the right, one column is good in every
+# row. That is what dividing by $r$ is for: choose $\alpha$ once, then change the rank. Not everything lines up by
+# $\alpha$. The right end of what works moves to larger $\alpha$ as the rank grows: $\alpha = 256$ ruins ranks 1 and 4
+# and still trains at ranks 16 and 64. For this end, a factor that falls more slowly than $1/r$ would fit better.
 
 # %%
 best = by_alpha.max(axis=1)
@@ -550,8 +551,8 @@ assert gains[0] > 0.1 and 0 < gains[1] < gains[0] / 2 and abs(gains[2]) < 0.04
 # own. Spend the 4,608 parameters of rank 4 in each layer in other ways, at $\alpha = 16$: rank 16 in the first layer
 # only, rank 16 in the last hidden layer only, or rank 10 in the first and rank 2 in each of the others.
 #
-# > **What do you expect?** Which is the worst of the four? (a) Rank 4 in each, (b) rank 16 in the first only, (c) rank
-# > 16 in the last only.
+# > **What do you expect?** Which is the worst of these? (a) Rank 4 in each, (b) rank 16 in the first only, (c) rank 16
+# > in the last only.
 
 # %%
 rank_2, rank_4, rank_10, rank_16 = (LoRA(rank=rank, alpha=16) for rank in (2, 4, 10, 16))

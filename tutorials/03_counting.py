@@ -152,7 +152,8 @@ main(["count", "llama3-8b", "--adapter", "lora", "--rank", "32", "--targets", "q
 
 # %% [markdown]
 # So much for the parameters. The other columns and the lines below the table are about memory, and that comes next.
-# (NF4 is a number of four bits, and double quantisation stores its scales in eight: [lesson 5](05_four_bits.py).)
+# (NF4 stores a number in four bits, with a scale for every 64, and double quantisation stores the scales in eight:
+# [lesson 5](05_four_bits.py).)
 #
 # ## Memory: weights, gradients and Adam
 #
@@ -304,10 +305,12 @@ assert kept["LoRA, last two layers"] < 0.45 * kept["full"]
 # kept at the loss. With all eight layers it is 8 and not 9, because the first layer's input is the data, which was
 # there before.)
 #
-# For LLaMA 3, count what one layer keeps for one token. Six vectors of width $d$: the inputs of the two RMSNorms, their
-# outputs, q, and the output of the attention. k and v. And three of the MLP's hidden width: gate, up, and their
-# product. This is the usual count if the attention does not keep its table of all pairs of tokens. The logits at the
-# end are left out. In float16, for one text of 2,048 tokens:
+# For LLaMA 3, count what one layer keeps for one token. A layer does this: RMSNorm, then the attention (q, k, v, then
+# o), whose result is added to the layer's input; again RMSNorm, then the MLP, which multiplies the outputs of gate and
+# up entry by entry and sends the product through down, and this is added too. So there are six vectors of width $d$:
+# the inputs of the two RMSNorms, their outputs, q, and the input of o; k and v; and three of the MLP's hidden width:
+# gate, up, and their product. This is the usual count if the attention does not keep its table, one number for each
+# pair of tokens. The logits at the end are left out. In float16, for one text of 2,048 tokens:
 
 # %%
 tokens = 2048
@@ -543,8 +546,8 @@ figure.legend(frameon=False, loc="outside upper center", ncols=5, **look)
 plt.show()
 
 # %% [markdown]
-# (a) of the three, but above the counts, on a busy machine by a lot: biases, ReLUs and the tape take time too and are
-# not in the count. A 32nd of the parameters, and more than half of the time. What decides is not how many parameters
+# (a). The measured shares are above the counts, on a busy machine far above: biases, ReLUs and the tape take time too,
+# and are not counted. A 32nd of the parameters, and more than half of the time. What decides is not how many parameters
 # are trained, but how far *back* the gradient has to go, as the last bar shows. And even there the forward pass has to
 # be paid in full.
 #
@@ -682,7 +685,8 @@ assert 50 < copies / adapters_too < 70
 # <details><summary>Hint</summary>
 #
 # With checkpointing, one layer has to hold all its 69,632 numbers for each token while it is computed again, and each
-# layer holds the $d$ numbers of its input. Full fine-tuning without checkpointing still costs 3.
+# layer holds the $d$ numbers of its input. Full fine-tuning without checkpointing still costs three products, the
+# denominator of (3).
 #
 # </details>
 

@@ -123,7 +123,7 @@ plt.show()
 from minilora import count_trainable
 from minilora.architectures import MODELS
 
-for shape in [(4096, 4096), (1024, 4096), (11008, 4096)]:
+for shape in [(4096, 4096), (1024, 4096), (14_336, 4096)]:
     counts = [count_trainable(method(32), {"W": shape}) for method in (LoRA, SBoRAFA, SBoRAFB)]
     print("{:6,} × {:,}   LoRA {:8,}   FA {:8,}   FB {:8,}".format(*shape, *counts))
     assert counts == [32 * sum(shape), 32 * shape[0], 32 * shape[1]]
@@ -331,10 +331,10 @@ for find, rank in ((best_lora, 8), (best_sbora_fa, 16), (best_sbora_fb, 16)):
 
 # %% [markdown]
 # Two warnings before you take this to a network. First, you do not know $E$, so you do not know its longest columns.
-# Random columns catch, on average, just the share $r/d$ of $\lVert E\rVert^2$ (with SBoRA's rank $r$), and exercise 3
-# looks for something better. Second, adapters in use have $r/d$ of about 1/100, at the left edge of the figure. Who is
-# ahead there depends on the structure of the change: LoRA in the first two panels, SBoRA in the third, from the first
-# rank on.
+# Random columns catch, on average, just the share $2r/d$ of $\lVert E\rVert^2$ (with $r$ as in the figure), and
+# exercise 3 looks for something better. Second, adapters in use have $r/d$ of about 1/100, at the left edge of the
+# figure. Who is ahead there depends on the structure of the change: LoRA in the first two panels, SBoRA in the third,
+# from the first rank on.
 #
 # ## On letters: does double rank beat LoRA?
 #

@@ -284,8 +284,8 @@ for label, found in (
 assert -5 < paired(again, over_coarse)[0] < -0.8
 
 # %% [markdown]
-# Quantising again costs about two points here. That is one more error, here a larger one, because $\hat W + \Delta W$ is larger than
-# $W$; and no training makes up for it.
+# Quantising again costs about two points here. This second error is the larger one here, because $\hat W + \Delta W$ is
+# larger than $W$, and no training makes up for it.
 #
 # These updates are large: the one below is nearly as large as $W$. Many in practice are not. So take the update of one
 # layer, and make it smaller by a factor $c$. Quantise $\hat W + c\,\Delta W$ and call what has arrived, the difference
@@ -337,8 +337,8 @@ plt.show()
 #
 # Added to $W$ (the blue curve), the update is still there in the mean, at every size. The entries of $W$ lie anywhere
 # between the levels, so a small change takes some of them over the middle. But it is a mean: for a small update the
-# errors of single entries are many times larger than the update itself. And (2) still holds, so the accuracy above is
-# no better.
+# errors of single entries are many times larger than the update itself. And (2) still holds, so its accuracy, in the
+# last row of the table above, is no better.
 #
 # ## Which untouched entries change?
 #
@@ -397,8 +397,8 @@ plt.show()
 #
 # ## What to keep after training
 #
-# There are four ways to keep what QLoRA or QSBoRA has trained, the first for either of them. For a matrix of 4096 ×
-# 4096, with adapters of rank 32 in float16:
+# There are four ways to keep what has been trained, the last for SBoRA-FA only. The first has two rows, for LoRA and
+# for SBoRA. For a matrix of 4096 × 4096, with adapters of rank 32 in float16:
 
 # %%
 d, rank = 4096, 32

@@ -111,7 +111,8 @@ plt.show()
 # (c). The second reflection exchanges left and right back. What is left is a *rotation*, by *twice* the angle between
 # the two vectors.
 #
-# Move the second vector, and watch the F: by how much is it rotated at 45°, and at 90°?
+# Change the angle between the two vectors, and watch the F: by how much is it rotated at 45°, and at 90°? (The dashed
+# lines are the two mirrors. A script shows one picture.)
 
 # %% tags=["hide-input"]
 from minilora.cli.slider import Slider
@@ -133,7 +134,7 @@ def draw_pair(figure, degrees):
 alt = (
     "A grey F, its pale mirror image, and the F after both reflections, rotated by twice the angle."
 )
-angles = [f"{degrees}°" for degrees in range(0, 100, 10)]
+angles = [f"{degrees}°" for degrees in range(0, 91, 15)]
 Slider(
     "angle between the two vectors:",
     angles,
@@ -473,8 +474,8 @@ for theta in (1e-6, 0.01, 0.3, np.pi / 2):
 # %% [markdown]
 # ## Does one more reflection always help?
 #
-# Below, the target is $WQ$ with $Q$ made of two reflections. `best_hra` looks for the best $U$ of each rank, without
-# training.
+# Below, the target is $WQ$ with $Q$ made of two reflections. `best_hra` searches for a good $U$ of each rank, from
+# several starts and without training.
 #
 # > **What do you expect?** The error for $r = 1, 2, \dots, 8$ (a) falls with every reflection, (b) is 0 from $r = 2$
 # > on, (c) is 0 for every even $r$ and not for odd $r$.
@@ -645,7 +646,8 @@ assert abs(by_reflections - score(network, "sans")) < 2
 # left–right ramp, a top–bottom ramp. The remedy is to make $W$ blind to these three directions,
 # $W' = W(I - QQ^{\mathsf T})$, with a new $Q$: the three patterns, made orthonormal, in its columns. That is an update
 # of rank 3: LoRA can do it. (A letter has a share in these directions too, which is now lost. A new bias would give
-# back the share of the mean letter. None of these adapters has one, so both accuracies are below.)
+# back the share of the mean letter. None of these adapters has one. So the output has the accuracy without such a bias,
+# and with it.)
 
 # %%
 Q, _ = np.linalg.qr(patterns)
@@ -792,11 +794,11 @@ print(f"max |H Hᵀ − I| otherwise: median {np.nanmedian(off):.2f}, largest {n
 assert broken > 0 and np.nanmedian(off) > 0.5
 
 # %% [markdown]
-# An "orthogonal" matrix that is off by more than a half, or NaN, before training has begun. And where it happens to
-# work, the second reflection is along a random direction that depends on your processor's rounding. There is no good
-# start from pairs for the strict variant, because by (5) there is no identity to start from. `HRAStrict` starts
-# elsewhere, computes $P$ without Gram and Schmidt in `forward`, and refuses columns that are dependent or nearly so:
-# for two, when less than 0.8° lies between their lines.
+# An "orthogonal" matrix that is off by about 2, or NaN, before training has begun. And where it happens to work, the
+# second reflection is along a random direction that depends on your processor's rounding. There is no good start from
+# pairs for the strict variant, because by (5) there is no identity to start from. `HRAStrict` starts elsewhere,
+# computes $P$ without Gram and Schmidt in `forward`, and refuses columns that are dependent or nearly so: for two, when
+# less than 0.8° lies between their lines.
 
 # %%
 try:
