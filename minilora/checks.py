@@ -6,12 +6,14 @@ is the array in it, whose shape and dtype are far quicker to read than the box's
 """
 
 import math
+import sys
 from numbers import Integral, Real
 
 import numpy as np
 from autograd.tracer import getval
 
 _FLOATS = (np.float32, np.float64)
+_LARGEST = sys.float_info.max  # an integer may be larger, and is then no float
 
 
 def check_count(name, value, most=math.inf, least=1):
@@ -30,7 +32,7 @@ def check_positive(name, value, most=math.inf):
     """Raise ValueError unless value is a finite real number above 0 and at most `most`."""
     real = isinstance(value, Real) and not isinstance(value, bool)
     number = value.item() if isinstance(value, np.generic) else value  # a float32 has no 1e300
-    if not real or not 0 < number <= most or math.isinf(number):
+    if not real or not 0 < number <= min(most, _LARGEST):
         upper = "" if most == math.inf else f" up to {most:g}"
         raise ValueError(f"{name} must be a positive number{upper}, got {value!r}")
 
@@ -240,6 +242,8 @@ def as_indices(name, given, count, below=math.inf):
     except ValueError as error:
         raise ValueError(advice) from error
     if index.shape != (count,) or index.dtype.kind not in "iu":
+        raise ValueError(advice)
+    if any(isinstance(each, bool) for each in given):  # (True, 2) makes an array of integers
         raise ValueError(advice)
     indices = tuple(index.tolist())
     if len(set(indices)) != count or min(indices) < 0 or max(indices) >= below:

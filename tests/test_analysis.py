@@ -1158,3 +1158,18 @@ def test_nothing_is_written_to_the_arguments(rng):
     intruder_dimensions(W, 2 * W, 1, 0.5)
     for array, copy in zip(arrays, before):
         np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_overflow_is_seen_whatever_its_sign(sign):
+    with pytest.raises(ValueError, match="above"):
+        singular_spectrum(np.full((2, 2), sign * 1.5e308))
+
+
+def test_the_energy_of_rows_of_large_negative_entries():
+    W = np.array([[1e200, 1.0], [0.0, 1.0]])
+    assert hyperspherical_energy(-W) == hyperspherical_energy(W)
+
+
+def test_a_stable_rank_is_a_float_of_python():
+    assert type(stable_rank(np.array([2, 1], np.float32))) is float

@@ -635,3 +635,9 @@ def test_strict_hra_starts_at_a_matrix_of_zeros_with_orthonormal_columns(rng):
         np.testing.assert_array_equal(params["U"].T @ params["U"], np.eye(3))
     row = np.broadcast_to(np.eye(1, 6), (4, 6))
     np.testing.assert_allclose(row @ HRAStrict(5).init(rng, row)[0]["U"], 0, atol=1e-12)
+
+
+def test_ministral_has_eight_keys_and_values_unless_its_file_says_otherwise():
+    config = {"model_type": "ministral", "vocab_size": 100, "hidden_size": 64}
+    config |= {"num_hidden_layers": 1, "num_attention_heads": 32, "intermediate_size": 8}
+    assert architecture_of(config).kv_width == 8 * 2

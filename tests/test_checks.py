@@ -239,3 +239,14 @@ def test_an_attached_in_place_of_weights_is_told_what_to_type(rng):
     attached = attach(init_mlp(rng, (3, 2)), {"*.W": LoRA(1)}, rng=rng)
     with pytest.raises(ValueError, match=r"^weights must be a dict.*try attached.bind\(params\)"):
         check_weights(attached)
+
+
+def test_truths_among_indices_are_refused():
+    for given in ([True, 2], (0, False)):
+        with pytest.raises(ValueError, match=r"^cols must be 2 distinct integers"):
+            as_indices("cols", given, 2)
+
+
+def test_truths_are_no_logits():
+    with pytest.raises(ValueError, match=r"^logits must"):
+        check_logits(np.ones((2, 3), bool))

@@ -440,3 +440,20 @@ def test_importing_the_library_imports_no_member_of_the_family():
     code = "import sys, minilora.adapters, minilora.family; "
     code += "sys.exit(any(name.startswith('minilora.family.') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_boft_takes_a_matrix_of_one_column(rng):
+    W = rng.standard_normal((2, 1))
+    np.testing.assert_array_equal(family.BOFT().merge(*family.BOFT().init(rng, W)), W)
+
+
+def test_bitfit_refuses_a_list(rng):
+    with pytest.raises(ValueError, match=r"^W must be"):
+        family.BitFit().init(rng, [1.0])
+
+
+@pytest.mark.parametrize(
+    ("shape", "small"), [((4, 9), (2, 3)), ((16, 8), (4, 2)), ((7, 1), (1, 1))]
+)
+def test_lokrs_small_factor_is_as_square_as_it_can_be(shape, small, rng):
+    assert family.LoKr(1).init(rng, np.ones(shape))[0]["C"].shape == small

@@ -141,3 +141,10 @@ def test_what_cannot_be_is_refused():
         best_lora_xs(0 * W, W, 1)
     with pytest.raises(ValueError, match=r"^rank must be an integer from 1"):
         best_shira(W, W, 0)
+
+
+@pytest.mark.parametrize("size", [1e-20, 1e20])
+def test_the_best_svf_does_not_depend_on_the_size(size, rng):
+    W, T = rng.standard_normal((2, 3, 4))
+    one, other = (best_svf(scale * W, scale * T)[1]["z"] for scale in (size, 1))
+    np.testing.assert_allclose(one, other, rtol=1e-9)

@@ -79,6 +79,22 @@ def test_the_words_of_peft_are_explained():
         LoRA(r=8, lora_alpha=16)
 
 
+def test_an_error_of_a_users_scaling_is_not_explained_away():
+    with pytest.raises(TypeError) as caught:
+        LoRA(2, scaling=lambda alpha: alpha)
+    assert "PEFT" not in str(caught.value)
+
+
+def test_a_subclass_without_a_decorator_is_told_so_and_no_other():
+    class Mine(LoRA):
+        pass
+
+    with pytest.raises(TypeError, match="own, Mine needs @dataclass"):
+        Mine(2, extra=1)
+    with pytest.raises(TypeError, match=r"is alpha\):"):
+        LoRA(r=1)
+
+
 def test_help_of_an_adapter_shows_its_arguments():
     assert list(inspect.signature(LoRA).parameters) == ["rank", "alpha", "scaling"]
     assert list(inspect.signature(SBoRAFB).parameters) == ["rank", "alpha", "scaling", "rows"]

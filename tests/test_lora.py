@@ -470,3 +470,13 @@ def test_frozen_a_spares_the_input(seed, d_out, d_in, share, dtype):
             exactly(own[0].tobytes() == own[1].tobytes() and not np.any(np.isnan(own[0])))
         else:
             exactly(np.all(np.isnan(own[1])) and not np.any(np.isnan(own[0])))
+
+
+def test_a_rank_above_the_shape_is_allowed(rng):
+    params, _ = LoRA(9).init(rng, np.ones((3, 4)))
+    assert (params["A"].shape, params["B"].shape) == ((9, 4), (3, 9))
+
+
+def test_a_scale_that_no_float_holds_is_refused():
+    with pytest.raises(ValueError, match=r"^scaling must give a positive number"):
+        LoRA(2, scaling=lambda alpha, rank: 10**400)

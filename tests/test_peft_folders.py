@@ -483,3 +483,12 @@ def test_what_killed_processes_left_is_removed_by_a_later_write(rng, tmp_path):
 def test_a_header_that_claims_too_much_is_no_format_at_all(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", 2**62) + b"{}")
     says(tmp_path, f"there is no {CONFIG}, but 'model.safetensors'")
+
+
+def test_what_is_read_can_be_written_to(rng, tmp_path):
+    """In float32, as the file has it, a view of the file's bytes could not."""
+    weights = {"a.W": np.ones((3, 4), np.float32)}
+    write_peft(tmp_path, attach(weights, {"*": LoRA(2)}, rng=rng))
+    assert all(
+        array.flags.writeable for array in read_peft(tmp_path, weights).params["a.W"].values()
+    )

@@ -329,3 +329,8 @@ def test_indices_may_be_any_sequence_and_are_kept_as_a_tuple(kind, form, rng):
     assert attached.trainable == 10
     np.testing.assert_array_equal(attached.frozen["layers.1.W"][name], [3, 1])
     assert isinstance(attached.frozen["layers.1.W"][name], np.ndarray)
+
+
+def test_an_index_may_be_large(rng):
+    _, frozen = SBoRAFA(1, cols=(70_000,)).init(rng, np.ones((2, 70_001)))
+    assert frozen["cols"].tolist() == [70_000]

@@ -1145,3 +1145,9 @@ def test_any_weights_will_do(rng):
 def test_a_mistake_is_a_value_error_that_names_the_argument(name, call):
     with pytest.raises(ValueError, match=f"^{name}"):
         call()
+
+
+@pytest.mark.parametrize("counts", [(1, 2), (2, 1)])
+def test_as_many_changes_as_weights(counts):
+    with pytest.raises(ValueError, match="as many"):
+        solve_shared_conversion(*([np.eye(2)] * count for count in counts))

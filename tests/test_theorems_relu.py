@@ -14,11 +14,11 @@ from support.draws import haar
 
 from minilora.adapters import Full, LoRA
 from minilora.attachment import attach
-from minilora.models.mlp import mlp
+from minilora.models.mlp import init_mlp, mlp
 from minilora.ops import relu
 from minilora.quantization import quantize
 from minilora.testing.claims import OURS, ZENG_LEE, at_least, claim, exactly, within
-from minilora.theorems.chain import Unsolvable
+from minilora.theorems.chain import Unsolvable, mlp_layers
 from minilora.theorems.relu import (
     _lifting_biases,
     align_units,
@@ -1177,3 +1177,16 @@ def test_two_layers_of_zeros_are_unsolvable(rng):
     }
     with pytest.raises(Unsolvable):
         relu_adapters(weights, square_net(rng, well, 1, 3), 2, (2,), 1.0, rng=rng)
+
+
+def test_layers_are_float64_and_an_aligned_target_keeps_its_dtype(rng):
+    net32 = init_mlp(rng, (3, 3, 3), np.float32)
+    assert {part.dtype for layer in mlp_layers("weights", net32) for part in layer} == {
+        np.dtype(float)
+    }
+    assert {array.dtype for array in align_units(net32, net32, (1, 1)).values()} == {np.dtype("f4")}
+
+
+def test_a_ball_may_be_large(rng):
+    weights = init_mlp(rng, (3, 3), np.float64)
+    assert np.all(np.isfinite(error_bounds(weights, weights, 1, (1,), 1e12)))

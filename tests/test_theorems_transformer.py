@@ -980,3 +980,24 @@ def test_any_weights_will_do(rng):
         for name, own in construct(dense, target).items():
             for key, array in own.items():
                 np.testing.assert_array_equal(found[name][key], array)
+
+
+def test_the_two_of_a_pair_may_have_unlike_ranks(rng):
+    weights, target = (network(rng, 4, 1, 1, well_conditioned) for _ in range(2))
+    ranks = dict.fromkeys(sufficient_ranks(weights, target), 2)
+    ranks |= {"blocks.0.heads.0.q.W": 1, "blocks.0.heads.0.k.W": 3}
+    params = transformer_adapters(weights, target, ranks)
+    assert {name: len(params[name]["A"]) for name in ranks} == ranks
+
+
+def test_ranks_for_unknown_weights_are_named(rng):
+    weights, target = (network(rng, 3, 1, 1, well_conditioned) for _ in range(2))
+    ranks = sufficient_ranks(weights, target)
+    with pytest.raises(ValueError, match=r"^rank must .* but differs in \['other'\]$"):
+        transformer_adapters(weights, target, ranks | {"other": 1})
+
+
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_inputs_of_another_width_are_named(width, rng):
+    with pytest.raises(ValueError, match=r"^X must be"):
+        plain_transformer(network(rng, 3, 1, 1), np.ones((5, width)))

@@ -943,3 +943,22 @@ def test_value_and_grad_works_below_autograds_own_gradient_on_nested_params(para
         return value**2 + anp.sum(one["A"] ** 2) + anp.sum(one["B"] ** 3) + anp.sum(two["A"] ** 2)
 
     check_grads(penalty, modes=["rev"], order=1)(params)
+
+
+def test_a_state_that_is_another_tuple_is_refused():
+    params = {"w": np.ones(2)}
+    with pytest.raises(ValueError, match=r"^state must"):
+        adam(params, params, (0, np.zeros(2), np.zeros(2)), lr=0.1)
+
+
+@pytest.mark.parametrize("decay", [("a", 0.9), (0.9, None), (0.9, 1j)])
+def test_decays_that_are_no_numbers_are_refused(decay):
+    params = {"w": np.ones(2)}
+    with pytest.raises(ValueError, match=r"^decay must be two numbers"):
+        adam(params, params, adam_start(params), lr=0.1, decay=decay)
+
+
+def test_a_rate_that_no_float_holds_is_refused():
+    params = {"w": np.ones(2)}
+    with pytest.raises(ValueError, match=r"^lr must be a positive number"):
+        adam(params, params, adam_start(params), lr=10**400)

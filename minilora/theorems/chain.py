@@ -41,9 +41,11 @@ def gap_rank(Ws, target):
     Singular values up to 1e-10 (‖P‖ + ‖W̄‖) count as rounding of float64; that of float32 matrices
     is larger, and counts as a difference.
 
-    Raises ValueError when Ws are not finite matrices of floats that chain.
+    Raises ValueError when Ws are not finite matrices of floats that chain, or target has not the
+    shape of P.
     """
     P = chain_product(Ws)
+    check_array("target", target, P.shape)
     rounding = 1e-10 * (np.linalg.norm(P, 2) + np.linalg.norm(target, 2))
     return int(np.linalg.matrix_rank(target - P, rounding))
 

@@ -8,6 +8,7 @@ Kingma & Ba, 2014, arXiv 1412.6980, algorithm 1. All params are one vector θ he
 on one long vector take less time than many on short ones.
 """
 
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ def adam(params, grads, state, lr, decay=(0.9, 0.999), eps=1e-8):
         raise ValueError(f"params must be arrays of float32 or float64, got {theta.dtype}")
     check_positive("eps", eps)
     pair = isinstance(decay, tuple) and len(decay) == 2
-    if not pair or not all(0 <= beta < 1 for beta in decay):
+    if not pair or not all(isinstance(beta, Real) and 0 <= beta < 1 for beta in decay):
         raise ValueError(f"decay must be two numbers from 0 to below 1, got {decay!r}")
     beta1, beta2 = decay
     t = state.steps + 1

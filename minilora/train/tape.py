@@ -18,7 +18,8 @@ _MISSING = object()
 def value_and_grad(loss, params=_MISSING, *inputs):
     """loss(params, *inputs) and its gradient with respect to params, a nested dict of their form.
 
-    The loss is a function; its value is one number.
+    The loss is a function; its value is one number. Equal gradients may be one array under two
+    names, so change none of them in place.
 
     Raises ValueError when params holds anything but floating-point arrays, when the loss is not one
     number or does not depend on params; TypeError when params is not given.

@@ -8,4 +8,6 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('({hint}): {error}"', '({hint})"'),
     ('", ".join(field.name for field in dataclasses.fields(adapter)) or "no arguments"', '"other arguments"'),
     ('HRAStrict, LoRA, SBoRAFA, SBoRAFB):', 'HRAStrict, SBoRAFA, SBoRAFB):'),
+    ('if "__init__()" not in str(error)', 'if False'),
+    ('type(self) is not adapter', 'type(self) is adapter'),
 ]  # fmt: skip

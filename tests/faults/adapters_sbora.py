@@ -28,4 +28,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('rng.choice(width,', 'rng.choice(width - 1,'),
     ('as_indices(name, given, rank, width)', 'as_indices(name, given, rank)'),
     ('np.array(as_indices(name, given, rank, width))', 'np.sort(as_indices(name, given, rank, width))'),
+    ('np.array(as_indices', 'np.uint8(as_indices'),
 ]  # fmt: skip

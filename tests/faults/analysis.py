@@ -45,4 +45,6 @@ FAULTS = [  # (original, mutant)
     ('axis=0) < threshold', 'axis=0) <= threshold'),
     ('W_adapted.shape != W.shape', 'W_adapted.shape[0] != W.shape[0]'),
     ('max(d - 1, 1)', 'max(d - 1, 2)'),
+    ('np.max(np.abs(M)) > largest', 'np.max(M) > largest'),
+    ('np.max(np.abs(x), axis', 'np.max(x, axis'),
 ]  # fmt: skip

@@ -14,4 +14,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('cut @ np.swapaxes(R, 1, 2)', 'cut @ R'),
     ('W[:, len(R) * b :]', '0 * W[:, len(R) * b :]'),
     ('least=2', 'least=1'),
+    ('max(b // 2, 1)', 'b // 2'),
 ]  # fmt: skip

@@ -12,4 +12,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('B1 = normal(rng, (d_out, self.rank), 0.1', 'B1 = normal(rng, (d_out, self.rank), 0.01'),
     ('(normal(rng, (self.rank, d_in), 1.0, W.dtype) for _ in range(2))', '[normal(rng, (self.rank, d_in), 1.0, W.dtype)] * 2'),
     ('(i / d_in) ** 0.5', '(o / d_out) ** 0.5'),
+    ('isqrt(n)', 'isqrt(n - 1) or 1'),
 ]  # fmt: skip

@@ -11,4 +11,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('if T.shape != W.shape or', 'if'),
     ('most=int(np.linalg.matrix_rank(W))', 'most=min(W.shape)'),
     ('rest = squares == 0', 'rest = squares < 1e-3'),
+    (' * np.max(sigma)', ''),
 ]  # fmt: skip

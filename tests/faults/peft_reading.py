@@ -20,4 +20,5 @@ FAULTS = [  # (original, mutant)
     ('    if bias != "all":\n', '    if bias == "all":\n'),
     ('order = [name for name in weights if name in loaded]', 'order = list(loaded)'),
     ('sha256(dense(W).tobytes())', 'sha256(dense(W)[0].tobytes())'),
+    ('array.astype(dtype)', 'array.astype(dtype, copy=False)'),
 ]  # fmt: skip

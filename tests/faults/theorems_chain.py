@@ -26,4 +26,5 @@ FAULTS = [  # (original, mutant)
     ('target - P, rounding)', 'target, rounding)'),
     ('rounding = 1e-10 *', 'rounding = 1e-3 *'),
     ('check_array(f"{name}[\'B\']", own["B"]', 'check_array(f"{name}[\'A\']", own["B"]'),
+    ('b.astype(np.float64)', 'b'),
 ]  # fmt: skip

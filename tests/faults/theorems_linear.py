@@ -35,4 +35,8 @@ FAULTS = [  # (original, mutant)
     ('values > max(W.shape) * np.finfo', 'values > 1e12 * max(W.shape) * np.finfo'),
     ('earlier.T for earlier in reversed(Ws[: layer + 1])', 'earlier.T for earlier in Ws[: layer + 1]'),
     ('change - basis @ (basis.T @ change)', 'change'),
+    ('np.sum(values > 1e-10 * np.linalg.norm(C))', 'np.sum(values > 0)'),
+    ('1e-10 * np.linalg.norm(Q))', '0.0)'),
+    ('np.finfo(np.float64).eps * np.linalg.norm(W, 2)]', 'np.finfo(np.float64).eps]'),
+    ('min(attempts, key=', 'max(attempts, key='),
 ]  # fmt: skip

@@ -38,4 +38,5 @@ FAULTS = [  # (original, mutant)
     ('return dense(W), dense(T)', 'return W, T'),
     ('check_matrix(other, W) != check_matrix(name, T)', 'W.shape != check_matrix(name, T)'),
     ('0.1 * np.finfo(M.dtype).eps ** 0.5', '1e-9'),
+    ('len(Ws) != len(deltas)', 'len(Ws) > len(deltas)'),
 ]  # fmt: skip

@@ -32,4 +32,6 @@ FAULTS = [  # (original, mutant)
     ('D_Pi[place, unit] = norms[0][place] / norms[1][unit]', 'D_Pi[place, unit] = 1.0'),
     ('run.W_bar @ np.linalg.inv(inputs)', 'run.W_bar @ inputs.T'),
     ('< 1e-10 * sizes', '< 1e-7 * sizes'),
+    ('(inputs @ W_bar).astype(dtype)', 'inputs @ W_bar'),
+    ('check_positive("radius", radius)', 'check_positive("radius", radius, most=1e6)'),
 ]  # fmt: skip

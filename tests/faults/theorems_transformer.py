@@ -32,4 +32,7 @@ FAULTS = [  # (original, mutant)
     ('X = X + h if residual else h', 'X = h'),
     ('scores = scale * (', 'scores = (1.0 if callable(weights[f"{head}.q.W"]) else scale) * ('),
     ('softmax(scores, allowed)', 'softmax(scores, allowed.T)'),
+    ('own = [ranks[pair.first], ranks[pair.second]]', 'own = [ranks[pair.second], ranks[pair.first]]'),
+    ('if set(rank) != set(names)', 'if not set(rank) >= set(names)'),
+    ('np.shape(X)[-1:] != width', 'np.shape(X)[-1:] > width'),
 ]  # fmt: skip

@@ -8,4 +8,6 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('    check_positive("lr", lr)\n', ''),
     ('leaf.ravel() for leaf in leaves(tree, order)', 'leaf.ravel() for leaf in leaves(tree)'),
     ('vector[start:end]', 'vector[:end]'),
+    ('isinstance(state, AdamState)', 'isinstance(state, tuple)'),
+    ('isinstance(beta, Real) and 0', '0'),
 ]  # fmt: skip
