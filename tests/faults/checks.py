@@ -7,7 +7,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('most=math.inf, least=1):', 'most=math.inf, least=0):'),
     ('check_count("rank", rank, most)', 'check_count("rank", rank)'),
     ('isinstance(value, Real) and not', 'not'),
-    ('not 0 < number <= min(most, _LARGEST)', 'not 0 <= number <= most'),
+    ('not 0 < number <= min(most, _LARGEST)', 'not 0 <= number <= min(most, _LARGEST)'),
     ('not isinstance(rng, np.random.Generator)', 'not hasattr(rng, "standard_normal")'),
     ('rng if _is_integer(rng) and rng >= 0 else 0', '0'),
     ('_FLOATS = (np.float32, np.float64)', '_FLOATS = (np.float16, np.float32, np.float64)'),
