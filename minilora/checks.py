@@ -30,11 +30,16 @@ def check_rank(rank, most=math.inf):
 
 def check_positive(name, value, most=math.inf):
     """Raise ValueError unless value is a finite real number above 0 and at most `most`."""
-    real = isinstance(value, Real) and not isinstance(value, bool)
-    number = value.item() if isinstance(value, np.generic) else value  # a float32 has no 1e300
-    if not real or not 0 < number <= min(most, _LARGEST):
+    if not is_positive(value, most):
         upper = "" if most == math.inf else f" up to {most:g}"
         raise ValueError(f"{name} must be a positive number{upper}, got {value!r}")
+
+
+def is_positive(value, most=math.inf):
+    """Whether value is a finite real number above 0 and at most `most`."""
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    number = value.item() if isinstance(value, np.generic) else value  # a float32 has no 1e300
+    return real and 0 < number <= min(most, _LARGEST)
 
 
 def check_rng(rng):
@@ -243,10 +248,9 @@ def as_indices(name, given, count, below=math.inf):
         raise ValueError(advice) from error
     if index.shape != (count,) or index.dtype.kind not in "iu":
         raise ValueError(advice)
-    if any(isinstance(each, bool) for each in given):  # (True, 2) makes an array of integers
-        raise ValueError(advice)
     indices = tuple(index.tolist())
-    if len(set(indices)) != count or min(indices) < 0 or max(indices) >= below:
+    truths = any(isinstance(each, bool) for each in given)  # (True, 2) makes an array of integers
+    if truths or len(set(indices)) != count or min(indices) < 0 or max(indices) >= below:
         raise ValueError(advice)
     return indices
 

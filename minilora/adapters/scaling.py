@@ -14,10 +14,7 @@ gradient descent. Pass one of these two functions as `scaling`, or your own.
 LoRA: Hu et al., 2021, arXiv 2106.09685, section 4.1. rsLoRA: Kalajdzievski, 2023, arXiv 2312.03732.
 """
 
-import sys
-from numbers import Real
-
-from minilora.checks import check_positive, check_rank
+from minilora.checks import check_positive, check_rank, is_positive
 
 
 def alpha_over_rank(alpha, rank):
@@ -52,5 +49,5 @@ def check_scale(adapter):
             f"scaling must be a function of (alpha, rank), got {adapter.scaling!r}: {advice}"
         )
     scale = _scaled(adapter)
-    if not isinstance(scale, Real) or not 0 < scale <= sys.float_info.max:
+    if not is_positive(scale):
         raise ValueError(f"scaling must give a positive number, got {scale!r} for {adapter!r}")

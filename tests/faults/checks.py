@@ -7,7 +7,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('most=math.inf, least=1):', 'most=math.inf, least=0):'),
     ('check_count("rank", rank, most)', 'check_count("rank", rank)'),
     ('isinstance(value, Real) and not', 'not'),
-    ('not 0 < number <= min(most, _LARGEST)', 'not 0 <= number <= min(most, _LARGEST)'),
+    ('real and 0 < number', 'real and 0 <= number'),
     ('not isinstance(rng, np.random.Generator)', 'not hasattr(rng, "standard_normal")'),
     ('rng if _is_integer(rng) and rng >= 0 else 0', '0'),
     ('_FLOATS = (np.float32, np.float64)', '_FLOATS = (np.float16, np.float32, np.float64)'),
@@ -42,6 +42,6 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('tokens.min() < 0 or ', ''),
     ('isinstance(heads, bool) or ', ''),
     ('min(most, _LARGEST)', 'most'),
-    ('if any(isinstance(each, bool) for each in given)', 'if False'),
+    ('if truths or len', 'if len'),
     ('dtype.kind not in "fiu" or len', 'dtype.kind not in "fiub" or len'),
 ]  # fmt: skip
