@@ -13,7 +13,6 @@ import numpy as np
 from autograd.tracer import getval
 
 _FLOATS = (np.float32, np.float64)
-_LARGEST = sys.float_info.max  # an integer may be larger, and is then no float
 
 
 def check_count(name, value, most=math.inf, least=1):
@@ -39,7 +38,7 @@ def is_positive(value, most=math.inf):
     """Whether value is a finite real number above 0 and at most `most`."""
     real = isinstance(value, Real) and not isinstance(value, bool)
     number = value.item() if isinstance(value, np.generic) else value  # a float32 has no 1e300
-    return real and 0 < number <= min(most, _LARGEST)
+    return real and 0 < number <= min(most, sys.float_info.max)
 
 
 def check_rng(rng):

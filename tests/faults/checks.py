@@ -41,7 +41,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('tokens.ndim < 1 or ', ''),
     ('tokens.min() < 0 or ', ''),
     ('isinstance(heads, bool) or ', ''),
-    ('min(most, _LARGEST)', 'most'),
+    ('min(most, sys.float_info.max)', 'most'),
     ('if truths or len', 'if len'),
     ('dtype.kind not in "fiu" or len', 'dtype.kind not in "fiub" or len'),
 ]  # fmt: skip
