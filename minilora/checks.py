@@ -35,7 +35,7 @@ def check_positive(name, value, most=math.inf):
 
 
 def is_positive(value, most=math.inf):
-    """Whether value is a finite real number above 0 and at most `most`."""
+    """Whether value is a real number above 0, at most `most`, that a float can hold."""
     real = isinstance(value, Real) and not isinstance(value, bool)
     number = value.item() if isinstance(value, np.generic) else value  # a float32 has no 1e300
     return real and 0 < number <= min(most, sys.float_info.max)
