@@ -146,7 +146,7 @@ class _EightBit:
         """The absmax of every block, up to rounding to eight bits."""
         steps = self.steps.astype(np.float64)
         offset = self.codes * _repeat_for_entries(steps, _GROUP, self.codes.size)
-        return np.asarray(self.mean + offset, dtype)
+        return np.asarray(np.minimum(self.mean + offset, np.finfo(np.dtype(dtype)).max), dtype)
 
     @property
     def nbytes(self):

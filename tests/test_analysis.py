@@ -1173,3 +1173,10 @@ def test_the_energy_of_rows_of_large_negative_entries():
 
 def test_a_stable_rank_is_a_float_of_python():
     assert type(stable_rank(np.array([2, 1], np.float32))) is float
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("adapter", [HRA(2), HRAStrict(2)], ids=str)
+def test_both_factors_of_reflections_are_float32(adapter, dtype):
+    factors = product_factors(adapter, {"U": np.eye(4, 2, dtype=dtype)})
+    assert [factor.dtype for factor in factors] == [np.float32] * 2

@@ -622,3 +622,12 @@ def wrong_arguments():
 def test_a_mistake_is_a_value_error_that_names_the_argument(start, call):
     with pytest.raises(ValueError, match=f"^{start}"):
         call()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_double_quantisation_at_the_end_of_a_dtype_stays_finite(dtype):
+    """The largest absmax would be rounded up, to one that the dtype has not."""
+    largest = np.finfo(dtype).max
+    W = np.full((3, 64), 0.916 * largest, dtype)
+    W[0], W[1] = 0, largest
+    assert np.all(np.isfinite(np.asarray(quantize(W, double=True))))

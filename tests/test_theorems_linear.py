@@ -1301,3 +1301,24 @@ def test_an_obstacle_does_not_depend_on_the_size_of_a_layer(size, rng):
 def test_a_target_of_another_form_has_no_gap(target):
     with pytest.raises(ValueError, match=r"^target must"):
         gap_rank([np.diag([1.0, 2, 3])], target)
+
+
+def test_weights_that_have_adapters_already_will_do(rng):
+    """What is found, computed and refused is that of their dense matrices."""
+    Ws = {name: rng.standard_normal((4, 4)) for name in "ab"}
+    attached = attach(Ws, {"*": LoRA(1)}, rng=rng)
+    changed = {name: {"A": own["A"], "B": own["B"] + 1} for name, own in attached.params.items()}
+    bound = [*attached.bind(changed).values()]
+    merged = [*attached.merge(changed).values()]
+    target = np.eye(4)
+    found = adapt_product(bound, target, 2)
+    for own, other in zip(found, adapt_product(merged, target, 2)):
+        np.testing.assert_allclose(own["B"] @ own["A"], other["B"] @ other["A"], atol=1e-10)
+    np.testing.assert_allclose(chain_product(bound), chain_product(merged), rtol=1e-13)
+    np.testing.assert_allclose(chain_product(add_adapters(bound, found)), target, atol=1e-9)
+    assert gap_rank(bound, target) == 4 and obstacle(bound, target, 2) is None
+
+
+def test_a_rank_may_be_an_integer_of_numpy():
+    Ws = [np.eye(3), np.eye(3)]
+    assert predicted_error(Ws, -np.eye(3), np.int64(1)) == predicted_error(Ws, -np.eye(3), 1)

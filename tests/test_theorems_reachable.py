@@ -1151,3 +1151,9 @@ def test_a_mistake_is_a_value_error_that_names_the_argument(name, call):
 def test_as_many_changes_as_weights(counts):
     with pytest.raises(ValueError, match="as many"):
         solve_shared_conversion(*([np.eye(2)] * count for count in counts))
+
+
+@pytest.mark.parametrize("Q", [np.diag([2.0, 0.5]), np.array([[1.0, 1], [0, 1]])])
+def test_a_determinant_of_one_does_not_make_a_matrix_orthogonal(Q):
+    with pytest.raises(ValueError, match=r"^Q must be orthogonal"):
+        factor(Q)

@@ -1190,3 +1190,26 @@ def test_layers_are_float64_and_an_aligned_target_keeps_its_dtype(rng):
 def test_a_ball_may_be_large(rng):
     weights = init_mlp(rng, (3, 3), np.float64)
     assert np.all(np.isfinite(error_bounds(weights, weights, 1, (1,), 1e12)))
+
+
+def test_adapters_and_biases_have_the_dtypes_of_their_weights():
+    """In a network that has both, each its own."""
+    W = np.eye(2)
+    weights = {"layers.0.W": W.astype(np.float32), "layers.0.b": np.zeros(2)}
+    weights |= {"layers.1.W": W, "layers.1.b": np.zeros(2, np.float32)}
+    target = {"layers.0.W": 2 * W, "layers.0.b": np.ones(2)}
+    for name, own in relu_adapters(weights, target, 1, (2,), 1.0).items():
+        assert {array.dtype for array in own.values()} == {weights[name].dtype}
+
+
+def test_a_negative_multiple_of_a_row_is_no_match():
+    weights = net([np.eye(2)] * 2, [np.zeros(2)] * 2)
+    target = net([np.array([[0.0, -2], [0, 3]]), np.eye(2)], [np.zeros(2)] * 2)
+    aligned = align_units(weights, target, (1, 1))["layers.0.W"]
+    np.testing.assert_allclose(aligned, [[0, -2], [0, 1]])
+
+
+def test_a_rank_of_a_list_is_at_most_the_smaller_side():
+    weights = net([np.ones((2, 4))], [np.zeros(2)])
+    with pytest.raises(ValueError, match=r"^rank\[0\] must be an integer from 0 to 2"):
+        relu_adapters(weights, weights, [3], (1,), 1.0)

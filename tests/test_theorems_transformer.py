@@ -1001,3 +1001,12 @@ def test_ranks_for_unknown_weights_are_named(rng):
 def test_inputs_of_another_width_are_named(width, rng):
     with pytest.raises(ValueError, match=r"^X must be"):
         plain_transformer(network(rng, 3, 1, 1), np.ones((5, width)))
+
+
+def test_a_target_may_have_adapters_already(rng):
+    weights, target = (network(rng, 3, 1, 1, well_conditioned) for _ in range(2))
+    bound = attach(target, {"*.W": LoRA(1)}, rng=rng).bind()
+    one, other = (transformer_adapters(weights, goal) for goal in (target, bound))
+    for name, own in one.items():
+        for letter, array in own.items():
+            np.testing.assert_allclose(other[name][letter], array, rtol=1e-9, atol=1e-12)

@@ -13,6 +13,7 @@ import numpy as np
 from autograd.tracer import getval
 
 from minilora.checks import as_float64_matrix, check_count, check_floats, check_matrix
+from minilora.weight import dense
 
 
 class Unsolvable(ValueError):  # noqa: N818
@@ -29,9 +30,9 @@ def chain_product(Ws):
     Raises ValueError when Ws are not finite matrices of floats that chain.
     """
     _check_matrices(Ws)
-    P = np.array(Ws[0])
+    P = np.array(dense(Ws[0]))
     for W in Ws[1:]:
-        P = W @ P
+        P = dense(W) @ P
     return P
 
 
@@ -66,7 +67,7 @@ def add_adapters(Ws, params):
         rank = np.shape(own["A"])[:1]
         check_array(f"{name}['A']", own["A"], (*rank, d_in))
         check_array(f"{name}['B']", own["B"], (d_out, *rank))
-    return [W + own["B"] @ own["A"] for W, own in zip(Ws, params)]
+    return [dense(W) + own["B"] @ own["A"] for W, own in zip(Ws, params)]
 
 
 def check_chain(Ws, target, ranks):

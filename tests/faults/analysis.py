@@ -47,4 +47,5 @@ FAULTS = [  # (original, mutant)
     ('max(d - 1, 1)', 'max(d - 1, 2)'),
     ('np.max(np.abs(M)) > largest', 'np.max(M) > largest'),
     ('np.max(np.abs(x), axis', 'np.max(x, axis'),
+    ('np.eye(len(R), dtype=R.dtype)', 'np.eye(len(R))'),
 ]  # fmt: skip

@@ -13,7 +13,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('return np.asarray(self)[index]', 'return np.asarray(self).T[index]'),
     ('return self.codes.nbytes + self.absmax.nbytes', 'return self.codes.nbytes'),
     ('return 8 * self.nbytes / self.size', 'return 8 * self.nbytes / (2 * self.codes.size)'),
-    ('return np.asarray(self.mean + offset, dtype)', 'return np.asarray(offset, dtype)'),
+    ('np.minimum(self.mean + offset, ', 'np.minimum(offset, '),
     ('self.steps.astype(np.float64)', 'self.steps'),
     ('+ self.steps.nbytes + self.mean.nbytes', '+ self.steps.nbytes'),
     ('    if not hasattr(W, "dtype"):', '    if False:'),
@@ -23,4 +23,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('np.maximum.reduceat(np.abs(values),', 'np.maximum.reduceat(values,'),
     ('np.repeat(units, min(block, size))', 'np.repeat(units, block)'),
     ('np.where(units > 0, units, 1)', 'units'),
+    ('np.minimum(self.mean + offset, np.finfo(np.dtype(dtype)).max)', 'self.mean + offset'),
 ]  # fmt: skip

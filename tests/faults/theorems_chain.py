@@ -4,9 +4,9 @@ FILE = "theorems/chain.py"
 TESTS = "test_theorems_linear.py test_theorems_relu.py test_theorems_transformer.py"
 FAULTS = [  # (original, mutant)
     # the product, and what adapters add to it
-    ('P = np.array(Ws[0])', 'P = Ws[0]'),
-    ('P = W @ P', 'P = P @ W'),
-    ('return [W + own["B"]', 'return [W - own["B"]'),
+    ('P = np.array(dense(Ws[0]))', 'P = dense(Ws[0])'),
+    ('P = dense(W) @ P', 'P = P @ dense(W)'),
+    ('return [dense(W) + own["B"]', 'return [dense(W) - own["B"]'),
     # checks
     ('not isinstance(params, (list, tuple)) or len(params) != len(Ws)', 'len(params) != len(Ws)'),
     ('    check_array("target", target, (len(Ws[-1]), Ws[0].shape[1]))\n', ''),
@@ -27,4 +27,7 @@ FAULTS = [  # (original, mutant)
     ('rounding = 1e-10 *', 'rounding = 1e-3 *'),
     ('check_array(f"{name}[\'B\']", own["B"]', 'check_array(f"{name}[\'A\']", own["B"]'),
     ('b.astype(np.float64)', 'b'),
+    ('isinstance(ranks, Integral) else', 'isinstance(ranks, int) else'),
+    ('P = dense(W) @ P', 'P = W @ P'),
+    ('[dense(W) + own', '[W + own'),
 ]  # fmt: skip

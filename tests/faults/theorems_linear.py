@@ -39,4 +39,5 @@ FAULTS = [  # (original, mutant)
     ('1e-10 * np.linalg.norm(Q))', '0.0)'),
     ('np.finfo(np.float64).eps * np.linalg.norm(W, 2)]', 'np.finfo(np.float64).eps]'),
     ('min(attempts, key=', 'max(attempts, key='),
+    ('    Ws = [dense(W) for W in Ws]\n', ''),
 ]  # fmt: skip

@@ -39,4 +39,5 @@ FAULTS = [  # (original, mutant)
     ('check_matrix(other, W) != check_matrix(name, T)', 'W.shape != check_matrix(name, T)'),
     ('0.1 * np.finfo(M.dtype).eps ** 0.5', '1e-9'),
     ('len(Ws) != len(deltas)', 'len(Ws) > len(deltas)'),
+    ('np.linalg.norm(exact.T @ exact - np.eye(d), 2) >', 'abs(abs(np.linalg.det(exact)) - 1) >'),
 ]  # fmt: skip

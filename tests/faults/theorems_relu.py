@@ -34,4 +34,7 @@ FAULTS = [  # (original, mutant)
     ('< 1e-10 * sizes', '< 1e-7 * sizes'),
     ('(inputs @ W_bar).astype(dtype)', 'inputs @ W_bar'),
     ('check_positive("radius", radius)', 'check_positive("radius", radius, most=1e6)'),
+    ('b.astype(weights[b_name].dtype)', 'b.astype(dtype)'),
+    ('most=[min(W.shape) for W in Ws]', 'most=[max(W.shape) for W in Ws]'),
+    ('np.linalg.norm(apart, axis=2) <', 'np.minimum(np.linalg.norm(apart, axis=2), np.linalg.norm(apart - 2 * norms[1][:, None] * P[:, None], axis=2)) <'),
 ]  # fmt: skip

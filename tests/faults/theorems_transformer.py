@@ -35,4 +35,5 @@ FAULTS = [  # (original, mutant)
     ('own = [ranks[pair.first], ranks[pair.second]]', 'own = [ranks[pair.second], ranks[pair.first]]'),
     ('if set(rank) != set(names)', 'if not set(rank) >= set(names)'),
     ('np.shape(X)[-1:] != width', 'np.shape(X)[-1:] > width'),
+    ('target = {name: dense(W)', 'target = {name: W'),
 ]  # fmt: skip
