@@ -283,3 +283,23 @@ def test_an_adapter_from_peft_gives_the_same_logits_here(name, rng, tmp_path):
     expected = peft_logits(model, tokens, mask)
     assert np.max(np.abs(expected - before)) > 0.1
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5)
+
+
+def test_positions_are_columns_and_the_mean_is_over_tokens_alone():
+    """Also where a sentence begins with padding or has a hole."""
+    weights = tiny_weights()
+    name = "embeddings.position_embeddings.weight"
+    tokens = np.array([[0, 1, 2, 3]])
+    mask = np.array([[False, True, True, True]])
+    later = {**weights, name: weights[name][1:]}
+    found = encoder(weights, tokens, mask, HEADS)[0, 1:]
+    expected = encoder(later, tokens[:, 1:], mask[:, 1:], HEADS)[0]
+    np.testing.assert_allclose(found, expected, atol=1e-13)
+    mask = np.array([[False, True, True, False]])
+    mean = encoder(weights, tokens, mask, HEADS)[mask].mean(axis=0)
+    np.testing.assert_allclose(sentence_vectors(weights, tokens, mask, HEADS)[0], mean, atol=1e-13)
+
+
+def test_a_new_head_replaces_one_that_is_there(rng):
+    weights = with_head(rng, with_head(rng, tiny_weights(), classes=2), classes=3)
+    assert len(weights["classifier.weight"]) == 3

@@ -624,3 +624,11 @@ def test_hra_over_moved_params_differs_from_its_reverse(rng):
     np.testing.assert_allclose(adapter.forward({"U": U}, {"W": np.eye(4)}, start), y, atol=1e-13)
     backwards = adapter.forward({"U": U[:, ::-1]}, {"W": np.eye(4)}, start)
     assert np.max(np.abs(backwards - y)) > 0.1
+
+
+def test_strict_hras_start_is_that_of_an_svd_for_an_ill_conditioned_w(rng):
+    """Eigenvectors of WᵀW would lose the directions of singular values below √ε σ₁."""
+    left, right = (np.linalg.qr(rng.standard_normal((3, 3)))[0] for _ in range(2))
+    W = (left * [1, 1e-9, 1e-12]) @ right
+    adapter = HRAStrict(1)
+    assert np.linalg.norm(adapter.merge(*adapter.init(rng, W)) - W) < 3e-12

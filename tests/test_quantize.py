@@ -631,3 +631,15 @@ def test_double_quantisation_at_the_end_of_a_dtype_stays_finite(dtype):
     W = np.full((3, 64), 0.916 * largest, dtype)
     W[0], W[1] = 0, largest
     assert np.all(np.isfinite(np.asarray(quantize(W, double=True))))
+
+
+def test_four_bits_can_be_quantised_again(rng):
+    coarse = quantize(rng.standard_normal((8, 64)))
+    assert quantize(coarse, block=16).block == 16
+    assert quantize(coarse, double=True).nbytes < coarse.nbytes
+
+
+def test_entries_are_indexed_as_those_of_an_array(rng):
+    coarse = quantize(rng.standard_normal((6, 5)))
+    for index in (slice(1, 3), (0, 1), ([0, 2], 1), 3):
+        np.testing.assert_array_equal(coarse[index], np.asarray(coarse)[index])

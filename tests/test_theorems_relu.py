@@ -1213,3 +1213,8 @@ def test_a_rank_of_a_list_is_at_most_the_smaller_side():
     weights = net([np.ones((2, 4))], [np.zeros(2)])
     with pytest.raises(ValueError, match=r"^rank\[0\] must be an integer from 0 to 2"):
         relu_adapters(weights, weights, [3], (1,), 1.0)
+
+
+def test_an_aligned_target_has_its_own_dtype_whatever_the_weights_have(rng):
+    weights, target = (init_mlp(rng, (4, 4, 4), dtype) for dtype in (np.float32, np.float64))
+    assert align_units(weights, target, (1, 1))["layers.0.W"].dtype == np.float64

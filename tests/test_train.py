@@ -962,3 +962,21 @@ def test_a_rate_that_no_float_holds_is_refused():
     params = {"w": np.ones(2)}
     with pytest.raises(ValueError, match=r"^lr must be a positive number"):
         adam(params, params, adam_start(params), lr=10**400)
+
+
+def test_the_first_decay_is_that_of_the_mean():
+    params, grads = {"w": np.array([1.0])}, {"w": np.array([2.0])}
+    _, state = adam(params, grads, adam_start(params), lr=0.1, decay=(0.9, 0.5))
+    np.testing.assert_allclose([state.mean, state.square], [[0.2], [2.0]])
+
+
+def test_an_inner_gradient_of_what_is_not_used_is_zeros_of_its_dtype():
+    inner = []
+
+    def outer(params):
+        _, grads = value_and_grad(lambda own: anp.sum(own["a"] ** 3), params)
+        inner.append(grads["b"])
+        return anp.sum(grads["a"] ** 2)
+
+    value_and_grad(outer, {"a": np.array([1.0, 2.0]), "b": np.ones(3, np.float32)})
+    assert inner[0].dtype == np.float32 and not np.any(inner[0])

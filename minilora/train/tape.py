@@ -50,7 +50,7 @@ def value_and_grad(loss, params=_MISSING, *inputs):
 def _gradient_of(box, grads):
     """The gradient of one array, in its dtype: zero where the loss does not use it."""
     if box._node not in grads:
-        return np.zeros_like(box._value)
+        return np.zeros_like(getval(box))
     grad, _ = grads[box._node]
     dtype = getval(box).dtype
     return grad if getval(grad).dtype == dtype else grad.astype(dtype)

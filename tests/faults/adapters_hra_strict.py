@@ -26,4 +26,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('/ lengths[:, None]', '/ lengths'),
     ('_SMALLEST = 1e-4', '_SMALLEST = 0.9e-4'),
     ('_SMALLEST = 1e-4', '_SMALLEST = 1.1e-4'),
+    ('_, _, Vt = np.linalg.svd(dense(W))', 'Vt = np.linalg.eigh(dense(W).T @ dense(W))[1].T[::-1]'),
 ]  # fmt: skip

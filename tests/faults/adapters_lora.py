@@ -1,7 +1,7 @@
 """Faults for minilora/adapters/lora.py, each of which its tests must catch."""
 
 FILE = "adapters/lora.py"
-TESTS = "test_formulas.py test_weight.py test_contract.py"
+TESTS = "test_formulas.py test_weight.py test_contract.py test_lora.py"
 FAULTS = [  # (what stands there, what the fault puts in its place)
     ('return linear(frozen["W"], x) + linear(params["B"], low)', 'return linear(frozen["W"], x)'),
     ('return linear(frozen["W"], x) + linear(params["B"], low)', 'return linear(self.merge(params, frozen), x)'),

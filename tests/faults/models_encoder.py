@@ -26,4 +26,6 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('hidden = gelu(_affine(', 'hidden = (_affine('),
     ('weights[f"{name}.bias"]\n\n\ndef _norm', '0 * weights[f"{name}.bias"]\n\n\ndef _norm'),
     ('standardise(x, 1e-12)', 'standardise(x, 1e-5)'),
+    ('_, position = np.nonzero(mask)', 'position = np.concatenate([np.arange(n) for n in np.sum(mask, axis=1)])'),
+    ('{**weights, _HEAD[0]: C, _HEAD[1]: np.zeros(classes, embedding.dtype)}', '{_HEAD[0]: C, _HEAD[1]: np.zeros(classes, embedding.dtype), **weights}'),
 ]  # fmt: skip

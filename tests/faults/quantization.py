@@ -24,4 +24,6 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('np.repeat(units, min(block, size))', 'np.repeat(units, block)'),
     ('np.where(units > 0, units, 1)', 'units'),
     ('np.minimum(self.mean + offset, np.finfo(np.dtype(dtype)).max)', 'self.mean + offset'),
+    ('    dense = np.asarray(W)\n', '    if isinstance(W, Quantized):\n        return W\n    dense = np.asarray(W)\n'),
+    ('np.asarray(self)[index]', 'np.asarray(self)[np.asarray(index)]'),
 ]  # fmt: skip

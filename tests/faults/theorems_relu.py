@@ -37,4 +37,5 @@ FAULTS = [  # (original, mutant)
     ('b.astype(weights[b_name].dtype)', 'b.astype(dtype)'),
     ('most=[min(W.shape) for W in Ws]', 'most=[max(W.shape) for W in Ws]'),
     ('np.linalg.norm(apart, axis=2) <', 'np.minimum(np.linalg.norm(apart, axis=2), np.linalg.norm(apart - 2 * norms[1][:, None] * P[:, None], axis=2)) <'),
+    ('dtype = target[f"layers.{i}.W"].dtype', 'dtype = weights["layers.0.W"].dtype'),
 ]  # fmt: skip

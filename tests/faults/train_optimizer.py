@@ -10,4 +10,5 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('vector[start:end]', 'vector[:end]'),
     ('isinstance(state, AdamState)', 'isinstance(state, tuple)'),
     ('isinstance(beta, Real) and 0', '0'),
+    ('beta1, beta2 = decay', 'beta1, beta2 = sorted(decay)'),
 ]  # fmt: skip

@@ -12,6 +12,7 @@ FAULTS = [  # (what stands there, what the fault puts in its place)
     ('    _check_arrays(leaves(params))', '    pass'),
     ('    if not arrays:', '    if False:'),
     ('if dtype is None or dtype.char not in "fd":', 'if dtype is not None and dtype.char not in "fd":'),
-    ('return np.zeros_like(box._value)', 'return np.zeros(box._value.shape)'),
+    ('return np.zeros_like(getval(box))', 'return np.zeros(getval(box).shape)'),
     ('{name: _opened(tree[name]) for', '{name: tree[name] for'),
+    ('np.zeros_like(getval(box))', 'np.zeros_like(box._value)'),
 ]  # fmt: skip
