@@ -102,7 +102,8 @@ def encoder(weights, tokens, mask, heads):
     """h (B, T, d) after the last layer, zero at padding.
 
     tokens (B, T): integers. mask (B, T): True for a token, False for padding; which
-    valid token stands at padding does not matter. heads: how many attention heads share d.
+    valid token stands at padding does not matter. A token's position is its column, with padding
+    before it counted. heads: how many attention heads share d.
 
     Raises ValueError when weights does not have the names of an encoder; when tokens are not
     integers from 0 to V − 1 or T is not 1 … context; when mask is not boolean, (B, T), with a token
