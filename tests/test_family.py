@@ -14,17 +14,15 @@ from test_layout import code_lines
 import minilora.family as family
 from minilora import attach, init_mlp
 from minilora.adapters import LoRA
+from minilora.cli.family import make
 from minilora.testing import check_adapter
 from minilora.testing.trials import moved
 
 CLASS_LIMIT = 25  # lines of code: no docstrings, comments or blank lines
 ADAPTERS = [name for name in family.__all__ if name != "BitFit"]
-MADE = {
-    name: getattr(family, name)(2)
-    if "rank" in getattr(family, name).__dataclass_fields__
-    else getattr(family, name)()
-    for name in ADAPTERS
-} | {"BOFT": family.BOFT(block=2, factors=2)}
+MADE = {name: make(getattr(family, name), 2) for name in ADAPTERS} | {
+    "BOFT": family.BOFT(block=2, factors=2)
+}
 
 
 def product(*matrices):
@@ -234,9 +232,7 @@ def test_what_is_drawn_has_the_variance_of_the_docstring(name, array, shape, rng
 @pytest.mark.parametrize("shape", NOT_SQUARE)
 @pytest.mark.parametrize(("name", "array"), CONSTANT)
 def test_what_is_not_drawn_starts_as_the_docstring_says(name, array, shape, rng):
-    cls = getattr(family, name)
-    adapter = cls(8) if "rank" in cls.__dataclass_fields__ else cls()
-    start = adapter.init(rng, rng.standard_normal(shape))[0][array]
+    start = make(getattr(family, name), 8).init(rng, rng.standard_normal(shape))[0][array]
     assert np.all(start == CONSTANT[name, array](*shape))
 
 

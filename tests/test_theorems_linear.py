@@ -1256,16 +1256,12 @@ def test_any_weights_will_do(rng):
     assert obstacle(lost, target, [8, 0]) is None
 
 
-def of_rank(rng, rank):
-    return rng.standard_normal((3, rank)) @ rng.standard_normal((rank, 3))
-
-
 def test_what_is_lost_anyway_takes_no_direction_first(rng):
     """Layers 3 → 3 → 3 of rank 2, a target with the kernel of the first: what remains of it there
     is rounding, and no direction that the first layer would have to take.
     """
     A = rng.standard_normal((2, 3))
-    Ws = [rng.standard_normal((3, 2)) @ A, of_rank(rng, 2)]
+    Ws = [rng.standard_normal((3, 2)) @ A, low_rank(rng, 3, 3, 2)]
     target = rng.standard_normal((3, 2)) @ A
     adapted = add_adapters(Ws, adapt_product(Ws, target, [2, 1]))
     np.testing.assert_allclose(chain_product(adapted), target, atol=1e-12)
@@ -1273,7 +1269,7 @@ def test_what_is_lost_anyway_takes_no_direction_first(rng):
 
 def test_rounding_beyond_the_range_asks_for_no_rank(rng):
     """Ranks 3, 1 and 2 of three layers, a target between the first and the last."""
-    Ws = [of_rank(rng, rank) for rank in (3, 1, 2)]
+    Ws = [low_rank(rng, 3, 3, rank) for rank in (3, 1, 2)]
     target = Ws[2] @ rng.standard_normal((3, 3)) @ Ws[0]
     adapt_product(Ws, target, 1)
 
@@ -1292,7 +1288,7 @@ def test_of_all_attempts_the_best_is_reported(rng):
 
 @pytest.mark.parametrize("size", [1e-20, 1, 1e20])
 def test_an_obstacle_does_not_depend_on_the_size_of_a_layer(size, rng):
-    Ws = [rng.standard_normal((3, 3)), of_rank(rng, 2)]
+    Ws = [rng.standard_normal((3, 3)), low_rank(rng, 3, 3, 2)]
     target = rng.standard_normal((3, 3))
     assert obstacle([Ws[0], size * Ws[1]], size * target, 1) is None
 
